@@ -1,0 +1,40 @@
+"""The InstructLab workflow in Jupyter. Importing this package imports nothing heavy."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+try:
+    __version__ = version("ilab-jupyter")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0"
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    from ilab_jupyter.server.app import IlabApp
+
+    return [{"module": "ilab_jupyter.server.app", "app": IlabApp}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "labextension", "dest": "ilab-jupyter"}]
+
+
+def load_ipython_extension(ip: InteractiveShell) -> None:
+    """`%load_ext ilab_jupyter`: the magics, and the live view for the jobs they return."""
+    from ilab_jupyter import magics, widgets
+
+    magics.register(ip)
+    widgets.register(ip)
+
+
+def unload_ipython_extension(ip: InteractiveShell) -> None:
+    """`%unload_ext ilab_jupyter`."""
+    from ilab_jupyter import magics, widgets
+
+    widgets.unregister(ip)
+    magics.unregister(ip)

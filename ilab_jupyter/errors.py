@@ -1,0 +1,71 @@
+"""Errors meant for a person: one sentence, a next step, a status and a typed cause.
+
+Anything that is not a PublicError is a bug: it keeps its traceback in the log and is never shown as text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class PublicError(Exception):
+    """Text that is safe and useful to show; `status` is its HTTP meaning, `cause` its machine-readable name.
+
+    `next_step` says what the person can do now, as a sentence or a command.
+    """
+
+    status: int = 400
+    cause: str = "invalid"
+
+    def __init__(self, message: str, next_step: str = "", *, cause: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+        if cause is not None:
+            self.cause = cause
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The wire form, the same for HTTP bodies and for a job's `error` event."""
+        return {"cause": self.cause, "message": self.message, "next_step": self.next_step}
+
+
+class InvalidInput(PublicError):
+    """What was asked for cannot be done as written."""
+
+
+class NotFound(PublicError):
+    """No such job, model, dataset or file, or it belongs to somebody else."""
+
+    status = 404
+    cause = "not_found"
+
+
+class Conflict(PublicError):
+    """The thing exists, but its state does not allow this."""
+
+    status = 409
+    cause = "conflict"
+
+
+class Unprocessable(PublicError):
+    """The data was read and is wrong: a taxonomy, a dataset, a model folder."""
+
+    status = 422
+    cause = "bad_data"
+
+
+class TeacherError(PublicError):
+    """The teacher refused, timed out or answered nonsense."""
+
+    status = 424
+    cause = "teacher_failed"
+
+
+class Unavailable(PublicError):
+    """Something needed is not there now: disk space, a port, the engine's libraries, a readable store."""
+
+    status = 503
+    cause = "unavailable"

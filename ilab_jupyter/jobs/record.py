@@ -1,0 +1,113 @@
+"""The data of a job: what is asked for (JobSpec), what is known of it (Job), what happens in it (Event), its log (LogChunk)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ilab_jupyter.jobs.state import JobState
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,127}$"
+
+
+class Frozen(BaseModel):
+    """Data that does not change; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobSpec(Frozen):
+    """What a client asks for. `arguments` is the kind's own spec, already validated by `tasks.catalog`."""
+
+    kind: str = Field(pattern=NAME, description="generate, train, serve")
+    name: str = Field(default="", max_length=200, description="A title for people; the kind where empty.")
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    queue: str = Field(default="batch", pattern=NAME, description="Jobs of one queue share its slots.")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first; within one, first come first served.")
+
+
+class Progress(Frozen):
+    """Where a job stands now: the newest `phase` and `progress` events taken together."""
+
+    phase: str = ""
+    message: str = ""
+    step: int = 0
+    total: int | None = None
+    eta_seconds: float | None = None
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def fraction(self) -> float | None:
+        """Done part of this phase, 0 to 1; None where the total is not known."""
+        return min(1.0, self.step / self.total) if self.total else None
+
+
+class Job(Frozen):
+    """One job as every face shows it."""
+
+    id: str
+    kind: str
+    name: str
+    owner: str
+    state: JobState
+    attempt: int = Field(description="1 for the first; resume adds one.")
+    version: int = Field(description="Grows with each change of the row; compare-and-swap works on it.")
+    spec: JobSpec
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    pending_reason: str | None = Field(default=None, description="Why a QUEUED job waits, in words.")
+    progress: Progress = Progress()
+    exit_code: int | None = Field(default=None, description="Of the worker; negative for a signal, as in subprocess.")
+    cause: str | None = Field(default=None, description="Typed reason of an end that is not SUCCEEDED.")
+    message: str | None = Field(default=None, description="One sentence on the end.")
+    next_step: str | None = Field(default=None, description="What the person can do now.")
+    result: dict[str, Any] = Field(default_factory=dict, description="What the task returned.")
+
+
+class JobFilter(Frozen):
+    """Which jobs to list; all given conditions hold."""
+
+    states: tuple[JobState, ...] = ()
+    kinds: tuple[str, ...] = ()
+    owner: str | None = None
+    text: str = Field(default="", max_length=200, description="Part of the id or the name.")
+
+
+class JobPage(Frozen):
+    """A page of jobs, newest first; `cursor` asks for the next one, None on the last."""
+
+    jobs: list[Job]
+    cursor: str | None = None
+
+
+class Event(BaseModel):
+    """A line of events.jsonl: seq (1, 2, ... within a job), time (ISO 8601, UTC), type, and the type's own fields.
+
+    Types written by a worker: phase, progress, artifact, warning, endpoint, result, error.
+    Types made by a stream: state (the row moved), log (a piece of the log), end (the job has ended; the last one).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    seq: int
+    time: datetime
+    type: str
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The type's own fields."""
+        return dict(self.model_extra or {})
+
+
+class LogChunk(Frozen):
+    """Bytes [offset, next_offset) of an attempt's log, cut at a UTF-8 boundary. `ended`: no more will ever come."""
+
+    attempt: int
+    offset: int
+    next_offset: int
+    size: int
+    text: str
+    ended: bool

@@ -1,0 +1,1 @@
+"""Models, datasets and lineage: what is on disk and where it came from. No torch."""

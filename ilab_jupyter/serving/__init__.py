@@ -1,0 +1,1 @@
+"""Inference: the engine that answers, and the OpenAI API it speaks."""

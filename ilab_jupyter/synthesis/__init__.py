@@ -1,0 +1,1 @@
+"""Synthetic data on instructlab-sdg: teachers, pipelines, progress, resume."""

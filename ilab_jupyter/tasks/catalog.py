@@ -1,0 +1,54 @@
+"""Which kinds of job there are: name -> spec, queue and the function that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.record import JobSpec
+from ilab_jupyter.tasks import generate, serve, train
+from ilab_jupyter.tasks.context import Context, TaskSpec
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of job."""
+
+    name: str
+    spec: type[TaskSpec]
+    run: Callable[[Any, Context], dict[str, Any]]
+    queue: str
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("generate", generate.GenerateSpec, generate.run, "batch"),
+        Kind("train", train.TrainSpec, train.run, "batch"),
+        Kind("serve", serve.ServeSpec, serve.run, "serving"),
+    )
+}
+
+
+def job_spec(kind: str, arguments: Mapping[str, Any], *, name: str = "", priority: int = 0) -> JobSpec:
+    """The JobSpec of a request; InvalidInput names the field that is wrong."""
+    try:
+        known = KINDS[kind]
+    except KeyError:
+        raise InvalidInput(f"There is no job kind {kind!r}.", f"Choose one of: {', '.join(KINDS)}.") from None
+    try:
+        checked = known.spec.model_validate(dict(arguments))
+        return JobSpec(
+            kind=kind, name=name, arguments=checked.model_dump(mode="json"), queue=known.queue, priority=priority
+        )
+    except ValidationError as error:
+        raise InvalidInput(describe(error), f"See the arguments with `%ilab {kind}?`.") from None
+
+
+def describe(error: ValidationError) -> str:
+    """One sentence on what a person has to change: `learning_rate: Input should be greater than 0`."""
+    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:5]) + "."

@@ -1,0 +1,35 @@
+"""The `serve` job: a model behind an OpenAI-compatible API on loopback, reached only through the server extension."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ilab_jupyter.jobs.record import NAME
+from ilab_jupyter.tasks.context import Context, TaskSpec
+
+
+class ServeSpec(TaskSpec):
+    """Arguments of `serve`."""
+
+    model: str = Field(description="Registry name, model or adapter folder, or hub id (safetensors only).")
+    name: str | None = Field(default=None, pattern=NAME, description="Name under which `ilab/v1` offers it.")
+    port: int = Field(default=0, ge=0, le=65535, description="Loopback port; 0 takes a free one.")
+    max_tokens: int = Field(default=4096, ge=1, le=1_048_576, description="Upper bound of one answer.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def run(spec: ServeSpec, context: Context) -> dict[str, Any]:
+    """Serve until asked to stop."""
+    from ilab_jupyter.core import Model
+
+    Model(student_model=spec.model).serve(
+        name=spec.name,
+        port=spec.port,
+        max_tokens=spec.max_tokens,
+        device=spec.device,
+        endpoint_file=context.folder / "endpoint.json",
+        reporter=context.reporter,
+    )
+    return {}

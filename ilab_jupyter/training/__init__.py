@@ -1,0 +1,1 @@
+"""What a training run is: spec, data formats, strategies, and the run itself."""
