@@ -1,0 +1,49 @@
+"""What the registry tells of a model or a dataset, the same in every face."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Entry(BaseModel):
+    """Frozen facts read from disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelEntry(Entry):
+    """A model folder that can be trained or served."""
+
+    name: str
+    kind: Literal["full", "adapter"]
+    path: str
+    base: str | None = Field(default=None, description="Name or path of the base model, for an adapter or a trained model.")
+    architecture: str = ""
+    parameters: int | None = Field(default=None, description="Read from the safetensors headers.")
+    size_bytes: int = 0
+    modified_at: datetime
+    builtin: bool = Field(default=False, description="Ships with the package; cannot be removed.")
+    lineage: dict[str, Any] = Field(default_factory=dict, description="base, dataset hashes, spec, seed, library versions, job.")
+
+
+class DatasetFile(Entry):
+    """One JSONL file of a dataset. `role` is what it is for."""
+
+    name: str
+    role: Literal["skills", "knowledge", "messages", "train", "test", "other"]
+    rows: int
+    size_bytes: int
+
+
+class DatasetEntry(Entry):
+    """A dataset: a run's folder, or a single JSONL file, below the datasets folder."""
+
+    name: str
+    path: str
+    created_at: datetime
+    size_bytes: int
+    files: list[DatasetFile]
+    lineage: dict[str, Any] = Field(default_factory=dict, description="teacher, taxonomy hash, pipeline, spec, job.")
