@@ -1,0 +1,69 @@
+"""Is this installation able to do its work? Each finding says what is wrong and the command that mends it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from ilab_jupyter import hardware, paths
+
+EXTENSION = Path("share/jupyter/labextensions/ilab-jupyter/package.json")
+SERVER_CONFIG = Path("etc/jupyter/jupyter_server_config.d/ilab_jupyter.json")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    detail: str
+    next_step: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at the interpreter, both extensions, the engine's libraries, the state folder and the hardware."""
+    machine = hardware.look(paths.state_dir())
+    return [*_extensions(), _engine(machine), _state(machine), _gpu(machine)]
+
+
+def _extensions() -> list[Finding]:
+    again = f"{sys.executable} -m pip install --force-reinstall --no-deps ilab-jupyter"
+    try:
+        editable = bool(distribution("ilab-jupyter").read_text("direct_url.json"))
+    except PackageNotFoundError:
+        editable = False
+    develop = f"{sys.executable} -m pip install -e ." if editable else again
+    return [
+        Finding(what, found, str(Path(sys.prefix) / file) if found else "is not installed", "" if found else develop)
+        for what, file in (("server extension", SERVER_CONFIG), ("JupyterLab panel", EXTENSION))
+        for found in [(Path(sys.prefix) / file).is_file()]
+    ]
+
+
+def _engine(machine: hardware.Machine) -> Finding:
+    missing = [name for name, version in machine.libraries.items() if version is None]
+    if missing:
+        advice = f"{sys.executable} -m pip install 'ilab-jupyter[engine]', or set ILAB_JUPYTER_WORKER_PYTHON."
+        return Finding("engine", False, f"{', '.join(missing)} not installed here", advice)
+    return Finding("engine", True, ", ".join(f"{name} {version}" for name, version in machine.libraries.items()))
+
+
+def _state(machine: hardware.Machine) -> Finding:
+    from ilab_jupyter.errors import PublicError
+    from ilab_jupyter.jobs.local import LocalJobs
+
+    folder = paths.state_dir()
+    try:
+        jobs = LocalJobs(folder)
+        return Finding("state folder", True, f"{folder}, {jobs.active()} active jobs, {machine.disk_free / 2**30:.0f} GiB free")
+    except PublicError as error:
+        return Finding("state folder", False, error.message, error.next_step)
+
+
+def _gpu(machine: hardware.Machine) -> Finding:
+    if machine.gpus:
+        return Finding("GPU", True, ", ".join(f"{gpu.name}, {gpu.memory_total / 2**30:.0f} GiB" for gpu in machine.gpus))
+    return Finding("GPU", True, machine.gpu_message)
