@@ -1,0 +1,225 @@
+"""The object that people hold for a job: it asks the service each time, so its answers are never old."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ilab_jupyter.client import curve, render
+from ilab_jupyter.client.follow import Follower
+from ilab_jupyter.client.stream import EventStream
+from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
+from ilab_jupyter.jobs.record import Event, Job, JobFilter, Progress
+from ilab_jupyter.jobs.state import JobState
+
+if TYPE_CHECKING:
+    from ilab_jupyter.jobs.sync import SyncJobs
+
+SECOND_INTERRUPT_SECONDS = 2.0
+LOG_TAIL_BYTES = 64 * 1024
+
+
+class JobFailed(PublicError):
+    """A job that was waited for ended otherwise than in success; `job` is its last state."""
+
+    status = 409
+
+    def __init__(self, job: Job) -> None:
+        message = job.message or f"The job {job.id} ended as {job.state.value}."
+        super().__init__(message, render.advice(job), cause=job.cause or job.state.value.lower())
+        self.job = job
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows this instead of a traceback, which would tell nothing about the job."""
+        return [f"\x1b[31m{self.message}\x1b[0m", *filter(None, [self.next_step])]
+
+
+class Detached(KeyboardInterrupt):
+    """Somebody stopped waiting; the job was not touched, or was asked to stop where `stopping`."""
+
+    def __init__(self, id: str, *, stopping: bool) -> None:
+        super().__init__(
+            f"Asked job {id} to stop. See how it ends: %ilab attach {id}"
+            if stopping
+            else f"No longer waiting; job {id} goes on. "
+            f"Stop it: %ilab cancel {id}  Watch it again: %ilab attach {id}"
+        )
+        self.id, self.stopping = id, stopping
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class JobHandle:
+    """One job of one service. Reading never changes the job."""
+
+    def __init__(self, jobs: SyncJobs, id: str) -> None:
+        self.jobs = jobs
+        self.id = id
+        self._cancelled = False
+        self._history: list[dict[str, Any]] = []
+        self._seen = 0
+        self._phase = ""
+
+    @classmethod
+    def find(cls, jobs: SyncJobs, prefix: str) -> JobHandle:
+        """The job with this id or unique beginning of one; NotFound, or InvalidInput where several match."""
+        try:
+            return cls(jobs, jobs.get(prefix).id)
+        except (NotFound, InvalidInput):
+            matches = [
+                job.id
+                for job in jobs.list(JobFilter(text=prefix[:200]), limit=100).jobs
+                if job.id.startswith(prefix)
+            ]
+        if len(matches) == 1 and prefix:
+            return cls(jobs, matches[0])
+        if matches:
+            shown = ", ".join(matches[:5])
+            raise InvalidInput(
+                f"{len(matches)} jobs begin with {prefix!r}: {shown}.", "Give more letters of the id."
+            )
+        raise NotFound(f"There is no job {prefix!r}.", "See yours with `%ilab jobs`.")
+
+    def refresh(self) -> Job:
+        """The job as it is now."""
+        return self.jobs.get(self.id)
+
+    @property
+    def job(self) -> Job:
+        return self.refresh()
+
+    @property
+    def state(self) -> JobState:
+        return self.refresh().state
+
+    @property
+    def progress(self) -> Progress:
+        return self.refresh().progress
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the task returned; empty until it has succeeded."""
+        return self.refresh().result
+
+    def cancel(self) -> JobHandle:
+        """Ask the job to stop; it may save a checkpoint first. Asking twice does nothing more."""
+        self.jobs.cancel(self.id)
+        self._cancelled = True
+        return self
+
+    def resume(self) -> JobHandle:
+        """A new attempt of this ended job, from its last checkpoint."""
+        self.jobs.resume(self.id)
+        self._cancelled = False
+        return self
+
+    def logs(self, tail: int | None = None) -> str:
+        """The newest attempt's log as a terminal would show it: whole, or its last `tail` lines."""
+        if tail is not None:
+            return render.tail(self._log_tail(max(LOG_TAIL_BYTES, tail * 400)), tail)
+        text, offset = [], 0
+        while True:
+            chunk = self.jobs.logs(self.id, offset=offset, limit=1024 * 1024)
+            text.append(chunk.text)
+            if chunk.next_offset >= chunk.size or chunk.next_offset <= offset:
+                return render.fold("".join(text))
+            offset = chunk.next_offset
+
+    def events(self, after: int = 0) -> list[Event]:
+        """All events with seq > `after`, over all attempts."""
+        found: list[Event] = []
+        while page := self.jobs.events(self.id, after=after, limit=1000):
+            found += page
+            after = page[-1].seq
+        return found
+
+    def history(self) -> list[dict[str, Any]]:
+        """Each progress report over all attempts: {seq, time, phase, step, total, loss, ...}."""
+        for event in self.events(self._seen):
+            self._seen = max(self._seen, event.seq)
+            if event.type == "phase":
+                self._phase = str(event.fields.get("name", ""))
+            elif event.type == "progress":
+                self._history.append(
+                    {"seq": event.seq, "time": event.time, "phase": self._phase, **event.fields}
+                )
+        return list(self._history)
+
+    def wait(
+        self, timeout: float | None = None, *, follow: bool = False, out: TextIO | None = None
+    ) -> JobHandle:
+        """Block until the job has ended; `follow` prints its log and progress to `out` meanwhile.
+
+        An end that is neither success nor a cancellation by this handle is JobFailed. After `timeout` seconds TimeoutError. An interrupt stops the
+        waiting and not the job, as Detached; a second one within two seconds asks the job to stop.
+        """
+        out = out or sys.stdout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        stream = EventStream(self.jobs, self.id, after=self._last_seq(), log_offset=0 if follow else None)
+        try:
+            self._drain(stream, deadline, Follower(out) if follow else None)
+        except KeyboardInterrupt:
+            raise self._detach(out) from None
+        finally:
+            stream.close()
+        job = self.refresh()
+        wanted = {JobState.SUCCEEDED, JobState.CANCELLED} if self._cancelled else {JobState.SUCCEEDED}
+        if job.state not in wanted:
+            raise JobFailed(job)
+        return self
+
+    def snapshot(self) -> render.Snapshot:
+        """What a static view of this moment shows."""
+        return render.Snapshot(
+            job=self.refresh(),
+            curve=curve.points(self.history()),
+            log=render.tail(self._log_tail(LOG_TAIL_BYTES), render.LOG_LINES),
+            taken_at=datetime.now(UTC),
+        )
+
+    def __repr__(self) -> str:
+        try:
+            return render.line(self.refresh())
+        except PublicError as error:
+            return f"<Job {self.id}: {error.message}>"
+
+    def _repr_html_(self) -> str:
+        return render.html(self.snapshot())
+
+    def _repr_png_(self) -> bytes | None:
+        drawn = curve.points(self.history())
+        return curve.png(drawn) if len(drawn) > 1 else None
+
+    def _log_tail(self, size: int) -> str:
+        return render.fold(self.jobs.logs(self.id, offset=-size, limit=size).text)
+
+    def _last_seq(self) -> int:
+        self.history()
+        return self._seen
+
+    def _drain(self, stream: EventStream, deadline: float | None, follower: Follower | None) -> None:
+        goes_on = True
+        while goes_on:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"Job {self.id} has not ended yet; it goes on.")
+            step = 0.5 if deadline is None else min(0.5, max(0.01, deadline - time.monotonic()))
+            events, goes_on = stream.batch(step)
+            if follower is not None:
+                follower.show(events)
+
+    def _detach(self, out: TextIO) -> Detached:
+        print(
+            f"\nNo longer waiting; job {self.id} goes on. "
+            f"Interrupt again within {SECOND_INTERRUPT_SECONDS:.0f} s to stop it.",
+            file=out,
+            flush=True,
+        )
+        try:
+            time.sleep(SECOND_INTERRUPT_SECONDS)
+        except KeyboardInterrupt:
+            self.jobs.cancel(self.id)
+            return Detached(self.id, stopping=True)
+        return Detached(self.id, stopping=False)

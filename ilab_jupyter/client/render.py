@@ -1,0 +1,162 @@
+"""How a job looks where nothing moves: one line of text, and static HTML in which all text is escaped."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Any
+
+from ilab_jupyter.client import curve as curves
+from ilab_jupyter.jobs.record import Job
+from ilab_jupyter.jobs.state import JobState
+
+LOG_LINES = 20
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+# Symbol and colour say the same, so that neither is needed alone. White text on each colour reaches 4.5:1.
+BADGES: dict[JobState, tuple[str, str]] = {
+    JobState.QUEUED: ("…", "#57606a"),
+    JobState.STARTING: ("▸", "#0969da"),
+    JobState.RUNNING: ("▶", "#0969da"),
+    JobState.STOPPING: ("■", "#9a6700"),
+    JobState.SUCCEEDED: ("✓", "#1a7f37"),
+    JobState.FAILED: ("✗", "#c4261d"),
+    JobState.CANCELLED: ("■", "#57606a"),
+    JobState.INTERRUPTED: ("!", "#9a6700"),
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a static view shows, taken at one moment."""
+
+    job: Job
+    curve: list[curves.Point]
+    log: str
+    taken_at: datetime
+
+
+def fold(text: str) -> str:
+    """A log as a terminal would leave it: carriage returns overwrite, escapes and control characters go."""
+    lines = _ESCAPES.sub("", text).split("\n")
+    return "\n".join(_CONTROL.sub("", _overwritten(line)) for line in lines)
+
+
+def _overwritten(line: str) -> str:
+    return next((part for part in reversed(line.split("\r")) if part), "")
+
+
+def tail(text: str, lines: int) -> str:
+    """The last `lines` lines of a folded log."""
+    return "\n".join(text.rstrip("\n").split("\n")[-lines:]) if lines > 0 else ""
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Bytes for people: `3.1 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def where(job: Job) -> str:
+    """Where the job stands, in words: why it waits, or phase, step and time left; empty once it has ended."""
+    if job.state is JobState.QUEUED:
+        return f"waiting: {job.pending_reason}" if job.pending_reason else "waiting for its turn"
+    progress = job.progress
+    parts = [progress.phase] if progress.phase else []
+    if progress.total:
+        parts.append(f"step {progress.step} of {progress.total}")
+    elif progress.step:
+        parts.append(f"step {progress.step}")
+    loss = progress.metrics.get("loss")
+    if isinstance(loss, int | float):
+        parts.append(f"loss {loss:.4g}")
+    if progress.eta_seconds is not None and not job.state.ended:
+        parts.append(f"{duration(progress.eta_seconds)} left")
+    if job.state.ended and job.started_at and job.ended_at:
+        parts.append(f"took {duration((job.ended_at - job.started_at).total_seconds())}")
+    return " · ".join(parts)
+
+
+def advice(job: Job) -> str:
+    """What the person can do now about an end that is not success."""
+    if job.next_step:
+        return job.next_step
+    return f"Continue from the last checkpoint: %ilab resume {job.id}" if job.state.resumable else ""
+
+
+def line(job: Job) -> str:
+    """`<Job ID train 'my-model' RUNNING · training · step 3 of 9>`."""
+    title = f" {job.name!r}" if job.name and job.name != job.kind else ""
+    standing = " · ".join(filter(None, (job.state.value, where(job), job.message)))
+    return f"<Job {job.id} {job.kind}{title} {' '.join(fold(standing).split())}>"
+
+
+def bundle(snapshot: Snapshot, *, hidden_by: str = "") -> dict[str, Any]:
+    """The static view in every form a saved notebook may need; a picture only where there is a curve.
+
+    `hidden_by` is a class name by which a live view of the same job may hide this one while it is shown.
+    """
+    data: dict[str, Any] = {
+        "text/plain": line(snapshot.job),
+        "text/html": html(snapshot, hidden_by=hidden_by),
+    }
+    if len(snapshot.curve) > 1:
+        data["image/png"] = base64.b64encode(curves.png(snapshot.curve)).decode("ascii")
+    return data
+
+
+def html(snapshot: Snapshot, *, hidden_by: str = "") -> str:
+    """No script, no style sheet, and only tags and attributes that Jupyter keeps in an untrusted notebook.
+
+    So the curve is an image with its data inside: an inline <svg> would be dropped there.
+    """
+    job = snapshot.job
+    symbol, colour = BADGES[job.state]
+    parts = [
+        f"<div><strong>{escape(job.name or job.kind)}</strong> "
+        f'<span style="background-color:{colour};color:#ffffff;border-radius:4px;padding:1px 8px">'
+        f"{symbol} {job.state.value}</span> <code>{escape(job.id)}</code></div>"
+    ]
+    if text := where(job):
+        parts.append(f"<div>{escape(text)}</div>")
+    if (fraction := job.progress.fraction) is not None and not job.state.ended:
+        parts.append(f'<progress max="1" value="{fraction:.4f}" style="width:100%"></progress>')
+    if job.message:
+        parts.append(f"<div><strong>{escape(job.message)}</strong></div>")
+    if text := advice(job):
+        parts.append(f"<div>{escape(text)}</div>")
+    if len(snapshot.curve) > 1:
+        picture = base64.b64encode(curves.svg(snapshot.curve).encode()).decode("ascii")
+        parts.append(
+            f'<img alt="{escape(curves.describe(snapshot.curve))}" '
+            f'width="{curves.WIDTH}" height="{curves.HEIGHT}" src="data:image/svg+xml;base64,{picture}">'
+        )
+    if snapshot.log.strip():
+        parts.append(
+            f"<details><summary>Log, last {LOG_LINES} lines</summary>"
+            f"<pre>{escape(tail(snapshot.log, LOG_LINES))}</pre></details>"
+        )
+    seen = f"Seen {snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC."
+    live = "" if job.state.ended else f" Live again: <code>%ilab attach {escape(job.id)}</code>"
+    parts.append(f"<small>{seen}{live}</small>")
+    name = f' class="{escape(hidden_by)}"' if hidden_by else ""
+    frame = "border:1px solid #80808080;border-radius:6px;padding:10px 12px"
+    return f'<div{name}><div style="{frame}">{"".join(parts)}</div></div>'

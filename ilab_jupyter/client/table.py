@@ -1,0 +1,81 @@
+"""Rows shown as aligned text in a terminal and as escaped HTML in a notebook; the list of jobs is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from html import escape
+from typing import Any
+
+from ilab_jupyter.client import render
+from ilab_jupyter.jobs.record import Job
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """`empty` is said where there are no rows."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    empty: str
+
+    def __repr__(self) -> str:
+        return text_table(self.head, self.rows) if self.rows else self.empty
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+    def _repr_html_(self) -> str:
+        return html_table(self.head, self.rows) if self.rows else f"<p>{escape(self.empty)}</p>"
+
+
+class JobList(list[Job]):
+    """Jobs, newest first, shown as a table."""
+
+    def _table(self) -> Table:
+        return Table(
+            ("id", "kind", "name", "state", "where it stands", "created (UTC)"),
+            tuple(
+                (
+                    job.id,
+                    job.kind,
+                    job.name,
+                    f"{render.BADGES[job.state][0]} {job.state.value}",
+                    " · ".join(filter(None, (render.where(job), job.message))),
+                    f"{job.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+                )
+                for job in self
+            ),
+            "No jobs yet.",
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._table())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns aligned by spaces; control characters are dropped, so no cell can move the cursor."""
+    cells = [list(head), *([render.fold(str(cell)).replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """The same as HTML, every cell escaped."""
+    top = _cells("th", head)
+    body = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(tag: str, row: Iterable[object]) -> str:
+    return "".join(f'<{tag} style="text-align:left">{escape(str(cell))}</{tag}>' for cell in row)
