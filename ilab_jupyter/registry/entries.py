@@ -20,13 +20,17 @@ class ModelEntry(Entry):
     name: str
     kind: Literal["full", "adapter"]
     path: str
-    base: str | None = Field(default=None, description="Name or path of the base model, for an adapter or a trained model.")
+    base: str | None = Field(
+        default=None, description="Name or path of the base model, for an adapter or a trained model."
+    )
     architecture: str = ""
     parameters: int | None = Field(default=None, description="Read from the safetensors headers.")
     size_bytes: int = 0
     modified_at: datetime
     builtin: bool = Field(default=False, description="Ships with the package; cannot be removed.")
-    lineage: dict[str, Any] = Field(default_factory=dict, description="base, dataset hashes, spec, seed, library versions, job.")
+    lineage: dict[str, Any] = Field(
+        default_factory=dict, description="base, dataset hashes, spec, seed, library versions, job."
+    )
 
 
 class DatasetFile(Entry):
@@ -46,4 +50,24 @@ class DatasetEntry(Entry):
     created_at: datetime
     size_bytes: int
     files: list[DatasetFile]
-    lineage: dict[str, Any] = Field(default_factory=dict, description="teacher, taxonomy hash, pipeline, spec, job.")
+    lineage: dict[str, Any] = Field(
+        default_factory=dict, description="teacher, taxonomy hash, pipeline, spec, job."
+    )
+
+
+class DatasetRow(Entry):
+    """One line of a JSONL file. `value` is None where the line cannot be read; `problem` then says why."""
+
+    number: int = Field(description="1 for the first line of the file.")
+    value: Any = None
+    problem: str = ""
+
+
+class DatasetRows(Entry):
+    """A stretch of one file of a dataset."""
+
+    name: str
+    file: str
+    offset: int = Field(description="Rows left out before the first one given.")
+    total: int
+    rows: list[DatasetRow]
