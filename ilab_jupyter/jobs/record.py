@@ -25,7 +25,9 @@ class JobSpec(Frozen):
     name: str = Field(default="", max_length=200, description="A title for people; the kind where empty.")
     arguments: dict[str, Any] = Field(default_factory=dict)
     queue: str = Field(default="batch", pattern=NAME, description="Jobs of one queue share its slots.")
-    priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first; within one, first come first served.")
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="Higher goes first; within one, first come first served."
+    )
 
 
 class Progress(Frozen):
@@ -60,7 +62,9 @@ class Job(Frozen):
     ended_at: datetime | None = None
     pending_reason: str | None = Field(default=None, description="Why a QUEUED job waits, in words.")
     progress: Progress = Progress()
-    exit_code: int | None = Field(default=None, description="Of the worker; negative for a signal, as in subprocess.")
+    exit_code: int | None = Field(
+        default=None, description="Of the worker; negative for a signal, as in subprocess."
+    )
     cause: str | None = Field(default=None, description="Typed reason of an end that is not SUCCEEDED.")
     message: str | None = Field(default=None, description="One sentence on the end.")
     next_step: str | None = Field(default=None, description="What the person can do now.")

@@ -1,0 +1,304 @@
+"""The job service on the state folder: works with no server running, and beside any number of others."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import hashlib
+import json
+import logging
+import math
+import re
+import secrets as random
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from ilab_jupyter import paths
+from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
+from ilab_jupyter.jobs import logs, scheduler, view, watch
+from ilab_jupyter.jobs.durable import disk_advice, make_folder, write_json
+from ilab_jupyter.jobs.events import EventTail
+from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
+from ilab_jupyter.jobs.lock import is_held, locked
+from ilab_jupyter.jobs.process import kill_all
+from ilab_jupyter.jobs.record import NAME, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.schema import job as table
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store import Row, Store
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+class LocalJobs:
+    """`JobService` on a state folder, `paths.state_dir()` where None. Unavailable where that cannot be used.
+
+    `owner` is the operating system's user where None; jobs of another owner are not found.
+    `worker_python` is the interpreter of the jobs, one for all or one per kind.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path | None = None,
+        *,
+        owner: str | None = None,
+        worker_python: str | Mapping[str, str] | None = None,
+        worker_module: str = "ilab_jupyter.tasks",
+    ) -> None:
+        self.state = StateFolder((state_dir or paths.state_dir()).absolute())
+        self.owner = owner or getpass.getuser()
+        self._python = worker_python
+        self._module = worker_module
+        self._store = Store(self.state, thorough=True)
+        self._adopting = threading.Lock()
+        self._adopted = False
+
+    # What a host of the service uses besides the protocol. These block.
+
+    def turn(self) -> None:
+        """Find out what became of live jobs, and start what may start. Call it now and then while you are alive."""
+        with disk_advice(self.state.path):
+            scheduler.turn(self._store)
+
+    def active(self) -> int:
+        """How many jobs are queued or live, of all owners."""
+        return self._store.count(LIVE | {JobState.QUEUED})
+
+    def folder(self, id: str) -> Path:
+        """The folder of a job; NotFound as in `get`."""
+        return self.state.job(self._find(id).id).path
+
+    def configure(
+        self, *, slots: Mapping[str, int] | None = None, grace_seconds: float | None = None
+    ) -> None:
+        """Set, for every process on this state folder, how many jobs of a queue run at once and how long a worker
+        that is asked to stop may take to save its work."""
+        if slots is not None:
+            if any(not re.fullmatch(NAME, queue) or not 0 <= count <= 1000 for queue, count in slots.items()):
+                raise InvalidInput(
+                    "Slots are numbers from 0 to 1000 by the name of a queue.", "Such as {'batch': 1}."
+                )
+            self._store.put_setting("slots", json.dumps({**self._store.slots(), **slots}))
+        if grace_seconds is not None:
+            if not (math.isfinite(grace_seconds) and 0 <= grace_seconds <= 86_400):
+                raise InvalidInput("The grace period is 0 to 86400 seconds.")
+            self._store.put_setting("grace_seconds", str(grace_seconds))
+
+    def close(self) -> None:
+        """Close the database. Jobs go on."""
+        self._store.close()
+
+    # The protocol.
+
+    async def submit(
+        self, spec: JobSpec, *, key: str | None = None, secrets: Mapping[str, str] | None = None
+    ) -> Job:
+        """See JobService."""
+        return await asyncio.to_thread(self._submit, spec, key, secrets)
+
+    async def get(self, id: str) -> Job:
+        """See JobService."""
+        return await asyncio.to_thread(lambda: self._shown(self._find(id)))
+
+    async def list(
+        self, filter: JobFilter = JobFilter(), *, cursor: str | None = None, limit: int = 50
+    ) -> JobPage:
+        """See JobService."""
+        return await asyncio.to_thread(self._list, filter, cursor, limit)
+
+    async def cancel(self, id: str) -> Job:
+        """See JobService."""
+        return await asyncio.to_thread(self._cancel, id)
+
+    async def resume(self, id: str) -> Job:
+        """See JobService."""
+        return await asyncio.to_thread(self._resume, id)
+
+    async def logs(
+        self, id: str, *, offset: int = 0, limit: int = 65536, attempt: int | None = None
+    ) -> LogChunk:
+        """See JobService."""
+        return await asyncio.to_thread(self._logs, id, offset, limit, attempt)
+
+    async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """See JobService."""
+        _positive(limit, 100_000)
+        return await asyncio.to_thread(self._events, id, after, limit)
+
+    async def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
+        """See JobService."""
+        async for event in watch.watch(
+            self._store, lambda: self._find(id), after=max(0, after), log_offset=log_offset
+        ):
+            yield event
+
+    # The same, blocking.
+
+    def _submit(self, spec: JobSpec, key: str | None, secrets: Mapping[str, str] | None) -> Job:
+        if key is not None and not 0 < len(key) <= 255:
+            raise InvalidInput("A key has 1 to 255 characters.")
+        given = check_secrets(secrets or {})
+        launched = launch(interpreter(self._python, spec.kind), self._module)
+        try:
+            wanted = json.dumps(spec.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+        except ValueError:
+            raise InvalidInput(
+                "The arguments hold a number that JSON does not have (NaN or infinity)."
+            ) from None
+        digest = hashlib.sha256(wanted.encode()).hexdigest()
+        with disk_advice(self.state.path), self._store.write() as connection:
+            row = None if key is None else self._store.by_key(connection, self.owner, key)
+            if row is not None and row.spec_hash != digest:
+                raise Conflict(f"The key {key!r} was used for another job, {row.id}.", "Choose another key.")
+            if row is None:
+                id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
+                try:
+                    self._make_folder(id, spec, given)
+                    row = self._store.insert(
+                        connection,
+                        {
+                            "id": id,
+                            "kind": spec.kind,
+                            "name": spec.name or spec.kind,
+                            "owner": self.owner,
+                            "spec": json.loads(wanted),
+                            "launch": launched,
+                            "key": key,
+                            "spec_hash": digest,
+                            "queue": spec.queue,
+                            "priority": spec.priority,
+                            "created": time.time(),
+                        },
+                    )
+                except BaseException:
+                    shutil.rmtree(self.state.job(id).path, ignore_errors=True)
+                    raise
+        self._turn_if_possible()
+        return self._shown(self._find(row.id))
+
+    def _make_folder(self, id: str, spec: JobSpec, secrets: Mapping[str, str]) -> None:
+        folder = self.state.job(id)
+        folder.path.mkdir(mode=0o700)
+        make_folder(folder.artifacts)
+        write_json(folder.spec, {"id": id, **spec.model_dump(mode="json")})
+        if secrets:
+            write_json(folder.secrets, dict(secrets))
+        make_folder(folder.attempt(1).path)
+
+    def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
+        _positive(limit, 500)
+        where = [table.c.owner == self.owner]
+        if filter.owner is not None:
+            where.append(table.c.owner == filter.owner)
+        if filter.states:
+            where.append(table.c.state.in_(list(filter.states)))
+        if filter.kinds:
+            where.append(table.c.kind.in_(filter.kinds))
+        if filter.text:
+            where.append(
+                table.c.id.icontains(filter.text, autoescape=True)
+                | table.c.name.icontains(filter.text, autoescape=True)
+            )
+        if cursor is not None:
+            where.append(table.c.seq < view.read_cursor(cursor))
+        self._adopt()
+        rows = self._store.select(*where, limit=limit + 1, newest_first=True)
+        more = len(rows) > limit
+        return JobPage(
+            jobs=view.jobs(self._store, rows[:limit]), cursor=view.cursor(rows[limit - 1]) if more else None
+        )
+
+    def _cancel(self, id: str) -> Job:
+        row = self._find(id)
+        while not row.state.ended and row.state is not JobState.STOPPING:
+            if row.state is JobState.QUEUED:
+                self._store.move(
+                    row,
+                    JobState.CANCELLED,
+                    ended=time.time(),
+                    stop_reason="cancel",
+                    cause="cancelled",
+                    message="Cancelled before it started.",
+                    next_step="Resume it to put it into the queue again.",
+                )
+            else:
+                self._store.move(row, JobState.STOPPING, stop_reason="cancel")
+            row = self._find(id)
+        if row.state is JobState.STOPPING:
+            scheduler.ask_to_stop(self._store, row)
+        self._turn_if_possible()
+        return self._shown(self._find(id))
+
+    def _resume(self, id: str) -> Job:
+        row = self._find(id)
+        if not row.state.ended:
+            raise Conflict(f"{id} is {row.state}: it has not ended.", "Cancel it first, or wait.")
+        if not row.state.resumable:
+            raise Conflict(f"{id} has succeeded.", "Submit a new job instead.")
+        launched = launch(interpreter(self._python, row.kind), self._module, row.launch["cwd"])
+        with disk_advice(self.state.path), locked(self.state.turn_lock, 30) as got:
+            # Attempt n+1 must never meet attempt n: its supervisor gone, and every process that it had started.
+            attempt = self.state.job(id).attempt(row.attempt)
+            deadline = time.monotonic() + 5
+            while is_held(attempt.lock) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if not got or is_held(attempt.lock) or (row.token is not None and not kill_all(row.token, 5)):
+                raise Conflict(f"The last attempt of {id} is still ending.", "Try again in a minute.")
+            if self._store.again(row, launched) is None:
+                raise Conflict(f"{id} was resumed just now by somebody else.", "Look at it again.")
+        self._turn_if_possible()
+        return self._shown(self._find(id))
+
+    def _logs(self, id: str, offset: int, limit: int, attempt: int | None) -> LogChunk:
+        _positive(limit, logs.MAX_LIMIT)
+        row = self._find(id)
+        number = row.attempt if attempt is None else attempt
+        if not 1 <= number <= row.attempt:
+            raise NotFound(f"{id} has no attempt {number}.", f"It has {row.attempt}.")
+        # The state was read before the file, so what an ended attempt wrote is all there.
+        final = row.state.ended or number < row.attempt
+        piece = logs.read(self.state.job(id).attempt(number).log, offset, limit, final=final)
+        return LogChunk(attempt=number, **piece._asdict(), ended=final and piece.next_offset == piece.size)
+
+    def _events(self, id: str, after: int, limit: int) -> list[Event]:
+        row = self._find(id)
+        return [
+            view.event(line) for line in EventTail(self.state.job(row.id).events, max(0, after)).read(limit)
+        ]
+
+    def _find(self, id: str) -> Row:
+        self._adopt()
+        row = self._store.get(id) if _ID.fullmatch(id) else None
+        if row is None or row.owner != self.owner:
+            raise NotFound(f"There is no job {id[:160]!r}.", "List the jobs to see their ids.")
+        return row
+
+    def _shown(self, row: Row) -> Job:
+        return view.jobs(self._store, [row])[0]
+
+    def _adopt(self) -> None:
+        """Before the first answer: live rows may be those of a machine that was switched off."""
+        if not self._adopted:
+            with self._adopting:
+                if not self._adopted:
+                    self._adopted = True
+                    self._turn_if_possible()
+
+    def _turn_if_possible(self) -> None:
+        """What was asked for is stored; that the queue cannot be moved now must not make it look refused."""
+        self._adopted = True
+        try:
+            self.turn()
+        except (PublicError, OSError) as error:
+            log.warning("The queue was not moved: %s", error)
+
+
+def _positive(limit: int, most: int) -> None:
+    if not 1 <= limit <= most:
+        raise InvalidInput(f"The limit is 1 to {most}, not {limit}.")

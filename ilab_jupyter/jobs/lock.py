@@ -1,0 +1,84 @@
+"""Locks that the kernel releases when their holder dies, whatever killed it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ilab_jupyter.errors import Unavailable
+
+_POLL = 0.02
+
+
+class FileLock:
+    """An flock on a file. Not inherited by programs that the holder starts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, timeout: float) -> bool:
+        """True once it is ours, False after `timeout` seconds of somebody else's."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + timeout
+        try:
+            while not _try(descriptor, fcntl.LOCK_EX, self.path):
+                if time.monotonic() >= deadline:
+                    os.close(descriptor)
+                    return False
+                time.sleep(_POLL)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give it back. Harmless when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextmanager
+def locked(path: Path, timeout: float) -> Iterator[bool]:
+    """Hold the lock inside; the value says whether it was got within `timeout` seconds."""
+    lock = FileLock(path)
+    got = lock.acquire(timeout)
+    try:
+        yield got
+    finally:
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock now. Never creates the file and never waits."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try(descriptor, fcntl.LOCK_SH, path)
+    finally:
+        os.close(descriptor)
+
+
+def _try(descriptor: int, kind: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise Unavailable(
+                f"The file system of {path.parent} has no file locks, which jobs need.",
+                "Set ILAB_JUPYTER_STATE to a folder on a local disk.",
+                cause="state_folder",
+            ) from error
+        raise
+    return True

@@ -1,0 +1,123 @@
+"""What an attempt's end was, told from how its worker exited, who asked it to stop, and its own last word."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ilab_jupyter.jobs import events
+from ilab_jupyter.jobs.folder import JobFolder
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store import Row, Store
+
+_TERMED = frozenset({-signal.SIGTERM, 128 + signal.SIGTERM})
+_LAST_WORDS = frozenset({"result", "error"})
+_CONTINUE = "Resume it to continue from its last checkpoint."
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The content of exit.json: how the worker ended, written by its supervisor."""
+
+    token: str
+    exit_code: int
+    shutdown: bool
+    """The supervisor was told to end without anyone asking for this job to be cancelled."""
+    forced: bool
+    """The worker was killed because it did not stop in its grace period."""
+    ended: float = field(default_factory=time.time)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `read` reads."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, data: dict[str, Any] | None, token: str | None) -> Exit | None:
+        """From a file; None where it is not the exit of the attempt with this token."""
+        if (
+            data is None
+            or token is None
+            or data.get("token") != token
+            or type(data.get("exit_code")) is not int
+        ):
+            return None
+        try:
+            return cls(
+                token,
+                data["exit_code"],
+                data["shutdown"] is True,
+                data["forced"] is True,
+                float(data["ended"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def end(row: Row, how: Exit, folder: JobFolder) -> tuple[JobState, dict[str, Any]]:
+    """The state to move the row to, and the columns that go with it."""
+    word = events.last_of(folder.events, _LAST_WORDS, row.attempt) or {"type": ""}
+    columns: dict[str, Any] = {
+        "ended": how.ended,
+        "exit_code": how.exit_code,
+        "progress": events.progress(folder.events, row.attempt),
+    }
+    if how.exit_code == 0:
+        result = word.get("result") if word["type"] == "result" else None
+        return JobState.SUCCEEDED, {**columns, "result": result if isinstance(result, dict) else {}}
+    if row.stop_reason == "cancel":
+        late = " It did not stop in time and was killed." if how.forced else ""
+        return JobState.CANCELLED, columns | _said("cancelled", f"Cancelled.{late}", _CONTINUE)
+    if how.shutdown:
+        return JobState.INTERRUPTED, columns | _said(
+            "shutdown", "It was told to end from outside, as when the machine shuts down.", _CONTINUE
+        )
+    if how.exit_code in _TERMED:
+        message = "Its process was told to end from outside."
+        return JobState.INTERRUPTED, columns | _said("terminated", message, _CONTINUE)
+    if word["type"] == "error":
+        texts = [str(word.get(name) or "") for name in ("cause", "message", "next_step")]
+        return JobState.FAILED, columns | _said(texts[0][:64] or "crashed", *texts[1:])
+    return JobState.FAILED, columns | _crash(how.exit_code)
+
+
+def lost(message: str, *, cause: str = "lost") -> dict[str, Any]:
+    """The columns of an attempt that ended without leaving an exit."""
+    return {"ended": time.time(), **_said(cause, message, _CONTINUE)}
+
+
+def _said(cause: str, message: str, next_step: str) -> dict[str, Any]:
+    return {"cause": cause, "message": message, "next_step": next_step}
+
+
+def _crash(code: int) -> dict[str, Any]:
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return _said(
+            "killed",
+            "Its process was killed by the kernel or by hand, possibly because memory ran out.",
+            "Read the end of the log; with less memory in use (a smaller batch or max_seq_length), resume it.",
+        )
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        return _said("crashed", f"Its process crashed with {name}.", "Read the end of the log.")
+    return _said("crashed", f"Its process ended with exit code {code}.", "Read the end of the log.")
+
+
+def finish(store: Store, row: Row, how: Exit) -> None:
+    """Move the attempt to its end, once; nothing where it has ended already or is not this attempt any more."""
+    folder = store.state.job(row.id)
+    current: Row | None = row
+    while (
+        current and current.attempt == row.attempt and current.token == how.token and not current.state.ended
+    ):
+        state, columns = end(current, how, folder)
+        if store.move(current, state, **columns) is not None:
+            if state is JobState.SUCCEEDED:
+                folder.secrets.unlink(missing_ok=True)
+            return
+        current = store.get(row.id)

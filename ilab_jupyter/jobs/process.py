@@ -1,0 +1,224 @@
+"""Who a process is, beyond its number: numbers are reused, so nothing is signalled that was not recognised first."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+TOKEN = "ILAB_JOB_TOKEN"  # noqa: S105 - the name of an environment variable; the value is no credential
+_LINUX = sys.platform == "linux"
+_PDEATHSIG, _SUBREAPER = 1, 36
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process of one boot: its number, when it started, and the PID namespace in which the number counts."""
+
+    pid: int
+    starttime: str
+    boot_id: str
+    namespace: str
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """The process that has this number now; None where there is none, or it only waits to be reaped."""
+        started = _started(pid)
+        return None if started is None else cls(pid, started, boot_id(), _namespace())
+
+    @classmethod
+    def read(cls, data: dict[str, Any] | None) -> Identity | None:
+        """From a record that may be torn or forged; None where it names no process that could ever be a job's."""
+        try:
+            assert data is not None
+            pid, texts = data["pid"], [data[name] for name in ("starttime", "boot_id", "namespace")]
+            assert (
+                type(pid) is int
+                and pid > 1
+                and pid != os.getpid()
+                and all(type(text) is str for text in texts)
+            )
+        except (AssertionError, KeyError):
+            return None
+        return cls(pid, *texts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `read` reads."""
+        return asdict(self)
+
+    @property
+    def here(self) -> bool:
+        """Whether its number means anything in this boot and this PID namespace."""
+        return self.boot_id == boot_id() and self.namespace == _namespace()
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs. False also for one of another boot or namespace."""
+        return self.here and Identity.of(self.pid) == self
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to this very process; False where it is gone. Never to 0, 1 or ourselves."""
+        return _send(self.pid, number, lambda: self.alive)
+
+
+def boot_clock() -> float:
+    """Seconds since boot, sleep included; the same for every process and never set back."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+@lru_cache
+def boot_id() -> str:
+    """Different after every boot."""
+    if _LINUX:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    import psutil
+
+    return str(int(psutil.boot_time()))
+
+
+def with_token(token: str) -> list[int]:
+    """Processes of ours that were started for the attempt with this token, by their environment."""
+    wanted = f"{TOKEN}={token}".encode()
+    return [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0")]
+
+
+def with_argument(token: str) -> list[int]:
+    """Processes that carry the token as an argument: supervisors of the attempt, also before they hold their lock."""
+    return [pid for pid in _pids() if token.encode() in _read(pid, "cmdline").split(b"\0")]
+
+
+def kill_all(token: str, timeout: float) -> bool:
+    """Kill whatever was started for an attempt, and wait. False where something outlives `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    wanted = f"{TOKEN}={token}".encode()
+    while left := with_token(token):
+        for pid in left:
+            _send(pid, signal.SIGKILL, lambda pid=pid: wanted in _read(pid, "environ").split(b"\0"))  # type: ignore[misc]
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def descendants(keep: Callable[[bytes], bool]) -> list[Identity]:
+    """Our children and theirs, without the processes whose command line `keep` accepts and without what is below them."""
+    import psutil
+
+    found: list[Identity] = []
+    open_list = [os.getpid()]
+    children: dict[int, list[int]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            children.setdefault(process.ppid(), []).append(process.pid)
+    while open_list:
+        for pid in children.get(open_list.pop(), []):
+            if keep(_read(pid, "cmdline")):
+                continue
+            open_list.append(pid)
+            if (identity := Identity.of(pid)) is not None:
+                found.append(identity)
+    return found
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, so that none escapes. Linux only; elsewhere nothing."""
+    if _LINUX:
+        _prctl(_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """In a new child: be killed when `parent` dies, also when it died before this call. Linux only."""
+    if _LINUX:
+        _prctl(_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _send(pid: int, number: int, recognised: Callable[[], bool]) -> bool:
+    if pid <= 1 or pid == os.getpid():
+        return False
+    try:
+        if not hasattr(os, "pidfd_open"):
+            if not recognised():
+                return False
+            os.kill(pid, number)
+            return True
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        # The descriptor pins the process first, so what is recognised is what is signalled.
+        if not recognised():
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _pids() -> Iterator[int]:
+    if _LINUX:
+        own = os.getpid()
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit() and (pid := int(entry.name)) > 1 and pid != own:
+                yield pid
+        return
+    import psutil
+
+    yield from (pid for pid in psutil.pids() if pid > 1 and pid != os.getpid())
+
+
+def _read(pid: int, what: str) -> bytes:
+    """`environ` or `cmdline` of a process, NUL between the parts; empty where it is gone or not ours."""
+    if _LINUX:
+        try:
+            return Path(f"/proc/{pid}/{what}").read_bytes()
+        except OSError:
+            return b""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        parts = process.cmdline() if what == "cmdline" else [f"{k}={v}" for k, v in process.environ().items()]
+    except psutil.Error:
+        return b""
+    return "\0".join(parts).encode()
+
+
+def _started(pid: int) -> str | None:
+    if _LINUX:
+        try:
+            # The command's name stands in parentheses and may itself hold spaces and parentheses.
+            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else fields[19]
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+    except psutil.Error:
+        return None
+
+
+@lru_cache
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "-"

@@ -1,0 +1,167 @@
+"""One turn of the queue: find out what became of live attempts, then start what may start. Whoever is alive runs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from ilab_jupyter.errors import PublicError
+from ilab_jupyter.jobs import events
+from ilab_jupyter.jobs.durable import make_folder, read_json
+from ilab_jupyter.jobs.folder import AttemptFolder
+from ilab_jupyter.jobs.launch import supervisor_environment
+from ilab_jupyter.jobs.lock import is_held, locked
+from ilab_jupyter.jobs.outcome import Exit, finish, lost
+from ilab_jupyter.jobs.process import Identity, boot_clock, boot_id, kill_all, with_argument
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store import Row, Store
+
+log = logging.getLogger(__name__)
+
+# A spawner killed between the row and the process leaves nothing to look for; this long it might still be coming.
+SETTLE_SECONDS = 2.0
+# An attempt that never began has lost nothing, so it is queued again by itself, this often in all.
+MAX_LOST = 3
+
+
+def turn(store: Store, *, timeout: float = 10.0) -> bool:
+    """Reconcile and start under the store's lock. False where another process turned it for `timeout` seconds."""
+    with locked(store.state.turn_lock, timeout) as got:
+        if got:
+            for row in store.in_states(LIVE):
+                try:
+                    _reconcile(store, row)
+                except (OSError, PublicError):
+                    log.exception("The state of job %s could not be found out", row.id)
+            _start_queued(store)
+        return got
+
+
+def alive_supervisor(attempt: AttemptFolder, token: str | None) -> Identity | None:
+    """The process that supervises this attempt, recognised by lock, token, boot and start time; None otherwise.
+
+    One on another machine or in another container counts as alive, but cannot be signalled from here.
+    """
+    if not is_held(attempt.lock):
+        return None
+    record = read_json(attempt.record)
+    who = Identity.read(record)
+    if record is None or who is None or record.get("token") != token:
+        return None
+    return who if who.alive or not who.here else None
+
+
+def ask_to_stop(store: Store, row: Row) -> None:
+    """Tell the supervisor of a STOPPING row to end its worker. Harmless to repeat."""
+    who = alive_supervisor(store.state.job(row.id).attempt(row.attempt), row.token)
+    if who is not None:
+        who.signal(signal.SIGTERM)
+
+
+def _reconcile(store: Store, row: Row) -> None:
+    attempt = store.state.job(row.id).attempt(row.attempt)
+    if is_held(attempt.lock):
+        if not attempt.record.exists() or alive_supervisor(attempt, row.token) is not None:
+            if row.state is JobState.STOPPING:
+                ask_to_stop(store, row)
+            return
+        if not is_held(attempt.lock):
+            return  # it ended while we looked; the next turn reads its exit
+    # The lock was looked at first: a free one means that whatever the supervisor wrote is written.
+    elif (how := Exit.read(read_json(attempt.exit), row.token)) is not None:
+        finish(store, row, how)
+        return
+    elif not attempt.record.exists() and _may_come(row):
+        return
+    if row.token is not None and not kill_all(row.token, 3):
+        log.error("Processes of job %s cannot be killed; it stays %s", row.id, row.state)
+        return
+    _lose(store, row, began=attempt.record.exists())
+
+
+def _may_come(row: Row) -> bool:
+    """Whether a supervisor that was not seen yet may still appear. Nobody is spawning: we hold the store's lock."""
+    if row.token is None or row.boot_id != boot_id() or row.spawned is None:
+        return False
+    return boot_clock() - row.spawned < SETTLE_SECONDS or bool(with_argument(row.token))
+
+
+def _lose(store: Store, row: Row, *, began: bool) -> None:
+    progress = events.progress(store.state.job(row.id).events, row.attempt)
+    if row.stop_reason == "cancel":
+        store.move(row, JobState.CANCELLED, progress=progress, **lost("Cancelled.", cause="cancelled"))
+    elif began:
+        message = "Its supervisor was killed, or the machine stopped, before it ended."
+        store.move(row, JobState.INTERRUPTED, progress=progress, **lost(message, cause="supervisor_lost"))
+    else:
+        ended = store.move(
+            row,
+            JobState.INTERRUPTED,
+            **lost("Its supervisor never started. See supervisor.log in its folder."),
+        )
+        if ended and [attempt.cause for attempt in store.attempts(row.id)][-MAX_LOST:] != ["lost"] * MAX_LOST:
+            store.again(ended, row.launch)
+
+
+def _start_queued(store: Store) -> None:
+    slots = store.slots()
+    free = dict(slots)
+    for row in store.in_states(LIVE):
+        free[row.queue] = free.get(row.queue, 1) - 1
+    for row in sorted(store.in_states(frozenset({JobState.QUEUED})), key=order):
+        if free.setdefault(row.queue, 1) > 0:
+            free[row.queue] -= 1
+            _start(store, row)
+
+
+def order(row: Row) -> tuple[int, int]:
+    """Higher priority first; within one, first come first served."""
+    return (-row.priority, row.seq)
+
+
+def _start(store: Store, row: Row) -> None:
+    """From QUEUED to a supervisor on its way. The row is moved first: a supervisor without a row cannot be."""
+    attempt = store.state.job(row.id).attempt(row.attempt)
+    token = secrets.token_hex(16)
+    try:
+        make_folder(attempt.path)
+    except OSError as error:
+        log.warning("Job %s waits: its folder cannot be written: %s", row.id, error)
+        return
+    starting = store.move(row, JobState.STARTING, token=token, boot_id=boot_id(), spawned=boot_clock())
+    if starting is None:
+        return
+    try:
+        _spawn(store.state.path, row, attempt, token)
+    except OSError as error:
+        columns = lost(f"Its supervisor cannot be started: {error.strerror}.", cause="spawn_failed")
+        store.move(starting, JobState.FAILED, **columns, started=time.time())
+
+
+def _spawn(state: Path, row: Row, attempt: AttemptFolder, token: str) -> None:
+    output = os.open(attempt.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        # -P: a file named like a library in the current folder must not replace it.
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "ilab_jupyter.jobs.supervisor"),
+                *(str(state), row.id, str(row.attempt), token),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=state,
+            env=supervisor_environment(),
+            start_new_session=True,
+        )
+    finally:
+        os.close(output)
+    # Reaps it when it ends, so that a long-lived server keeps no zombies.
+    threading.Thread(target=process.wait, name=f"reap {row.id}", daemon=True).start()

@@ -1,0 +1,79 @@
+"""The tables of the store. Plain SQL types only, so that SQLite and PostgreSQL hold the same."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = "1"
+SLOTS = {"batch": 1, "serving": 4}
+GRACE_SECONDS = 20.0
+
+metadata = MetaData()
+
+# The row is the present of a job: what is asked for, and the state of its newest attempt. JSON is kept as text.
+job = Table(
+    "job",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", String(160), nullable=False, unique=True),
+    Column("kind", String(128), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("launch", Text, nullable=False),
+    Column("key", String(255)),
+    Column("spec_hash", String(64), nullable=False),
+    Column("queue", String(128), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("token", String(64)),
+    Column("boot_id", String(64)),
+    Column("spawned", Double, comment="Seconds since boot when the supervisor was started."),
+    Column("stop_reason", String(32)),
+    Column("exit_code", Integer),
+    Column("cause", String(64)),
+    Column("message", Text),
+    Column("next_step", Text),
+    Column("result", Text),
+    Column("progress", Text),
+    UniqueConstraint("owner", "key"),
+    sqlite_autoincrement=True,
+)
+Index("job_by_state", job.c.state, job.c.queue)
+Index("job_by_owner", job.c.owner, job.c.seq)
+
+# One row an attempt; its end is written once and kept when another attempt follows.
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("job", String(160), ForeignKey("job.id"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("token", String(64)),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("exit_code", Integer),
+    Column("cause", String(64)),
+    Column("message", Text),
+)
+
+setting = Table(
+    "setting", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)

@@ -1,0 +1,97 @@
+"""The blocking form of a JobService, also inside a notebook, whose own event loop is already running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
+
+from ilab_jupyter.jobs.record import Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.service import JobService
+
+T = TypeVar("T")
+
+
+class _Loop:
+    """One event loop in a daemon thread, started at the first use; a forked process starts its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="ilab-jobs", daemon=True).start()
+            return self._loop
+
+
+_loop = _Loop()
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The coroutine's result. Works with and without a running loop; Ctrl-C cancels the coroutine."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop.get())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+class SyncJobs:
+    """`service` with blocking methods of the same names; see JobService for what they do."""
+
+    def __init__(self, service: JobService) -> None:
+        self.service = service
+
+    def submit(
+        self, spec: JobSpec, *, key: str | None = None, secrets: Mapping[str, str] | None = None
+    ) -> Job:
+        """See JobService."""
+        return run(self.service.submit(spec, key=key, secrets=secrets))
+
+    def get(self, id: str) -> Job:
+        """See JobService."""
+        return run(self.service.get(id))
+
+    def list(self, filter: JobFilter = JobFilter(), *, cursor: str | None = None, limit: int = 50) -> JobPage:
+        """See JobService."""
+        return run(self.service.list(filter, cursor=cursor, limit=limit))
+
+    def cancel(self, id: str) -> Job:
+        """See JobService."""
+        return run(self.service.cancel(id))
+
+    def resume(self, id: str) -> Job:
+        """See JobService."""
+        return run(self.service.resume(id))
+
+    def logs(self, id: str, *, offset: int = 0, limit: int = 65536, attempt: int | None = None) -> LogChunk:
+        """See JobService."""
+        return run(self.service.logs(id, offset=offset, limit=limit, attempt=attempt))
+
+    def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """See JobService."""
+        return run(self.service.events(id, after=after, limit=limit))
+
+    def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> Iterator[Event]:
+        """See JobService. Closing the generator, or Ctrl-C, only stops watching; the job goes on."""
+        stream = self.service.watch(id, after=after, log_offset=log_offset)
+
+        async def following() -> Event | None:
+            return await anext(stream, None)
+
+        async def close() -> None:
+            if hasattr(stream, "aclose"):
+                await stream.aclose()
+
+        try:
+            while (event := run(following())) is not None:
+                yield event
+        finally:
+            run(close())
