@@ -1,0 +1,90 @@
+"""A job's side of the telling: what the work reports becomes lines of events.jsonl."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.jobs.events import EventWriter
+
+_INTERVAL = 0.1
+
+
+class EventReporter:
+    """`progress.Reporter` for one attempt. At most about ten progress events a second; a phase's last is never left out."""
+
+    def __init__(self, path: Path, attempt: int) -> None:
+        self._events = EventWriter(path, attempt=attempt)
+        self._stop = threading.Event()
+        self._phase = ""
+        self._written = 0.0
+        self._waiting: dict[str, Any] | None = None
+        self._first: tuple[float, int] | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """True once the work should save a checkpoint and raise `Stopped`."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ask the work to stop; for a signal handler."""
+        self._stop.set()
+
+    def phase(self, name: str, message: str = "") -> None:
+        """See Reporter."""
+        self._flush()
+        self._phase, self._first = name, None
+        self._written = 0.0
+        self._write("phase", name=name, message=message)
+
+    def progress(self, step: int, total: int | None, **metrics: Any) -> None:
+        """See Reporter. Adds `eta_seconds` from the pace of this phase where the work gives none."""
+        now = time.monotonic()
+        if self._first is None or step < self._first[1]:
+            self._first = (now, step)
+        if "eta_seconds" not in metrics and (eta := self._eta(now, step, total)) is not None:
+            metrics["eta_seconds"] = round(eta, 1)
+        self._waiting = {**metrics, "phase": self._phase, "step": step, "total": total}
+        if now - self._written >= _INTERVAL or (total is not None and step >= total):
+            self._flush()
+
+    def artifact(self, kind: str, name: str, path: Path) -> None:
+        """See Reporter."""
+        self._flush()
+        self._write("artifact", kind=kind, name=name, path=str(path))
+
+    def warning(self, message: str, next_step: str = "") -> None:
+        """See Reporter."""
+        self._write("warning", message=message, next_step=next_step)
+
+    def event(self, type: str, **fields: Any) -> None:
+        """See Reporter."""
+        self._write(type, **fields)
+
+    def last_word(self, type: str, **fields: Any) -> None:
+        """A `result` or an `error`, on disk when this returns; OSError where it cannot be kept."""
+        self._flush()
+        self._events.write(type, **fields)
+        self._events.sync()
+
+    def _eta(self, now: float, step: int, total: int | None) -> float | None:
+        if total is None or self._first is None or step <= self._first[1]:
+            return None
+        since, first = self._first
+        return max(0.0, (now - since) / (step - first) * (total - step))
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._written = time.monotonic()
+            self._write("progress", **waiting)
+
+    def _write(self, type: str, **fields: Any) -> None:
+        """Telling never ends the work: a line that the disk refuses is lost, and the log says so."""
+        try:
+            self._events.write(type, **fields)
+        except OSError as error:
+            print(f"An event of type {type} was lost: {error}", file=sys.stderr)
