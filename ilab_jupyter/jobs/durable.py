@@ -1,4 +1,4 @@
-"""Writing files so that after a crash they are whole or absent, and turning a full or closed disk into advice."""
+"""Writing files so that a crash leaves them whole or absent, and a full or closed disk gives advice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ilab_jupyter.errors import Unavailable
 
 
 def make_folder(path: Path) -> None:
-    """Make `path` and its parents with mode 0700 and make their names durable. An existing folder stays as it is."""
+    """Make `path` and its parents, mode 0700, names durable. An existing folder stays as it is."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -70,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def disk_advice(folder: Path) -> Iterator[None]:
-    """Inside, an OSError about space or permission becomes Unavailable that names the folder and what to do."""
+    """Inside, an OSError becomes Unavailable that names the folder and what to do."""
     try:
         yield
     except OSError as error:

@@ -28,7 +28,7 @@ class EventWriter:
         self._seq = last_seq(path)
 
     def write(self, type: str, **fields: Any) -> int:
-        """Append one event and give its seq. OSError where the disk refuses; the next write starts a new line."""
+        """Append one event and give its seq. OSError where the disk refuses."""
         with self._lock:
             seq = self._seq + 1
             line = {"seq": seq, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "type": type}
@@ -59,7 +59,7 @@ def _dumps(value: Line) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """The nearest JSON value: null for numbers that JSON does not have, text for objects that it does not know."""
+    """The nearest JSON value: null for numbers that JSON does not have, text for objects it does not know."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

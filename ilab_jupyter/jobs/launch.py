@@ -1,4 +1,4 @@
-"""How a job's worker is started: interpreter, module, working folder and environment, fixed when it is submitted."""
+"""How a job's worker is started: interpreter, module, working folder, environment; fixed at submission."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CARRIED = (
         "HF_DATASETS_OFFLINE",
     ),
 )
-# Of the starting process alone: tokens that a job has no business with, and a plot backend that needs a kernel.
+# Of the starting process alone: tokens that are no business of a job, a plot backend that needs a kernel.
 _DROPPED = (
     *("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_TOKEN", "JUPYTERHUB_CLIENT_ID", "ILAB_SERVICE_TOKEN"),
     *("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT", "MPLBACKEND", "PYTHONSTARTUP", TOKEN),
@@ -52,7 +52,7 @@ _MAX_SECRET = 32_768
 
 def launch(python: str, module: str, cwd: str | None = None) -> dict[str, Any]:
     """What is stored with a job. Unavailable where the interpreter is not a program."""
-    if not (os.path.isabs(python) and os.access(python, os.X_OK) and Path(python).is_file()):
+    if not (Path(python).is_absolute() and os.access(python, os.X_OK) and Path(python).is_file()):
         raise Unavailable(
             f"The interpreter for jobs, {python!r}, is no program.",
             "Set worker_python (or ILAB_JUPYTER_WORKER_PYTHON) to the absolute path of a Python.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import getpass
 import hashlib
 import json
@@ -25,7 +26,7 @@ from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
 from ilab_jupyter.jobs.lock import is_held, locked
 from ilab_jupyter.jobs.process import kill_all
-from ilab_jupyter.jobs.record import NAME, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.record import EVERY, NAME, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
 from ilab_jupyter.jobs.schema import job as table
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import Row, Store
@@ -62,7 +63,7 @@ class LocalJobs:
     # What a host of the service uses besides the protocol. These block.
 
     def turn(self) -> None:
-        """Find out what became of live jobs, and start what may start. Call it now and then while you are alive."""
+        """Find out what became of live jobs, and start what may start. Call it now and then."""
         with disk_advice(self.state.path):
             scheduler.turn(self._store)
 
@@ -77,8 +78,8 @@ class LocalJobs:
     def configure(
         self, *, slots: Mapping[str, int] | None = None, grace_seconds: float | None = None
     ) -> None:
-        """Set, for every process on this state folder, how many jobs of a queue run at once and how long a worker
-        that is asked to stop may take to save its work."""
+        """How many jobs of a queue run at once, and how long a worker that is asked to stop may take to save
+        its work; for every process on this state folder."""
         if slots is not None:
             if any(not re.fullmatch(NAME, queue) or not 0 <= count <= 1000 for queue, count in slots.items()):
                 raise InvalidInput(
@@ -106,9 +107,7 @@ class LocalJobs:
         """See JobService."""
         return await asyncio.to_thread(lambda: self._shown(self._find(id)))
 
-    async def list(
-        self, filter: JobFilter = JobFilter(), *, cursor: str | None = None, limit: int = 50
-    ) -> JobPage:
+    async def list(self, filter: JobFilter = EVERY, *, cursor: str | None = None, limit: int = 50) -> JobPage:
         """See JobService."""
         return await asyncio.to_thread(self._list, filter, cursor, limit)
 
@@ -126,7 +125,7 @@ class LocalJobs:
         """See JobService."""
         return await asyncio.to_thread(self._logs, id, offset, limit, attempt)
 
-    async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> builtins.list[Event]:
         """See JobService."""
         _positive(limit, 100_000)
         return await asyncio.to_thread(self._events, id, after, limit)
@@ -243,7 +242,7 @@ class LocalJobs:
             raise Conflict(f"{id} has succeeded.", "Submit a new job instead.")
         launched = launch(interpreter(self._python, row.kind), self._module, row.launch["cwd"])
         with disk_advice(self.state.path), locked(self.state.turn_lock, 30) as got:
-            # Attempt n+1 must never meet attempt n: its supervisor gone, and every process that it had started.
+            # Attempt n+1 must never meet attempt n: its supervisor and all that it started are gone.
             attempt = self.state.job(id).attempt(row.attempt)
             deadline = time.monotonic() + 5
             while is_held(attempt.lock) and time.monotonic() < deadline:
@@ -266,7 +265,7 @@ class LocalJobs:
         piece = logs.read(self.state.job(id).attempt(number).log, offset, limit, final=final)
         return LogChunk(attempt=number, **piece._asdict(), ended=final and piece.next_offset == piece.size)
 
-    def _events(self, id: str, after: int, limit: int) -> list[Event]:
+    def _events(self, id: str, after: int, limit: int) -> builtins.list[Event]:
         row = self._find(id)
         return [
             view.event(line) for line in EventTail(self.state.job(row.id).events, max(0, after)).read(limit)

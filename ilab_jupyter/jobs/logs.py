@@ -1,4 +1,4 @@
-"""Reading a log by byte offsets, so that any reader can go on where it stopped, also in the middle of a letter."""
+"""Reading a log by byte offsets, so that any reader can go on where it stopped, and no letter is cut."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 def read(path: Path, offset: int, limit: int, *, final: bool) -> Piece:
     """At most `limit` bytes, fewer so as not to cut a letter, never fewer than one letter where one is there.
 
-    A negative offset counts from the end. `final`: nothing will be appended, so an unfinished letter is given as it is.
+    A negative offset counts from the end. `final`: nothing will follow, so an unfinished letter is given too.
     """
     try:
         file = path.open("rb")

@@ -96,7 +96,7 @@ def _crash(code: int) -> dict[str, Any]:
         return _said(
             "killed",
             "Its process was killed by the kernel or by hand, possibly because memory ran out.",
-            "Read the end of the log; with less memory in use (a smaller batch or max_seq_length), resume it.",
+            "Read the end of the log. If memory was short, free some or use smaller batches, then resume it.",
         )
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
@@ -109,7 +109,7 @@ def _crash(code: int) -> dict[str, Any]:
 
 
 def finish(store: Store, row: Row, how: Exit) -> None:
-    """Move the attempt to its end, once; nothing where it has ended already or is not this attempt any more."""
+    """Move the attempt to its end, once; nothing where it has ended already or another one followed."""
     folder = store.state.job(row.id)
     current: Row | None = row
     while (

@@ -1,4 +1,4 @@
-"""Who a process is, beyond its number: numbers are reused, so nothing is signalled that was not recognised first."""
+"""Who a process is, beyond its number: numbers are reused, so nothing is signalled unrecognised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _PDEATHSIG, _SUBREAPER = 1, 36
 
 @dataclass(frozen=True)
 class Identity:
-    """One process of one boot: its number, when it started, and the PID namespace in which the number counts."""
+    """One process of one boot: its number, its start, and the PID namespace in which the number counts."""
 
     pid: int
     starttime: str
@@ -36,7 +36,7 @@ class Identity:
 
     @classmethod
     def read(cls, data: dict[str, Any] | None) -> Identity | None:
-        """From a record that may be torn or forged; None where it names no process that could ever be a job's."""
+        """From a record that may be torn or forged; None where it names no process that can be a job's."""
         try:
             assert data is not None
             pid, texts = data["pid"], [data[name] for name in ("starttime", "boot_id", "namespace")]
@@ -86,22 +86,20 @@ def boot_id() -> str:
 
 def with_token(token: str) -> list[int]:
     """Processes of ours that were started for the attempt with this token, by their environment."""
-    wanted = f"{TOKEN}={token}".encode()
-    return [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0")]
+    return [pid for pid in _pids() if _carries(pid, token)]
 
 
 def with_argument(token: str) -> list[int]:
-    """Processes that carry the token as an argument: supervisors of the attempt, also before they hold their lock."""
+    """Processes with the token as an argument: the attempt's supervisors, also before their lock."""
     return [pid for pid in _pids() if token.encode() in _read(pid, "cmdline").split(b"\0")]
 
 
 def kill_all(token: str, timeout: float) -> bool:
-    """Kill whatever was started for an attempt, and wait. False where something outlives `timeout` seconds."""
+    """Kill whatever was started for an attempt, and wait. False where some outlive `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    wanted = f"{TOKEN}={token}".encode()
     while left := with_token(token):
         for pid in left:
-            _send(pid, signal.SIGKILL, lambda pid=pid: wanted in _read(pid, "environ").split(b"\0"))  # type: ignore[misc]
+            _send(pid, signal.SIGKILL, partial(_carries, pid, token))
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.02)
@@ -109,7 +107,7 @@ def kill_all(token: str, timeout: float) -> bool:
 
 
 def descendants(keep: Callable[[bytes], bool]) -> list[Identity]:
-    """Our children and theirs, without the processes whose command line `keep` accepts and without what is below them."""
+    """Our children and theirs, without those whose command line `keep` accepts and what is below them."""
     import psutil
 
     found: list[Identity] = []
@@ -129,7 +127,7 @@ def descendants(keep: Callable[[bytes], bool]) -> list[Identity]:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent dies, so that none escapes. Linux only; elsewhere nothing."""
+    """Become the parent of descendants whose own parent dies, so that none escapes. Linux only."""
     if _LINUX:
         _prctl(_SUBREAPER, 1)
 
@@ -140,6 +138,10 @@ def die_with(parent: int) -> None:
         _prctl(_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _carries(pid: int, token: str) -> bool:
+    return f"{TOKEN}={token}".encode() in _read(pid, "environ").split(b"\0")
 
 
 def _prctl(option: int, value: int) -> None:
@@ -219,6 +221,6 @@ def _started(pid: int) -> str | None:
 @lru_cache
 def _namespace() -> str:
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return "-"

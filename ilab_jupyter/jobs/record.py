@@ -1,4 +1,4 @@
-"""The data of a job: what is asked for (JobSpec), what is known of it (Job), what happens in it (Event), its log (LogChunk)."""
+"""The data of a job: what is asked for, what is known of it, what happens in it, its log."""
 
 from __future__ import annotations
 
@@ -80,6 +80,9 @@ class JobFilter(Frozen):
     text: str = Field(default="", max_length=200, description="Part of the id or the name.")
 
 
+EVERY = JobFilter()
+
+
 class JobPage(Frozen):
     """A page of jobs, newest first; `cursor` asks for the next one, None on the last."""
 
@@ -88,10 +91,10 @@ class JobPage(Frozen):
 
 
 class Event(BaseModel):
-    """A line of events.jsonl: seq (1, 2, ... within a job), time (ISO 8601, UTC), type, and the type's own fields.
+    """A line of events.jsonl: seq (1, 2, ... in a job), time (ISO 8601, UTC), type, and the type's own fields.
 
     Types written by a worker: phase, progress, artifact, warning, endpoint, result, error.
-    Types made by a stream: state (the row moved), log (a piece of the log), end (the job has ended; the last one).
+    Types made by a stream: state (the row moved), log (a piece of the log), end (it has ended).
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -107,7 +110,7 @@ class Event(BaseModel):
 
 
 class LogChunk(Frozen):
-    """Bytes [offset, next_offset) of an attempt's log, cut at a UTF-8 boundary. `ended`: no more will ever come."""
+    """Bytes [offset, next_offset) of an attempt's log, cut between letters. `ended`: no more will come."""
 
     attempt: int
     offset: int

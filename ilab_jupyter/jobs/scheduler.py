@@ -1,4 +1,4 @@
-"""One turn of the queue: find out what became of live attempts, then start what may start. Whoever is alive runs it."""
+"""One turn of the queue: find out what became of live attempts, then start what may start."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ilab_jupyter.jobs.store import Row, Store
 
 log = logging.getLogger(__name__)
 
-# A spawner killed between the row and the process leaves nothing to look for; this long it might still be coming.
+# A spawner killed between the row and the process leaves nothing to look for; so long it may still come.
 SETTLE_SECONDS = 2.0
 # An attempt that never began has lost nothing, so it is queued again by itself, this often in all.
 MAX_LOST = 3
 
 
 def turn(store: Store, *, timeout: float = 10.0) -> bool:
-    """Reconcile and start under the store's lock. False where another process turned it for `timeout` seconds."""
+    """Reconcile and start under the store's lock. False where another process did for `timeout` seconds."""
     with locked(store.state.turn_lock, timeout) as got:
         if got:
             for row in store.in_states(LIVE):
@@ -45,7 +45,7 @@ def turn(store: Store, *, timeout: float = 10.0) -> bool:
 
 
 def alive_supervisor(attempt: AttemptFolder, token: str | None) -> Identity | None:
-    """The process that supervises this attempt, recognised by lock, token, boot and start time; None otherwise.
+    """The process that supervises this attempt, recognised by lock, token, boot and start time, or None.
 
     One on another machine or in another container counts as alive, but cannot be signalled from here.
     """
@@ -87,7 +87,7 @@ def _reconcile(store: Store, row: Row) -> None:
 
 
 def _may_come(row: Row) -> bool:
-    """Whether a supervisor that was not seen yet may still appear. Nobody is spawning: we hold the store's lock."""
+    """Whether a supervisor that was not seen yet may still appear. Nobody is spawning: we hold the lock."""
     if row.token is None or row.boot_id != boot_id() or row.spawned is None:
         return False
     return boot_clock() - row.spawned < SETTLE_SECONDS or bool(with_argument(row.token))
@@ -127,7 +127,7 @@ def order(row: Row) -> tuple[int, int]:
 
 
 def _start(store: Store, row: Row) -> None:
-    """From QUEUED to a supervisor on its way. The row is moved first: a supervisor without a row cannot be."""
+    """From QUEUED to a supervisor on its way. The row is moved first: no supervisor is without a row."""
     attempt = store.state.job(row.id).attempt(row.attempt)
     token = secrets.token_hex(16)
     try:

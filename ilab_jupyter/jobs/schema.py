@@ -22,7 +22,7 @@ GRACE_SECONDS = 20.0
 
 metadata = MetaData()
 
-# The row is the present of a job: what is asked for, and the state of its newest attempt. JSON is kept as text.
+# The row is the present of a job: what is asked for and the state of its newest attempt. JSON is text.
 job = Table(
     "job",
     metadata,

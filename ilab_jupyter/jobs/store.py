@@ -85,7 +85,7 @@ class Store:
     """One store per state folder; safe for any number of processes and threads. Trouble is Unavailable."""
 
     def __init__(self, state: StateFolder, *, thorough: bool = False) -> None:
-        """Open or, in a new folder, create. `thorough` reads the whole database first and refuses a damaged one."""
+        """Open or, in a new folder, create. `thorough` reads the whole database and refuses a damaged one."""
         self.state = state
         self._path = state.database
         self._inode: int | None = None
@@ -129,7 +129,7 @@ class Store:
         if not self._path.exists() or self._path.stat().st_size == 0:
             if any(self.state.jobs.iterdir()):
                 raise Unavailable(
-                    f"The job database {self._path} is missing or empty, though there are jobs in {self.state.jobs}.",
+                    f"The job database {self._path} is missing or empty, but {self.state.jobs} has jobs.",
                     "Restore jobs.db from a backup, or move both away to start afresh.",
                     cause="store_damaged",
                 )
@@ -152,7 +152,7 @@ class Store:
             ) from error
         if found != schema.VERSION:
             raise Unavailable(
-                f"The job database {self._path} has schema {found or 'unknown'}; this version reads {schema.VERSION}.",
+                f"The job database {self._path} has schema {found or 'unknown'}, not {schema.VERSION}.",
                 "Use the ilab-jupyter that wrote it, or set ILAB_JUPYTER_STATE to another folder.",
                 cause="store_version",
             )
@@ -308,7 +308,7 @@ class Store:
         return Row.read(found)
 
     def move(self, row: Row, to: JobState, **changes: Any) -> Row | None:
-        """The only way from state to state: the moved row, or None where `row` is not what is stored any more.
+        """The only way from state to state: the moved row, or None where `row` is no longer what is stored.
 
         A move that `state.MOVES` does not have is a bug, and a ValueError.
         """
@@ -372,7 +372,7 @@ def _swap(connection: Connection, row: Row, changes: Mapping[str, Any]) -> bool:
 
 
 def filesystem(path: Path) -> str:
-    """The type of the file system that holds `path`, such as `ext4` or `nfs4`; empty where it cannot be told."""
+    """The type of the file system that holds `path`, such as `ext4` or `nfs4`; empty where unknown."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,7 +1,7 @@
-"""The small process beside each running job: starts the worker, outlives servers and kernels, and tells the true end.
+"""The small process beside each running job: starts the worker, outlives servers, and tells the true end.
 
-Run as `python -m ilab_jupyter.jobs.supervisor <state folder> <job id> <attempt> <token>`. It is two processes: the
-supervisor, and its parent the guardian, which clears up at once should the supervisor itself be killed.
+Run as `python -m ilab_jupyter.jobs.supervisor <state folder> <job id> <attempt> <token>`. It is two
+processes: the supervisor, and its parent the guardian, which clears up at once should the other be killed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -163,19 +164,18 @@ class Supervisor:
             row = patiently(lambda: store.get(duty.id))
             if row is None or row.attempt != duty.attempt or row.token != duty.token or row.state.ended:
                 return False
-            current = row
             if row.state is JobState.STOPPING:
                 break
             if row.state is not JobState.STARTING:
                 return False
-            if patiently(lambda: store.move(current, JobState.RUNNING, started=time.time())) is not None:
+            if patiently(partial(store.move, row, JobState.RUNNING, started=time.time())) is not None:
                 break
         cancelled = row.state is JobState.STOPPING
         code = -signal.SIGTERM if cancelled or self.told_to_end else self._work(store)
         gone = clear(duty)
         how = Exit(duty.token, code, shutdown=self.told_to_end, forced=self._forced)
         patiently(lambda: write_json(duty.folder.exit, {**how.to_dict(), "cleared": gone}))
-        patiently(lambda: finish(store, current, how))
+        patiently(partial(finish, store, row, how))
         return True
 
     def _work(self, store: Store) -> int:
@@ -199,7 +199,7 @@ class Supervisor:
                 look = now + _LOOK
                 self._look(store)
             if self.told_to_end and deadline is None:
-                # Only the worker itself: its helpers (data loaders, ranks) must live until it has saved its work.
+                # Only the worker itself: its helpers (data loaders, ranks) must live until it has saved.
                 worker.terminate()
                 deadline = now + self._grace(store)
             if deadline is not None and now >= deadline:
@@ -241,7 +241,7 @@ class Supervisor:
         return worker
 
     def _look(self, store: Store) -> None:
-        """A cancel whose signal never came, as from another machine or a canceller that was killed, is seen here."""
+        """A cancel whose signal never came, as from another machine or a killed canceller, is seen here."""
         from ilab_jupyter.jobs.state import JobState
 
         try:
@@ -266,7 +266,7 @@ class Supervisor:
 
 
 def patiently(do: Callable[[], T]) -> T:
-    """Try again while the disk is full or the store is busy: the worker's end must not be lost to a bad moment."""
+    """Try again while the disk is full or the store is busy: a worker's end must survive a bad moment."""
     deadline = time.monotonic() + _STORE_WAIT
     pause = 0.1
     while True:

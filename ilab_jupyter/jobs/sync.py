@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import os
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
-from ilab_jupyter.jobs.record import Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.record import EVERY, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
 from ilab_jupyter.jobs.service import JobService
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class SyncJobs:
         """See JobService."""
         return run(self.service.get(id))
 
-    def list(self, filter: JobFilter = JobFilter(), *, cursor: str | None = None, limit: int = 50) -> JobPage:
+    def list(self, filter: JobFilter = EVERY, *, cursor: str | None = None, limit: int = 50) -> JobPage:
         """See JobService."""
         return run(self.service.list(filter, cursor=cursor, limit=limit))
 
@@ -75,7 +76,7 @@ class SyncJobs:
         """See JobService."""
         return run(self.service.logs(id, offset=offset, limit=limit, attempt=attempt))
 
-    def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    def events(self, id: str, *, after: int = 0, limit: int = 1000) -> builtins.list[Event]:
         """See JobService."""
         return run(self.service.events(id, after=after, limit=limit))
 

@@ -1,4 +1,4 @@
-"""Following a job live: its events, its log and its state as one stream that ends only when everything was delivered."""
+"""Following a job live: its events, log and state as one stream that ends when everything was delivered."""
 
 from __future__ import annotations
 
@@ -51,7 +51,14 @@ async def watch(
                 piece = await asyncio.to_thread(_read, store, row.id, log, final)
                 if piece is not None:
                     more = True
-                    yield view.made("log", seq, attempt=log.attempt, offset=piece.offset, next_offset=piece.next_offset, text=piece.text)
+                    yield view.made(
+                        "log",
+                        seq,
+                        attempt=log.attempt,
+                        offset=piece.offset,
+                        next_offset=piece.next_offset,
+                        text=piece.text,
+                    )
                     log.offset = piece.next_offset
                 elif log.attempt < row.attempt:
                     log = _LogTail(log.attempt + 1, 0)

@@ -1,1 +1,1 @@
-"""The job kinds. A spec is light and any face may import it; the work behind it runs in the job's own process only."""
+"""The job kinds. A spec is light, any face may import it; the work behind it runs in the job's process."""

@@ -18,7 +18,7 @@ class TaskSpec(BaseModel):
 
 @dataclass(frozen=True)
 class Context:
-    """Where a task works. `artifacts` outlives attempts, so a second attempt finds what the first one left."""
+    """Where a task works. `artifacts` outlives attempts: a second attempt finds what the first one left."""
 
     job_id: str
     attempt: int

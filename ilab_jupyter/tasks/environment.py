@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def prepare() -> None:
-    """Programs of this interpreter on PATH, quiet and offline-friendly libraries, threads that fit the machine."""
+    """Programs of this interpreter on PATH, quiet libraries, threads that fit the machine."""
     _path()
     # No library reports home about a person's work, and forked tokenizers must not warn or hang.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -22,7 +22,7 @@ def prepare() -> None:
 
 
 def torchvision_is_broken() -> bool:
-    """Whether a torchvision for CUDA lies beside a torch for the CPU: importing it, as transformers does, fails."""
+    """Whether a torchvision for CUDA lies beside a torch for the CPU, whose import fails in transformers."""
     torch, torchvision = _version("torch"), _version("torchvision")
     return torch.endswith("+cpu") and torchvision != "" and not torchvision.endswith("+cpu")
 

@@ -14,7 +14,7 @@ _INTERVAL = 0.1
 
 
 class EventReporter:
-    """`progress.Reporter` for one attempt. At most about ten progress events a second; a phase's last is never left out."""
+    """`progress.Reporter` for one attempt. At most ten progress events a second, and a phase's last."""
 
     def __init__(self, path: Path, attempt: int) -> None:
         self._events = EventWriter(path, attempt=attempt)

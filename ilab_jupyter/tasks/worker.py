@@ -18,11 +18,13 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.tasks.reporter import EventReporter
 
 STOPPED = 128 + signal.SIGTERM
-_ENGINE = frozenset({"torch", "transformers", "trl", "peft", "datasets", "accelerate", "safetensors", "instructlab"})
+_ENGINE = frozenset(
+    {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "safetensors", "instructlab"}
+)
 
 
 def main(arguments: list[str]) -> int:
-    """Run attempt `arguments[1]` of the job in folder `arguments[0]`; the exit code tells its supervisor how it went."""
+    """Run attempt `arguments[1]` of the job in folder `arguments[0]`; the exit code is for its supervisor."""
     folder, attempt = Path(arguments[0]), int(arguments[1])
     reporter = EventReporter(folder / "events.jsonl", attempt)
     # First of all, so that a stop during the slow imports is not a crash.
@@ -73,9 +75,15 @@ def explain(error: BaseException) -> PublicError:
         return error
     for link in _chain(error):
         name = type(link).__name__
-        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(link):
+        if (
+            (isinstance(link, OSError)
+            and link.errno in (errno.ENOSPC, errno.EDQUOT))
+            or "No space left" in str(link)
+        ):
             return Unavailable(
-                "The disk is full.", "Free some space, then resume the job from its last checkpoint.", cause="disk_full"
+                "The disk is full.",
+                "Free some space, then resume the job from its last checkpoint.",
+                cause="disk_full",
             )
         if name == "OutOfMemoryError":
             return Unavailable(
