@@ -1,0 +1,118 @@
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
+
+import { describeError } from './api';
+import type { CatalogModel } from './catalog';
+import { instructLabIcon } from './icons';
+import type { JobsModel } from './model';
+import type { Tabs } from './tabs';
+
+export namespace CommandIDs {
+  export const openPanel = 'ilab:open-panel';
+  export const refresh = 'ilab:refresh';
+  export const openLog = 'ilab:open-log';
+  export const openDataset = 'ilab:open-dataset';
+  export const cancelJob = 'ilab:cancel-job';
+  export const resumeJob = 'ilab:resume-job';
+  export const serveModel = 'ilab:serve-model';
+  export const stopServing = 'ilab:stop-serving';
+}
+
+export interface ICommandOptions {
+  app: JupyterFrontEnd;
+  jobs: JobsModel;
+  catalog: CatalogModel;
+  trans: TranslationBundle;
+  tabs: Tabs;
+  openPanel: () => void;
+}
+
+/** The argument `name`, where it is a text that is not empty. */
+function given(args: ReadonlyPartialJSONObject, name: string): string {
+  const value = args[name];
+  return typeof value === 'string' ? value : '';
+}
+
+function describedBy(
+  properties: Record<string, string>,
+  required: readonly string[] = Object.keys(properties)
+): { args: ReadonlyJSONObject } {
+  const described = Object.entries(properties).map(([name, description]) => [
+    name,
+    { type: 'string', description }
+  ]);
+  return {
+    args: {
+      type: 'object',
+      properties: Object.fromEntries(described) as ReadonlyJSONObject,
+      required: [...required]
+    }
+  };
+}
+
+/** Everything the panel can do, so that menus, shortcuts and other extensions can do it too. */
+export function addCommands(options: ICommandOptions): void {
+  const { app, jobs, catalog, tabs, trans } = options;
+  const { commands } = app;
+
+  const attempt = async (work: () => Promise<unknown>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      Notification.error(describeError(error), { autoClose: 8000 });
+    }
+  };
+
+  commands.addCommand(CommandIDs.openPanel, {
+    label: trans.__('Show InstructLab'),
+    caption: trans.__('Jobs, models, datasets and served models'),
+    icon: instructLabIcon,
+    describedBy: describedBy({}),
+    execute: () => options.openPanel()
+  });
+  commands.addCommand(CommandIDs.refresh, {
+    label: trans.__('Refresh InstructLab'),
+    caption: trans.__('Ask the server for jobs, models and datasets again'),
+    describedBy: describedBy({}),
+    execute: () => attempt(() => Promise.all([jobs.refresh(), catalog.refresh()]))
+  });
+  commands.addCommand(CommandIDs.openLog, {
+    label: args =>
+      given(args, 'id') ? trans.__('Open Log') : trans.__('Open the Log of the Newest Job'),
+    caption: trans.__('Follow what a job prints'),
+    describedBy: describedBy({ id: trans.__('The job; the newest one where left out') }, []),
+    isEnabled: args => Boolean(given(args, 'id')) || jobs.jobs.length > 0,
+    execute: args => tabs.openLog(given(args, 'id') || jobs.jobs[0].id)
+  });
+  commands.addCommand(CommandIDs.openDataset, {
+    label: trans.__('Look at a Dataset'),
+    caption: trans.__('The rows of a file of a dataset'),
+    describedBy: describedBy({ dataset: trans.__('The dataset'), file: trans.__('Its file') }),
+    execute: args => tabs.openDataset(given(args, 'dataset'), given(args, 'file'))
+  });
+  commands.addCommand(CommandIDs.cancelJob, {
+    label: trans.__('Cancel Job'),
+    caption: trans.__('Ask a job to stop; it saves a checkpoint first where it can'),
+    describedBy: describedBy({ id: trans.__('The job') }),
+    execute: args => attempt(() => jobs.cancel(given(args, 'id')))
+  });
+  commands.addCommand(CommandIDs.resumeJob, {
+    label: trans.__('Resume Job'),
+    caption: trans.__('Start a new attempt from the last checkpoint'),
+    describedBy: describedBy({ id: trans.__('The job') }),
+    execute: args => attempt(() => jobs.resume(given(args, 'id')))
+  });
+  commands.addCommand(CommandIDs.serveModel, {
+    label: trans.__('Serve Model'),
+    caption: trans.__('Offer a model at ilab/v1, to chat with it'),
+    describedBy: describedBy({ model: trans.__('The model') }),
+    execute: args => attempt(() => catalog.serve(given(args, 'model')))
+  });
+  commands.addCommand(CommandIDs.stopServing, {
+    label: trans.__('Stop Serving'),
+    describedBy: describedBy({ id: trans.__('The job that serves') }),
+    execute: args => attempt(() => catalog.stop(given(args, 'id')))
+  });
+}

@@ -1,0 +1,103 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
+import * as React from 'react';
+
+import { CommandIDs } from '../commands';
+import type { Job, JobState } from '../contract';
+import {
+  age,
+  canCancel,
+  canResume,
+  duration,
+  elapsed,
+  hasEnded,
+  stateLabel,
+  title
+} from '../format';
+import { JobProgress } from './progress';
+
+/** A state in words, with a colour and a shape. */
+export function StateBadge(props: {
+  state: JobState;
+  trans: TranslationBundle;
+}): React.JSX.Element {
+  return (
+    <span className="jp-IlabBadge" data-state={props.state}>
+      {stateLabel(props.state, props.trans)}
+    </span>
+  );
+}
+
+interface IJobProps {
+  job: Job;
+  busy: boolean;
+  commands: CommandRegistry;
+  trans: TranslationBundle;
+}
+
+/** One job: what it is, where it stands, and what can be done with it. */
+export function JobCard({ job, busy, commands, trans }: IJobProps): React.JSX.Element {
+  const name = title(job);
+  const run = (command: string) => (): void => void commands.execute(command, { id: job.id });
+  const seconds = elapsed(job);
+  const facts = [
+    job.kind === name ? '' : job.kind,
+    age(job.created_at, trans),
+    hasEnded(job) && seconds !== null ? trans.__('took %1', duration(seconds, trans)) : '',
+    job.attempt > 1 ? trans.__('attempt %1', job.attempt) : ''
+  ].filter(Boolean);
+  const unhappy = hasEnded(job) && job.state !== 'SUCCEEDED';
+  return (
+    <li className="jp-IlabItem" data-job={job.id} aria-label={name}>
+      <div className="jp-IlabItem-head">
+        <span className="jp-IlabItem-title" title={`${name} (${job.id})`}>
+          {name}
+        </span>
+        <StateBadge state={job.state} trans={trans} />
+      </div>
+      <div className="jp-IlabItem-facts" title={new Date(job.created_at).toLocaleString()}>
+        {facts.join(' · ')}
+      </div>
+      {job.state === 'QUEUED' ? (
+        <div className="jp-IlabItem-note">
+          {job.pending_reason || trans.__('Waiting for its turn.')}
+        </div>
+      ) : null}
+      {hasEnded(job) || job.state === 'QUEUED' ? null : <JobProgress job={job} trans={trans} />}
+      {unhappy && (job.message || job.next_step) ? (
+        <div className="jp-IlabItem-note" data-state={job.state}>
+          {job.message} {job.next_step ? <em>{job.next_step}</em> : null}
+        </div>
+      ) : null}
+      <div className="jp-IlabItem-actions">
+        <button
+          className="jp-IlabButton"
+          onClick={run(CommandIDs.openLog)}
+          aria-label={trans.__('Open the log of %1', name)}
+        >
+          {trans.__('Log')}
+        </button>
+        {canCancel(job) ? (
+          <button
+            className="jp-IlabButton"
+            disabled={busy}
+            onClick={run(CommandIDs.cancelJob)}
+            aria-label={trans.__('Cancel %1', name)}
+          >
+            {trans.__('Cancel')}
+          </button>
+        ) : null}
+        {canResume(job) ? (
+          <button
+            className="jp-IlabButton"
+            disabled={busy}
+            onClick={run(CommandIDs.resumeJob)}
+            aria-label={trans.__('Resume %1', name)}
+          >
+            {trans.__('Resume')}
+          </button>
+        ) : null}
+      </div>
+    </li>
+  );
+}

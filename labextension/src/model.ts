@@ -1,0 +1,245 @@
+import { ServerConnection } from '@jupyterlab/services';
+import { IDisposable } from '@lumino/disposable';
+import { Poll } from '@lumino/polling';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { describeError, postAPI, requestAPI } from './api';
+import type { Job, JobPage, JobState } from './contract';
+import { hasEnded } from './format';
+import { JobStream } from './stream';
+import { IInstructLabJobs } from './tokens';
+
+const PAGE = 50;
+/** How often the list is asked for while the stream is open: it tells all changes, this only mends. */
+const CONNECTED_MS = 30_000;
+const DISCONNECTED_MS = 3_000;
+
+/** What the job list is narrowed to. */
+export interface IJobFilter {
+  text: string;
+  /** An empty list means every state. */
+  states: readonly JobState[];
+}
+
+/** The jobs: pages from the server, kept current by the stream, or by polling where there is none. */
+export class JobsModel implements IInstructLabJobs, IDisposable {
+  constructor(
+    readonly settings: ServerConnection.ISettings,
+    readonly stream: JobStream
+  ) {
+    stream.jobsChanged.connect(this.onJobs, this);
+    stream.connectionChanged.connect(this.onConnection, this);
+    this.poll = new Poll({
+      auto: false,
+      name: 'ilab-jupyter:jobs',
+      factory: () => this.refresh(),
+      frequency: { interval: DISCONNECTED_MS, backoff: true, max: 60_000 },
+      standby: 'when-hidden'
+    });
+  }
+
+  get jobs(): readonly Job[] {
+    return [...this.known.values()]
+      .filter(job => this.matches(job))
+      .sort((a, b) => b.created_at.localeCompare(a.created_at) || b.id.localeCompare(a.id));
+  }
+
+  get filter(): IJobFilter {
+    return this._filter;
+  }
+
+  /** True where older jobs can be asked for. */
+  get hasMore(): boolean {
+    return this.cursor !== null;
+  }
+
+  /** True once a first page has come. */
+  get loaded(): boolean {
+    return this._loaded;
+  }
+
+  /** Why the list could not be asked for, or '' where it could. */
+  get error(): string {
+    return this._error;
+  }
+
+  /** Ids of jobs with a request of ours under way. */
+  get busy(): ReadonlySet<string> {
+    return this._busy;
+  }
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  get ended(): ISignal<this, Job> {
+    return this._ended;
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  /** Ask for the first page and follow the changes from then on. */
+  start(): void {
+    this.stream.open();
+    void this.poll.start();
+    void this.poll.refresh();
+  }
+
+  /** A job that is loaded, whether the filter shows it or not. */
+  get(id: string): Job | undefined {
+    return this.known.get(id);
+  }
+
+  /** Ask for one job; it joins the list. */
+  async fetch(id: string): Promise<Job> {
+    const job = await requestAPI<Job>(this.settings, `jobs/${encodeURIComponent(id)}`);
+    this.take([job]);
+    return job;
+  }
+
+  async refresh(): Promise<void> {
+    const asked = this._filter;
+    try {
+      const page = await this.page(null);
+      if (asked !== this._filter) {
+        return;
+      }
+      // Older pages that were loaded stay: their cursor is still good.
+      if (!this._loaded || this.pages <= 1) {
+        this.cursor = page.cursor;
+        this.pages = 1;
+      }
+      this._loaded = true;
+      this._error = '';
+      this.take(page.jobs);
+    } catch (error) {
+      this._error = describeError(error);
+      this._changed.emit();
+      throw error;
+    }
+  }
+
+  /** Ask for the page behind the last one. */
+  async loadMore(): Promise<void> {
+    if (this.cursor === null) {
+      return;
+    }
+    try {
+      const page = await this.page(this.cursor);
+      this.cursor = page.cursor;
+      this.pages += 1;
+      this.take(page.jobs);
+    } catch (error) {
+      this._error = describeError(error);
+      this._changed.emit();
+    }
+  }
+
+  /** Narrow the list; the server is asked, since it knows jobs that were never loaded here. */
+  setFilter(filter: IJobFilter): void {
+    this._filter = filter;
+    this.cursor = null;
+    this.pages = 0;
+    this._changed.emit();
+    void this.poll.refresh();
+  }
+
+  async cancel(id: string): Promise<void> {
+    await this.act(id, 'cancel');
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.act(id, 'resume');
+  }
+
+  dispose(): void {
+    if (this._isDisposed) {
+      return;
+    }
+    this._isDisposed = true;
+    this.poll.dispose();
+    this.stream.dispose();
+    Signal.clearData(this);
+  }
+
+  private async act(id: string, verb: 'cancel' | 'resume'): Promise<void> {
+    this._busy.add(id);
+    this._changed.emit();
+    try {
+      this.take([await postAPI<Job>(this.settings, `jobs/${encodeURIComponent(id)}/${verb}`)]);
+    } finally {
+      this._busy.delete(id);
+      this._changed.emit();
+    }
+  }
+
+  private page(cursor: string | null): Promise<JobPage> {
+    const query = new URLSearchParams({ limit: String(PAGE) });
+    if (cursor !== null) {
+      query.set('cursor', cursor);
+    }
+    if (this._filter.text) {
+      query.set('text', this._filter.text);
+    }
+    for (const state of this._filter.states) {
+      query.append('state', state);
+    }
+    return requestAPI<JobPage>(this.settings, `jobs?${query}`);
+  }
+
+  private matches(job: Job): boolean {
+    const { text, states } = this._filter;
+    const wanted = text.toLowerCase();
+    return (
+      (states.length === 0 || states.includes(job.state)) &&
+      (!wanted || job.id.toLowerCase().includes(wanted) || title(job).includes(wanted))
+    );
+  }
+
+  private take(jobs: readonly Job[]): void {
+    for (const job of jobs) {
+      const before = this.known.get(job.id);
+      // The stream may have told something newer while an answer was on its way.
+      if (before && before.version > job.version) {
+        continue;
+      }
+      this.known.set(job.id, job);
+      if (before && !hasEnded(before) && hasEnded(job)) {
+        this._ended.emit(job);
+      }
+    }
+    this._changed.emit();
+  }
+
+  private onJobs(_: JobStream, jobs: readonly Job[]): void {
+    this.take(jobs);
+  }
+
+  private onConnection(_: JobStream, connected: boolean): void {
+    this.poll.frequency = {
+      interval: connected ? CONNECTED_MS : DISCONNECTED_MS,
+      backoff: true,
+      max: 60_000
+    };
+    this._changed.emit();
+    void this.poll.refresh();
+  }
+
+  private readonly known = new Map<string, Job>();
+  private readonly poll: Poll;
+  private readonly _busy = new Set<string>();
+  private cursor: string | null = null;
+  private pages = 0;
+  private _filter: IJobFilter = { text: '', states: [] };
+  private _loaded = false;
+  private _error = '';
+  private _isDisposed = false;
+  private readonly _changed = new Signal<this, void>(this);
+  private readonly _ended = new Signal<this, Job>(this);
+}
+
+function title(job: Job): string {
+  return `${job.name} ${job.kind}`.toLowerCase();
+}

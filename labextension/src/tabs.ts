@@ -1,0 +1,95 @@
+import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
+import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
+import { URLExt } from '@jupyterlab/coreutils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { Widget } from '@lumino/widgets';
+
+import type { CatalogModel } from './catalog';
+import { CommandIDs } from './commands';
+import { DatasetView } from './datasetview';
+import { title } from './format';
+import { instructLabIcon } from './icons';
+import { LogHeader } from './logheader';
+import { LogView } from './logview';
+import type { JobsModel } from './model';
+
+/** The tabs of the main area: one a log, one a dataset's file. They come back when the page is loaded again. */
+export class Tabs {
+  constructor(
+    private readonly app: JupyterFrontEnd,
+    private readonly jobs: JobsModel,
+    private readonly catalog: CatalogModel,
+    private readonly trans: TranslationBundle
+  ) {}
+
+  /** How many lines a log tab keeps, for tabs opened from now on. */
+  logLines = 5000;
+
+  openLog(id: string): void {
+    const open = this.logs.find(widget => widget.content.jobId === id);
+    if (open) {
+      this.app.shell.activateById(open.id);
+      return;
+    }
+    const { jobs, trans } = this;
+    const view = new LogView(jobs, id, this.logLines, trans);
+    const widget = new MainAreaWidget<LogView>({ content: view });
+    widget.id = `ilab-log-${id}`;
+    const name = (): void => {
+      const job = jobs.get(id);
+      widget.title.label = job ? trans.__('Log: %1', title(job)) : trans.__('Log');
+    };
+    // A restored tab is there before its job is known.
+    name();
+    jobs.changed.connect(name);
+    widget.disposed.connect(() => jobs.changed.disconnect(name));
+    const path = `ilab/api/jobs/${encodeURIComponent(id)}/log?download=true`;
+    const download = URLExt.join(jobs.settings.baseUrl, path);
+    widget.toolbar.addItem('job', new LogHeader(view, jobs, this.app.commands, download, trans));
+    void this.logs.add(widget);
+    this.show(widget, id);
+  }
+
+  openDataset(dataset: string, file: string): void {
+    const open = this.datasets.find(
+      ({ content }) => content.name === dataset && content.file === file
+    );
+    if (open) {
+      this.app.shell.activateById(open.id);
+      return;
+    }
+    const content = new DatasetView(this.catalog, dataset, file, this.trans);
+    const widget = new MainAreaWidget<DatasetView>({ content });
+    widget.id = `ilab-dataset-${dataset}-${file}`;
+    widget.title.label = file;
+    void this.datasets.add(widget);
+    this.show(widget, `${dataset}: ${file}`);
+  }
+
+  /** Bring back what was open. */
+  restore(restorer: ILayoutRestorer): void {
+    void restorer.restore(this.logs, {
+      command: CommandIDs.openLog,
+      args: ({ content }) => ({ id: content.jobId }),
+      name: ({ content }) => content.jobId
+    });
+    void restorer.restore(this.datasets, {
+      command: CommandIDs.openDataset,
+      args: ({ content }) => ({ dataset: content.name, file: content.file }),
+      name: ({ content }) => `${content.name}/${content.file}`
+    });
+  }
+
+  private show(widget: Widget, caption: string): void {
+    widget.title.caption = caption;
+    widget.title.icon = instructLabIcon;
+    widget.title.closable = true;
+    this.app.shell.add(widget, 'main');
+    this.app.shell.activateById(widget.id);
+  }
+
+  private readonly logs = new WidgetTracker<MainAreaWidget<LogView>>({ namespace: 'ilab-logs' });
+  private readonly datasets = new WidgetTracker<MainAreaWidget<DatasetView>>({
+    namespace: 'ilab-datasets'
+  });
+}
