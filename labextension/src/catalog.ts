@@ -7,12 +7,12 @@ import { describeError, postAPI, requestAPI } from './api';
 import type {
   DatasetEntry,
   DatasetList,
+  DatasetRows,
   Deployment,
   DeploymentList,
   Job,
   ModelEntry,
-  ModelList,
-  Rows
+  ModelList
 } from './contract';
 import { hasEnded } from './format';
 import type { JobsModel } from './model';
@@ -101,9 +101,12 @@ export class CatalogModel implements IDisposable {
   }
 
   /** Some rows of a dataset's file. */
-  rows(dataset: string, file: string, offset: number, limit: number): Promise<Rows> {
+  rows(dataset: string, file: string, offset: number, limit: number): Promise<DatasetRows> {
     const query = new URLSearchParams({ file, offset: String(offset), limit: String(limit) });
-    return requestAPI<Rows>(this.settings, `datasets/${encodeURIComponent(dataset)}/rows?${query}`);
+    return requestAPI<DatasetRows>(
+      this.settings,
+      `datasets/${encodeURIComponent(dataset)}/rows?${query}`
+    );
   }
 
   dispose(): void {

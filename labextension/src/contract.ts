@@ -3,10 +3,653 @@
  * Do not make direct changes to the file.
  */
 
-export type paths = Record<string, never>;
+export interface paths {
+  '/ilab/api/datasets': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** All datasets, newest first. */
+    get: operations['get_api_datasets'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/datasets/{name}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    /** One dataset and its files. */
+    get: operations['get_api_datasets_name'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/datasets/{name}/rows': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    /** Some rows of one file, as they are; a client shows them as text. */
+    get: operations['get_api_datasets_name_rows'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/deployments': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The models that are served, or about to be. */
+    get: operations['get_api_deployments'];
+    put?: never;
+    /** Serve a model: the body is the arguments of a `serve` job. */
+    post: operations['post_api_deployments'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/deployments/{id}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Stop serving. */
+    delete: operations['delete_api_deployments_id'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/docs': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The page that shows and tries this API. */
+    get: operations['get_api_docs'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/docs/static/{file}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        file: string;
+      };
+      cookie?: never;
+    };
+    /** A file of the page. */
+    get: operations['get_api_docs_static_file'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/health': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** 200 where the job store can be read, 503 with the next step where not. */
+    get: operations['get_api_health'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/info': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Name, version and the number of this API. */
+    get: operations['get_api_info'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** A page of jobs, newest first. */
+    get: operations['get_api_jobs'];
+    put?: never;
+    /** Submit a job. When the answer arrives, the job is stored durably. */
+    post: operations['post_api_jobs'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs/{id}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    /** One job. */
+    get: operations['get_api_jobs_id'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs/{id}/cancel': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Ask a job to stop; asking twice is the same. */
+    post: operations['post_api_jobs_id_cancel'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs/{id}/events': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    /** Events after a seq as JSON, or a stream of them that ends with `end`. */
+    get: operations['get_api_jobs_id_events'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs/{id}/log': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    /** Part of the log as JSON; with `Range` as text; with `download` as a file; or a stream of it. */
+    get: operations['get_api_jobs_id_log'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs/{id}/resume': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** A new attempt from the last checkpoint. */
+    post: operations['post_api_jobs_id_resume'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/kinds': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The kinds of job, each with the JSON Schema of its arguments. */
+    get: operations['get_api_kinds'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/models': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** All models that can be trained or served. */
+    get: operations['get_api_models'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/models/{name}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    /** One model, with its lineage. */
+    get: operations['get_api_models_name'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/openapi.json': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** This API as an OpenAPI 3.1 document. */
+    get: operations['get_api_openapi_json'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/stream': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Everything is checked before the upgrade; this call lasts as long as the socket. */
+    get: operations['get_api_stream'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/system': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The machine's processors, memory, disk and GPUs, at most two seconds old. */
+    get: operations['get_api_system'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/v1/chat/completions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** The model's answer, streamed as it comes; it stops when the client goes. */
+    post: operations['post_v1_chat_completions'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/v1/completions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** The model's answer, streamed as it comes; it stops when the client goes. */
+    post: operations['post_v1_completions'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/v1/models': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The models that answer now. */
+    get: operations['get_v1_models'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+}
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
+    /**
+     * ChatRequest
+     * @description POST ilab/v1/chat/completions
+     */
+    ChatRequest: {
+      /**
+       * Frequency Penalty
+       * @default null
+       */
+      frequency_penalty: number | null;
+      /**
+       * Logit Bias
+       * @default null
+       */
+      logit_bias: {
+        [key: string]: number;
+      } | null;
+      /**
+       * Logprobs
+       * @default null
+       */
+      logprobs: boolean | number | null;
+      /**
+       * Max Completion Tokens
+       * @default null
+       */
+      max_completion_tokens: number | null;
+      /**
+       * Max Tokens
+       * @default null
+       */
+      max_tokens: number | null;
+      /** Messages */
+      messages: components['schemas']['Message'][];
+      /**
+       * Metadata
+       * @default null
+       */
+      metadata: {
+        [key: string]: string;
+      } | null;
+      /** Model */
+      model: string;
+      /**
+       * N
+       * @default null
+       */
+      n: number | null;
+      /**
+       * Parallel Tool Calls
+       * @default null
+       */
+      parallel_tool_calls: boolean | null;
+      /**
+       * Presence Penalty
+       * @default null
+       */
+      presence_penalty: number | null;
+      /**
+       * Prompt Cache Key
+       * @default null
+       */
+      prompt_cache_key: string | null;
+      /** @default null */
+      response_format: components['schemas']['ResponseFormat'] | null;
+      /**
+       * Safety Identifier
+       * @default null
+       */
+      safety_identifier: string | null;
+      /**
+       * Seed
+       * @default null
+       */
+      seed: number | null;
+      /**
+       * Service Tier
+       * @default null
+       */
+      service_tier: string | null;
+      /**
+       * Stop
+       * @default null
+       */
+      stop: string | string[] | null;
+      /**
+       * Store
+       * @default null
+       */
+      store: boolean | null;
+      /**
+       * Stream
+       * @default null
+       */
+      stream: boolean | null;
+      /** @default null */
+      stream_options: components['schemas']['StreamOptions'] | null;
+      /**
+       * Temperature
+       * @default null
+       */
+      temperature: number | null;
+      /**
+       * Tool Choice
+       * @default null
+       */
+      tool_choice: ('none' | 'auto') | null;
+      /**
+       * Tools
+       * @default null
+       */
+      tools: unknown[] | null;
+      /**
+       * Top Logprobs
+       * @default null
+       */
+      top_logprobs: number | null;
+      /**
+       * Top P
+       * @default null
+       */
+      top_p: number | null;
+      /**
+       * User
+       * @default null
+       */
+      user: string | null;
+    };
+    /**
+     * CompletionRequest
+     * @description POST ilab/v1/completions
+     */
+    CompletionRequest: {
+      /**
+       * Best Of
+       * @default null
+       */
+      best_of: number | null;
+      /**
+       * Echo
+       * @default null
+       */
+      echo: boolean | null;
+      /**
+       * Frequency Penalty
+       * @default null
+       */
+      frequency_penalty: number | null;
+      /**
+       * Logit Bias
+       * @default null
+       */
+      logit_bias: {
+        [key: string]: number;
+      } | null;
+      /**
+       * Logprobs
+       * @default null
+       */
+      logprobs: boolean | number | null;
+      /**
+       * Max Tokens
+       * @default null
+       */
+      max_tokens: number | null;
+      /** Model */
+      model: string;
+      /**
+       * N
+       * @default null
+       */
+      n: number | null;
+      /**
+       * Presence Penalty
+       * @default null
+       */
+      presence_penalty: number | null;
+      /** Prompt */
+      prompt: string | string[];
+      /**
+       * Seed
+       * @default null
+       */
+      seed: number | null;
+      /**
+       * Stop
+       * @default null
+       */
+      stop: string | string[] | null;
+      /**
+       * Stream
+       * @default null
+       */
+      stream: boolean | null;
+      /** @default null */
+      stream_options: components['schemas']['StreamOptions'] | null;
+      /**
+       * Temperature
+       * @default null
+       */
+      temperature: number | null;
+      /**
+       * Top P
+       * @default null
+       */
+      top_p: number | null;
+      /**
+       * User
+       * @default null
+       */
+      user: string | null;
+    };
     /**
      * DatasetEntry
      * @description A dataset: a run's folder, or a single JSONL file, below the datasets folder.
@@ -59,15 +702,68 @@ export interface components {
       datasets: components['schemas']['DatasetEntry'][];
     };
     /**
+     * DatasetRow
+     * @description One line of a JSONL file. `value` is None where the line cannot be read; `problem` then says why.
+     */
+    DatasetRow: {
+      /**
+       * Number
+       * @description 1 for the first line of the file.
+       */
+      number: number;
+      /**
+       * Problem
+       * @default
+       */
+      problem: string;
+      /**
+       * Value
+       * @default null
+       */
+      value: unknown;
+    };
+    /**
+     * DatasetRows
+     * @description A stretch of one file of a dataset.
+     */
+    DatasetRows: {
+      /** File */
+      file: string;
+      /** Name */
+      name: string;
+      /**
+       * Offset
+       * @description Rows left out before the first one given.
+       */
+      offset: number;
+      /** Rows */
+      rows: components['schemas']['DatasetRow'][];
+      /** Total */
+      total: number;
+    };
+    /**
      * Deployment
      * @description A `serve` job, and whether `ilab/v1` answers for its model now.
      */
     Deployment: {
+      /**
+       * Created At
+       * Format: date-time
+       */
+      created_at: string;
+      /** Id */
+      id: string;
       job: components['schemas']['Job'];
+      /**
+       * Message
+       * @description What it is doing or waiting for, in words.
+       */
+      message: string;
       /** Model */
       model: string;
       /** Ready */
       ready: boolean;
+      state: components['schemas']['JobState'];
     };
     /**
      * DeploymentList
@@ -79,10 +775,10 @@ export interface components {
     };
     /**
      * Event
-     * @description A line of events.jsonl: seq (1, 2, ... within a job), time (ISO 8601, UTC), type, and the type's own fields.
+     * @description A line of events.jsonl: seq (1, 2, ... in a job), time (ISO 8601, UTC), type, and the type's own fields.
      *
      *     Types written by a worker: phase, progress, artifact, warning, endpoint, result, error.
-     *     Types made by a stream: state (the row moved), log (a piece of the log), end (the job has ended; the last one).
+     *     Types made by a stream: state (the row moved), log (a piece of the log), end (it has ended).
      */
     Event: {
       /** Seq */
@@ -106,25 +802,25 @@ export interface components {
       events: components['schemas']['Event'][];
     };
     /**
-     * EventQuery
-     * @description Where to read events: those after seq `after`. With `log_offset` a stream carries the log too.
+     * Gpu
+     * @description One NVIDIA device as NVML sees it. Memory in bytes, use in percent.
      */
-    EventQuery: {
+    Gpu: {
+      /** Index */
+      index: number;
+      /** Memory Total */
+      memory_total: number;
+      /** Memory Used */
+      memory_used: number;
+      /** Name */
+      name: string;
       /**
-       * After
-       * @default 0
-       */
-      after: number;
-      /**
-       * Limit
-       * @default 1000
-       */
-      limit: number;
-      /**
-       * Log Offset
+       * Utilization
        * @default null
        */
-      log_offset: number | null;
+      utilization: number | null;
+      /** Uuid */
+      uuid: string;
     };
     /**
      * Health
@@ -217,12 +913,12 @@ export interface components {
       pending_reason: string | null;
       /**
        * @default {
-       *       "phase": "",
-       *       "message": "",
-       *       "step": 0,
-       *       "total": null,
        *       "eta_seconds": null,
-       *       "metrics": {}
+       *       "message": "",
+       *       "metrics": {},
+       *       "phase": "",
+       *       "step": 0,
+       *       "total": null
        *     }
        */
       progress: components['schemas']['Progress'];
@@ -258,37 +954,6 @@ export interface components {
       cursor: string | null;
       /** Jobs */
       jobs: components['schemas']['Job'][];
-    };
-    /**
-     * JobQuery
-     * @description Which jobs to list. `state` and `kind` may be given more than once, or separated by commas.
-     */
-    JobQuery: {
-      /**
-       * Cursor
-       * @default null
-       */
-      cursor: string | null;
-      /**
-       * Kind
-       * @default []
-       */
-      kind: string[];
-      /**
-       * Limit
-       * @default 50
-       */
-      limit: number;
-      /**
-       * State
-       * @default []
-       */
-      state: components['schemas']['JobState'][];
-      /**
-       * Text
-       * @default
-       */
-      text: string;
     };
     /**
      * JobSpec
@@ -363,7 +1028,7 @@ export interface components {
     };
     /**
      * LogChunk
-     * @description Bytes [offset, next_offset) of an attempt's log, cut at a UTF-8 boundary. `ended`: no more will ever come.
+     * @description Bytes [offset, next_offset) of an attempt's log, cut between letters. `ended`: no more will come.
      */
     LogChunk: {
       /** Attempt */
@@ -380,31 +1045,92 @@ export interface components {
       text: string;
     };
     /**
-     * LogQuery
-     * @description Where to read a log. A negative `offset` counts from the end.
+     * Machine
+     * @description Memory and disk in bytes.
      */
-    LogQuery: {
+    Machine: {
       /**
-       * Attempt
+       * Cpus
+       * @description Processors this process may use.
+       */
+      cpus: number;
+      /**
+       * Disk Free
+       * @description In the folder of the state.
+       */
+      disk_free: number;
+      /**
+       * Gpu Message
+       * @description Why there is no GPU, in words; empty where there is one.
+       * @default
+       */
+      gpu_message: string;
+      /**
+       * Gpus
+       * @default []
+       */
+      gpus: components['schemas']['Gpu'][];
+      /**
+       * Libraries
+       * @description Version of each engine library in this interpreter, None where absent.
+       */
+      libraries?: {
+        [key: string]: string | null;
+      };
+      /** Memory Available */
+      memory_available: number;
+      /** Memory Total */
+      memory_total: number;
+      /** Platform */
+      platform: string;
+      /** Python */
+      python: string;
+    };
+    /**
+     * Message
+     * @description One turn of a conversation. An answer may be sent back as it came, with its empty fields.
+     */
+    Message: {
+      /**
+       * Annotations
        * @default null
        */
-      attempt: number | null;
+      annotations: unknown[] | null;
       /**
-       * Download
-       * @description The whole log as a file.
+       * Audio
        * @default null
        */
-      download: boolean | null;
+      audio: null;
       /**
-       * Limit
-       * @default 65536
+       * Content
+       * @default null
        */
-      limit: number;
+      content: string | components['schemas']['TextPart'][] | null;
       /**
-       * Offset
-       * @default 0
+       * Function Call
+       * @default null
        */
-      offset: number;
+      function_call: null;
+      /**
+       * Name
+       * @default null
+       */
+      name: string | null;
+      /**
+       * Refusal
+       * @default null
+       */
+      refusal: null;
+      /**
+       * Role
+       * @enum {string}
+       */
+      role: 'system' | 'developer' | 'user' | 'assistant';
+      /**
+       * Tool Calls
+       * @default null
+       */
+      tool_calls: unknown[] | null;
     };
     /**
      * ModelEntry
@@ -470,6 +1196,16 @@ export interface components {
       models: components['schemas']['ModelEntry'][];
     };
     /**
+     * OpenAIError
+     * @description What an OpenAI client understands as an error.
+     */
+    OpenAIError: {
+      /** Error */
+      error: {
+        [key: string]: unknown;
+      };
+    };
+    /**
      * Problem
      * @description Every error: one sentence, what to do now, and a name for programs.
      */
@@ -520,39 +1256,101 @@ export interface components {
       total: number | null;
     };
     /**
-     * Rows
-     * @description Rows [offset, offset + len(rows)) of a file.
+     * ResponseFormat
+     * @description Free text, or any JSON object; a grammar or a schema of the caller's is refused.
      */
-    Rows: {
-      /** File */
-      file: string;
-      /** Offset */
-      offset: number;
-      /** Rows */
-      rows: {
-        [key: string]: unknown;
-      }[];
+    ResponseFormat: {
+      /**
+       * Type
+       * @enum {string}
+       */
+      type: 'text' | 'json_object';
     };
     /**
-     * RowsQuery
-     * @description Which rows of which file of a dataset; its first file where none is named.
+     * ServedModel
+     * @description A model that answers now.
      */
-    RowsQuery: {
+    ServedModel: {
+      /** Created */
+      created: number;
+      /** Id */
+      id: string;
       /**
-       * File
+       * Object
+       * @default model
+       * @constant
+       */
+      object: 'model';
+      /**
+       * Owned By
+       * @default ilab
+       */
+      owned_by: string;
+    };
+    /**
+     * ServedModelList
+     * @description GET ilab/v1/models
+     */
+    ServedModelList: {
+      /** Data */
+      data: components['schemas']['ServedModel'][];
+      /**
+       * Object
+       * @default list
+       * @constant
+       */
+      object: 'list';
+    };
+    /**
+     * ServeSpec
+     * @description Arguments of `serve`.
+     */
+    ServeSpec: {
+      /**
+       * Device
+       * @default auto
+       * @enum {string}
+       */
+      device: 'auto' | 'cpu' | 'cuda';
+      /**
+       * Max Tokens
+       * @description Upper bound of one answer.
+       * @default 4096
+       */
+      max_tokens: number;
+      /**
+       * Model
+       * @description Registry name, model or adapter folder, or hub id (safetensors only).
+       */
+      model: string;
+      /**
+       * Name
+       * @description Name under which `ilab/v1` offers it.
        * @default null
        */
-      file: string | null;
+      name: string | null;
       /**
-       * Limit
-       * @default 20
-       */
-      limit: number;
-      /**
-       * Offset
+       * Port
+       * @description Loopback port; 0 takes a free one.
        * @default 0
        */
-      offset: number;
+      port: number;
+    };
+    /**
+     * StreamOptions
+     * @description What a stream says at its end.
+     */
+    StreamOptions: {
+      /**
+       * Include Obfuscation
+       * @default null
+       */
+      include_obfuscation: boolean | null;
+      /**
+       * Include Usage
+       * @default null
+       */
+      include_usage: boolean | null;
     };
     /**
      * Submit
@@ -593,6 +1391,19 @@ export interface components {
         [key: string]: string;
       } | null;
     };
+    /**
+     * TextPart
+     * @description A piece of a message. Pictures and files are refused: nothing here reads a URL.
+     */
+    TextPart: {
+      /** Text */
+      text: string;
+      /**
+       * Type
+       * @constant
+       */
+      type: 'text';
+    };
   };
   responses: never;
   parameters: never;
@@ -600,31 +1411,861 @@ export interface components {
   headers: never;
   pathItems: never;
 }
+export type ChatRequest = components['schemas']['ChatRequest'];
+export type CompletionRequest = components['schemas']['CompletionRequest'];
 export type DatasetEntry = components['schemas']['DatasetEntry'];
 export type DatasetFile = components['schemas']['DatasetFile'];
 export type DatasetList = components['schemas']['DatasetList'];
+export type DatasetRow = components['schemas']['DatasetRow'];
+export type DatasetRows = components['schemas']['DatasetRows'];
 export type Deployment = components['schemas']['Deployment'];
 export type DeploymentList = components['schemas']['DeploymentList'];
 export type Event = components['schemas']['Event'];
 export type EventList = components['schemas']['EventList'];
-export type EventQuery = components['schemas']['EventQuery'];
+export type Gpu = components['schemas']['Gpu'];
 export type Health = components['schemas']['Health'];
 export type Info = components['schemas']['Info'];
 export type Job = components['schemas']['Job'];
 export type JobPage = components['schemas']['JobPage'];
-export type JobQuery = components['schemas']['JobQuery'];
 export type JobSpec = components['schemas']['JobSpec'];
 export type JobState = components['schemas']['JobState'];
 export type KindEntry = components['schemas']['KindEntry'];
 export type KindList = components['schemas']['KindList'];
 export type LogChunk = components['schemas']['LogChunk'];
-export type LogQuery = components['schemas']['LogQuery'];
+export type Machine = components['schemas']['Machine'];
+export type Message = components['schemas']['Message'];
 export type ModelEntry = components['schemas']['ModelEntry'];
 export type ModelList = components['schemas']['ModelList'];
+export type OpenAiError = components['schemas']['OpenAIError'];
 export type Problem = components['schemas']['Problem'];
 export type Progress = components['schemas']['Progress'];
-export type Rows = components['schemas']['Rows'];
-export type RowsQuery = components['schemas']['RowsQuery'];
+export type ResponseFormat = components['schemas']['ResponseFormat'];
+export type ServedModel = components['schemas']['ServedModel'];
+export type ServedModelList = components['schemas']['ServedModelList'];
+export type ServeSpec = components['schemas']['ServeSpec'];
+export type StreamOptions = components['schemas']['StreamOptions'];
 export type Submit = components['schemas']['Submit'];
+export type TextPart = components['schemas']['TextPart'];
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+  get_api_datasets: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DatasetList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_datasets_name: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DatasetEntry'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_datasets_name_rows: {
+    parameters: {
+      query?: {
+        file?: string | null;
+        limit?: number;
+        offset?: number;
+      };
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DatasetRows'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_deployments: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DeploymentList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_deployments: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['ServeSpec'];
+      };
+    };
+    responses: {
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Job'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  delete_api_deployments_id: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Job'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_docs: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/html': unknown;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_docs_static_file: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        file: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/octet-stream': unknown;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_health: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Health'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_info: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Info'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_jobs: {
+    parameters: {
+      query?: {
+        cursor?: string | null;
+        kind?: string[];
+        limit?: number;
+        state?: (
+          | 'QUEUED'
+          | 'STARTING'
+          | 'RUNNING'
+          | 'STOPPING'
+          | 'SUCCEEDED'
+          | 'FAILED'
+          | 'CANCELLED'
+          | 'INTERRUPTED'
+        )[];
+        text?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['JobPage'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_jobs: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Submit'];
+      };
+    };
+    responses: {
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Job'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_jobs_id: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Job'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_jobs_id_cancel: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Job'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_jobs_id_events: {
+    parameters: {
+      query?: {
+        after?: number;
+        limit?: number;
+        log_offset?: number | null;
+      };
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['EventList'];
+          'text/event-stream': string;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_jobs_id_log: {
+    parameters: {
+      query?: {
+        attempt?: number | null;
+        download?: boolean | null;
+        limit?: number;
+        offset?: number;
+      };
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['LogChunk'];
+          'text/event-stream': string;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_jobs_id_resume: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Job'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_kinds: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['KindList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_models: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ModelList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_models_name: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ModelEntry'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_openapi_json: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': unknown;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_stream: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Switching Protocols */
+      101: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_system: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Machine'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_v1_chat_completions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['ChatRequest'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': unknown;
+          'text/event-stream': string;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['OpenAIError'];
+        };
+      };
+    };
+  };
+  post_v1_completions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['CompletionRequest'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': unknown;
+          'text/event-stream': string;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['OpenAIError'];
+        };
+      };
+    };
+  };
+  get_v1_models: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ServedModelList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['OpenAIError'];
+        };
+      };
+    };
+  };
+}

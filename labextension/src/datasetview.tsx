@@ -4,40 +4,42 @@ import * as React from 'react';
 
 import { describeError } from './api';
 import type { CatalogModel } from './catalog';
-import type { Rows } from './contract';
+import type { DatasetRow, DatasetRows } from './contract';
 
 const PAGE = 20;
 
-interface IMessage {
-  role: string;
-  content: string;
+interface IPart {
+  name: string;
+  text: string;
 }
 
-function messagesOf(row: Record<string, unknown>): IMessage[] | null {
-  const messages = row.messages;
-  if (!Array.isArray(messages)) {
-    return null;
-  }
-  return messages.map((message: Partial<IMessage>) => ({
-    role: String(message?.role ?? ''),
-    content: String(message?.content ?? '')
-  }));
-}
-
-function text(value: unknown): string {
+function asText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value, null, 1);
 }
 
-function Row(props: { row: Record<string, unknown> }): React.JSX.Element {
-  const parts =
-    messagesOf(props.row) ??
-    Object.entries(props.row).map(([role, value]) => ({ role, content: text(value) }));
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A row as named texts: its messages where it has some, its fields otherwise. */
+function partsOf(row: DatasetRow): IPart[] {
+  if (!isRecord(row.value)) {
+    return [{ name: row.problem, text: row.value === null ? '' : asText(row.value) }];
+  }
+  const { messages } = row.value;
+  if (Array.isArray(messages) && messages.every(isRecord)) {
+    return messages.map(({ role, content }) => ({ name: String(role), text: asText(content) }));
+  }
+  return Object.entries(row.value).map(([name, value]) => ({ name, text: asText(value) }));
+}
+
+function Row(props: { row: DatasetRow }): React.JSX.Element {
   return (
     <dl className="jp-IlabRow">
-      {parts.map((part, index) => (
-        <div key={index} data-role={part.role}>
-          <dt>{part.role}</dt>
-          <dd>{part.content}</dd>
+      {partsOf(props.row).map((part, index) => (
+        <div key={index}>
+          <dt>{part.name}</dt>
+          <dd>{part.text}</dd>
         </div>
       ))}
     </dl>
@@ -53,7 +55,7 @@ interface IRowsProps {
 
 function RowsPage({ catalog, dataset, file, trans }: IRowsProps): React.JSX.Element {
   const [offset, setOffset] = React.useState(0);
-  const [page, setPage] = React.useState<Rows | null>(null);
+  const [page, setPage] = React.useState<DatasetRows | null>(null);
   const [error, setError] = React.useState('');
   React.useEffect(() => {
     let current = true;
@@ -72,14 +74,15 @@ function RowsPage({ catalog, dataset, file, trans }: IRowsProps): React.JSX.Elem
   }, [catalog, dataset, file, offset]);
 
   const shown = page?.rows.length ?? 0;
+  const total = page?.total ?? 0;
   return (
     <div className="jp-IlabRows">
       <div className="jp-IlabRows-bar">
         <strong>{file}</strong>
         <span>
-          {shown > 0 && page
-            ? trans.__('rows %1 to %2', page.offset + 1, page.offset + shown)
-            : trans.__('no more rows')}
+          {shown > 0
+            ? trans.__('rows %1 to %2 of %3', offset + 1, offset + shown, total)
+            : trans.__('no rows')}
         </span>
         <button
           className="jp-IlabButton"
@@ -90,7 +93,7 @@ function RowsPage({ catalog, dataset, file, trans }: IRowsProps): React.JSX.Elem
         </button>
         <button
           className="jp-IlabButton"
-          disabled={shown < PAGE}
+          disabled={offset + PAGE >= total}
           onClick={() => setOffset(offset + PAGE)}
         >
           {trans.__('Next')}
@@ -101,9 +104,9 @@ function RowsPage({ catalog, dataset, file, trans }: IRowsProps): React.JSX.Elem
           {error}
         </div>
       ) : null}
-      <ol className="jp-IlabList" start={offset + 1} aria-label={trans.__('Rows of %1', file)}>
-        {page?.rows.map((row, index) => (
-          <li key={page.offset + index}>
+      <ol className="jp-IlabList" aria-label={trans.__('Rows of %1', file)}>
+        {page?.rows.map(row => (
+          <li key={row.number} value={row.number}>
             <Row row={row} />
           </li>
         ))}
