@@ -69,3 +69,24 @@ class Unavailable(PublicError):
 
     status = 503
     cause = "unavailable"
+
+
+class Forbidden(PublicError):
+    """Not signed in, or signed in and not allowed."""
+
+    status = 403
+    cause = "forbidden"
+
+
+class TooLarge(PublicError):
+    """More was sent than this place reads."""
+
+    status = 413
+    cause = "too_large"
+
+
+class TooMany(PublicError):
+    """A limit on how much may go on at once is reached; later is fine."""
+
+    status = 429
+    cause = "too_many"

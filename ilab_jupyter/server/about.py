@@ -1,0 +1,75 @@
+"""What this server is and offers: its version, its health, the machine, the kinds of job."""
+
+from __future__ import annotations
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ilab_jupyter import __version__
+from ilab_jupyter.jobs.record import JobFilter
+from ilab_jupyter.server.base import IlabHandler
+from ilab_jupyter.server.pulse import PENDING
+from ilab_jupyter.server.wire import Health, Info, KindEntry, KindList
+from ilab_jupyter.tasks.catalog import KINDS
+
+
+class InfoHandler(IlabHandler):
+    """ilab/api/info"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Name, version and the number of this API."""
+        self.answer(Info(version=__version__))
+
+
+class HealthHandler(IlabHandler):
+    """ilab/api/health"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """200 where the job store can be read, 503 with the next step where not."""
+        jobs = await self.services.jobs()
+        page = await jobs.list(JobFilter(states=PENDING), limit=500)
+        self.answer(Health(live=len(page.jobs)))
+
+
+class SystemHandler(IlabHandler):
+    """ilab/api/system"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """The machine's processors, memory, disk and GPUs, at most two seconds old."""
+        self.answer(await self.services.machine.now())
+
+
+class KindsHandler(IlabHandler):
+    """ilab/api/kinds"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """The kinds of job, each with the JSON Schema of its arguments."""
+        self.answer(
+            KindList(
+                kinds=[
+                    KindEntry(
+                        name=kind.name,
+                        queue=kind.queue,
+                        summary=(kind.run.__doc__ or "").strip().split("\n")[0],
+                        arguments=kind.spec.model_json_schema(),
+                    )
+                    for kind in KINDS.values()
+                ]
+            )
+        )

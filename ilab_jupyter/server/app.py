@@ -1,0 +1,140 @@
+"""The server extension: its settings, what it is made of, and its life from start to stop."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_server._tz import utcnow
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Dict, Float, Int, Unicode, Union
+
+from ilab_jupyter import paths
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+    from ilab_jupyter.jobs.local import LocalJobs
+    from ilab_jupyter.jobs.record import Job
+    from ilab_jupyter.server.services import Services
+
+EVENT_SCHEMA = "https://schema.ilab-jupyter.org/job_state/v1"
+
+
+class IlabApp(ExtensionApp):
+    """InstructLab's workflow in this Jupyter server: jobs, models, datasets, and the models that are served.
+
+    What is slow to import is imported when it is first used: a Jupyter server starts no later for this.
+    """
+
+    name = "ilab_jupyter"
+    services: Services | None = None
+
+    state_dir = Unicode(
+        help="""The folder of the job store and of each job's log and files. Servers and kernels that name the
+        same folder share one queue. It must be on a disk that outlives the server, with room for logs.
+        Empty: $ILAB_JUPYTER_STATE, else $XDG_STATE_HOME/ilab-jupyter."""
+    ).tag(config=True)
+
+    worker_python = Union(
+        [Unicode(), Dict(value_trait=Unicode(), key_trait=Unicode())],
+        default_value="",
+        help="""The Python interpreter that runs jobs, where the engine's libraries (the extra `engine`) are
+        not installed beside Jupyter. One path for all jobs, or a path per kind:
+        c.IlabApp.worker_python = {"train": "/opt/train/bin/python"}.
+        Empty, or a kind that is not named: $ILAB_JUPYTER_WORKER_PYTHON, else this server's interpreter.""",
+    ).tag(config=True)
+
+    slots = Dict(
+        value_trait=Int(min=1),
+        key_trait=Unicode(),
+        help="""How many jobs of each queue run at once; the others wait in the order of priority and time.
+        Generating and training are in the queue `batch`, served models in `serving`. A queue that is not
+        named keeps what was set before. It holds for every process on this state folder.""",
+    ).tag(config=True)
+
+    grace_seconds = Float(
+        None,
+        allow_none=True,
+        help="""How long a job that is asked to stop may take to save a checkpoint before it is killed. None
+        keeps what was set before. It holds for every process on this state folder.""",
+    ).tag(config=True)
+
+    keep_alive_hours = Float(
+        24.0,
+        help="""A live job counts as activity for this long after it started, so that neither the server's
+        shutdown_no_activity_timeout nor a Hub's culler stops the server under it. Then it counts no longer:
+        a forgotten job cannot hold a server for ever. 0: jobs never count.""",
+    ).tag(config=True)
+
+    max_streams = Int(
+        200, min=1, help="""How many live streams (server-sent events and WebSockets) may be open at once."""
+    ).tag(config=True)
+
+    max_completions = Int(
+        32, min=1, help="""How many requests to served models may be under way at once."""
+    ).tag(config=True)
+
+    def initialize_settings(self) -> None:
+        """Put the parts together. Nothing touches the disk yet, so nothing can fail here."""
+        from ilab_jupyter.server.pulse import Pulse
+        from ilab_jupyter.server.services import Services
+
+        assert self.serverapp is not None
+        self.services = Services(
+            state_dir=Path(self.state_dir).expanduser() if self.state_dir else paths.state_dir(),
+            open_jobs=self._open_jobs,
+            log=self.log,
+            max_streams=self.max_streams,
+            max_completions=self.max_completions,
+        )
+        self.services.pulse = Pulse(
+            self.services,
+            keep_alive=timedelta(hours=self.keep_alive_hours),
+            on_active=self._stamp_activity,
+            on_state=self._emit_state,
+        )
+        self.settings["ilab"] = self.services
+        assert self.serverapp.event_logger is not None
+        self.serverapp.event_logger.register_event_schema(Path(__file__).parent / "events" / "job_state.yaml")
+
+    def initialize_handlers(self) -> None:
+        """Hang the routes."""
+        from ilab_jupyter.server.routes import handlers
+
+        self.handlers.extend(handlers())
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """The loop runs: adopt what an earlier server left running, and keep the queue moving."""
+        if self.services is not None and self.services.pulse is not None:
+            self.services.pulse.start()
+
+    async def stop_extension(self) -> None:
+        """Close the streams. Jobs go on without the server."""
+        if self.services is not None:
+            await self.services.close()
+
+    def current_activity(self) -> list[str] | None:
+        """The ids of the jobs that keep this server alive; None where there are none."""
+        if self.services is None or self.services.pulse is None:
+            return None
+        return [job.id for job in self.services.pulse.active] or None
+
+    def _open_jobs(self) -> LocalJobs:
+        from ilab_jupyter.jobs.local import LocalJobs
+
+        assert self.services is not None
+        jobs = LocalJobs(self.services.state_dir, worker_python=self.worker_python or None)
+        jobs.configure(slots=dict(self.slots) or None, grace_seconds=self.grace_seconds)
+        return jobs
+
+    def _stamp_activity(self) -> None:
+        assert self.serverapp is not None
+        self.serverapp.web_app.settings["ilab_last_activity"] = utcnow()
+
+    def _emit_state(self, job: Job) -> None:
+        from ilab_jupyter.server.pulse import state_event
+
+        assert self.serverapp is not None and self.serverapp.event_logger is not None
+        self.serverapp.event_logger.emit(schema_id=EVENT_SCHEMA, data=state_event(job))

@@ -1,0 +1,182 @@
+"""The OpenAI-compatible door to served models: a proxy to one fixed loopback address per model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from ilab_jupyter.errors import NotFound, PublicError, Unavailable
+from ilab_jupyter.server.base import IlabHandler
+from ilab_jupyter.server.openai_wire import (
+    ChatRequest,
+    CompletionRequest,
+    Sampling,
+    ServedModel,
+    ServedModelList,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ilab_jupyter.client.inference import Endpoint
+
+PASSED_ON = ("X-Request-Id",)
+PASSED_BACK = ("Content-Type", "X-Request-Id")
+MAX_PROMPT = 4 * 1024 * 1024
+
+
+class UpstreamFailed(PublicError):
+    """The served model's process does not answer as it should."""
+
+    status = 502
+    cause = "model_failed"
+
+
+class OpenAIHandler(IlabHandler):
+    """Errors in OpenAI's form, so that its client raises the right exception."""
+
+    max_body = MAX_PROMPT
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """{"error": {message, type, param, code}}"""
+        told = self.told(status_code, **kwargs)
+        kind = "invalid_request_error" if status_code < 500 else "server_error"
+        message = f"{told['message']} {told['next_step']}".strip()
+        body = {"message": message, "type": kind, "param": None, "code": told["cause"]}
+        self.finish(json.dumps({"error": body}))
+
+
+class ServedModelsHandler(OpenAIHandler):
+    """ilab/v1/models"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """The models that answer now."""
+        from ilab_jupyter.client.inference import deployments
+
+        ready = await deployments(await self.services.jobs())
+        self.answer(
+            ServedModelList(
+                data=[
+                    ServedModel(id=one.model, created=int(one.job.created_at.timestamp()))
+                    for one in ready
+                    if one.ready
+                ]
+            )
+        )
+
+
+class ProxyHandler(OpenAIHandler):
+    """Sends a checked body to the model that it names, and brings the answer back piece by piece."""
+
+    upstream_path = ""
+    request_model: type[Sampling]
+    _forwarding: asyncio.Task[None] | None = None
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """The model's answer, streamed as it comes; it stops when the client goes."""
+        from ilab_jupyter.client.inference import endpoint_of, find
+
+        asked = self.body_as(self.request_model)
+        jobs = await self.services.jobs()
+        # The address comes from the job's own folder and is loopback, whatever the request says.
+        endpoint = await asyncio.to_thread(endpoint_of, jobs, await find(jobs, asked.model))
+        async with self.services.completions.one() as ticket:
+            self._forwarding = asyncio.create_task(self._forward(endpoint, asked))
+            ticket.add_done_callback(lambda _: self._stop())
+            with suppress(asyncio.CancelledError, StreamClosedError):
+                await self._forwarding
+
+    def on_connection_close(self) -> None:
+        """Nobody waits for the answer: the model need not finish it."""
+        super().on_connection_close()
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+
+    async def _forward(self, endpoint: Endpoint, asked: Sampling) -> None:
+        import httpx
+
+        client = self.services.upstream()
+        # Nothing of the caller's goes upstream but the checked body and the named headers:
+        # his cookie and token open this server, not the model.
+        headers = {name: self.request.headers[name] for name in PASSED_ON if name in self.request.headers}
+        request = client.build_request(
+            "POST",
+            f"{endpoint.url}/{self.upstream_path}",
+            content=asked.model_dump_json(exclude_unset=True).encode(),
+            headers={
+                **headers,
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+                "Authorization": f"Bearer {endpoint.key}",
+            },
+        )
+        try:
+            response = await client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise Unavailable("The model does not answer.", "See its log; serve it again.") from error
+        try:
+            await self._bring_back(response)
+        except httpx.HTTPError as error:
+            # After the first byte only a broken connection can say that the answer is not whole.
+            self.log.warning("A served model broke off its answer: %s", type(error).__name__)
+            if not self._headers_written:
+                raise UpstreamFailed("The model broke off its answer.", "See its log.") from error
+            self.detach().close()
+        finally:
+            await response.aclose()
+
+    async def _bring_back(self, response: httpx.Response) -> None:
+        if response.status_code in (401, 403) or not (
+            200 <= response.status_code < 300 or 400 <= response.status_code < 500
+        ):
+            raise UpstreamFailed(f"The model answered with status {response.status_code}.", "See its log.")
+        self.set_status(response.status_code)
+        for name in PASSED_BACK:
+            if name in response.headers:
+                self.set_header(name, response.headers[name])
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Accel-Buffering", "no")
+        async for piece in response.aiter_raw():
+            self.write(piece)
+            await self.flush()
+        content_type = response.headers.get("Content-Type", "application/json")
+        await self.finish(set_content_type=content_type)
+
+
+class ChatHandler(ProxyHandler):
+    """ilab/v1/chat/completions"""
+
+    upstream_path = "chat/completions"
+    request_model = ChatRequest
+
+
+class CompletionsHandler(ProxyHandler):
+    """ilab/v1/completions"""
+
+    upstream_path = "completions"
+    request_model = CompletionRequest
+
+
+class UnknownOpenAIHandler(OpenAIHandler):
+    """Any other address below ilab/v1."""
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """404 for every verb, after the same door as everywhere."""
+        await super().prepare()
+        if self.request.method != "OPTIONS":
+            raise NotFound("There is nothing at this address.", "See the addresses in ilab/api/docs.")

@@ -1,0 +1,130 @@
+"""The addresses. This table makes the handlers and the OpenAPI document: neither lacks what the other has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from tornado.web import RequestHandler
+
+from ilab_jupyter.hardware import Machine
+from ilab_jupyter.jobs.record import Job, JobPage, LogChunk
+from ilab_jupyter.registry.entries import DatasetEntry, DatasetRows, ModelEntry
+from ilab_jupyter.server import about, deployments, docs, follow, inference, jobs, registry
+from ilab_jupyter.server.base import UnknownHandler
+from ilab_jupyter.server.openai_wire import ChatRequest, CompletionRequest, ServedModelList
+from ilab_jupyter.server.stream import StreamSocket
+from ilab_jupyter.server.wire import (
+    DatasetList,
+    DeploymentList,
+    EventList,
+    EventQuery,
+    Health,
+    Info,
+    JobQuery,
+    KindList,
+    LogQuery,
+    ModelList,
+    RowsQuery,
+    Submit,
+)
+from ilab_jupyter.tasks.serve import ServeSpec
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one verb of a route takes and gives. Its text is the handler method's docstring."""
+
+    answer: type[BaseModel] | None = None
+    status: int = 200
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    media: str = "application/json"
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """An address below base_url, `{name}` for what varies; `deep`: that may hold slashes."""
+
+    path: str
+    handler: type[RequestHandler]
+    verbs: dict[str, Operation] = field(default_factory=dict)
+    deep: bool = False
+
+    @property
+    def pattern(self) -> str:
+        """The address as a regular expression. What varies reaches the handler decoded."""
+        return "/" + re.sub(r"\\{\w+\\}", "(.+)" if self.deep else "([^/]+)", re.escape(self.path))
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("ilab/api/info", about.InfoHandler, {"get": Operation(Info)}),
+    Route("ilab/api/health", about.HealthHandler, {"get": Operation(Health)}),
+    Route("ilab/api/system", about.SystemHandler, {"get": Operation(Machine)}),
+    Route("ilab/api/kinds", about.KindsHandler, {"get": Operation(KindList)}),
+    Route(
+        "ilab/api/jobs",
+        jobs.JobsHandler,
+        {"get": Operation(JobPage, query=JobQuery), "post": Operation(Job, 202, body=Submit)},
+    ),
+    Route("ilab/api/jobs/{id}", jobs.OneJobHandler, {"get": Operation(Job)}),
+    Route("ilab/api/jobs/{id}/cancel", jobs.CancelHandler, {"post": Operation(Job, 202)}),
+    Route("ilab/api/jobs/{id}/resume", jobs.ResumeHandler, {"post": Operation(Job, 202)}),
+    Route(
+        "ilab/api/jobs/{id}/log", follow.LogHandler, {"get": Operation(LogChunk, query=LogQuery, stream=True)}
+    ),
+    Route(
+        "ilab/api/jobs/{id}/events",
+        follow.EventsHandler,
+        {"get": Operation(EventList, query=EventQuery, stream=True)},
+    ),
+    Route("ilab/api/stream", StreamSocket, {"get": Operation(None, 101)}),
+    Route("ilab/api/models", registry.ModelsHandler, {"get": Operation(ModelList)}),
+    Route("ilab/api/models/{name}", registry.ModelHandler, {"get": Operation(ModelEntry)}, deep=True),
+    Route("ilab/api/datasets", registry.DatasetsHandler, {"get": Operation(DatasetList)}),
+    Route("ilab/api/datasets/{name}", registry.DatasetHandler, {"get": Operation(DatasetEntry)}),
+    Route(
+        "ilab/api/datasets/{name}/rows",
+        registry.RowsHandler,
+        {"get": Operation(DatasetRows, query=RowsQuery)},
+    ),
+    Route(
+        "ilab/api/deployments",
+        deployments.DeploymentsHandler,
+        {"get": Operation(DeploymentList), "post": Operation(Job, 202, body=ServeSpec)},
+    ),
+    Route("ilab/api/deployments/{id}", deployments.DeploymentHandler, {"delete": Operation(Job, 202)}),
+    Route("ilab/api/openapi.json", docs.OpenApiHandler, {"get": Operation()}),
+    Route("ilab/api/docs", docs.DocsHandler, {"get": Operation(media="text/html")}),
+    Route(
+        "ilab/api/docs/static/{file}",
+        docs.DocsFileHandler,
+        {"get": Operation(media="application/octet-stream")},
+    ),
+    Route("ilab/v1/models", inference.ServedModelsHandler, {"get": Operation(ServedModelList)}),
+    Route(
+        "ilab/v1/chat/completions",
+        inference.ChatHandler,
+        {"post": Operation(body=ChatRequest, stream=True)},
+    ),
+    Route(
+        "ilab/v1/completions",
+        inference.CompletionsHandler,
+        {"post": Operation(body=CompletionRequest, stream=True)},
+    ),
+)
+
+
+def handlers() -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
+    """All handlers, the two for unknown addresses last."""
+    known: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
+        (route.pattern, route.handler, {}) for route in ROUTES
+    ]
+    return [
+        *known,
+        (r"/ilab/v1(?:/.*)?", inference.UnknownOpenAIHandler, {}),
+        (r"/ilab/api(?:/.*)?", UnknownHandler, {}),
+    ]

@@ -1,0 +1,150 @@
+"""What the handlers reach: the jobs, the registry, the pulse and the limits. Slow imports come late."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilab_jupyter.errors import PublicError, TooMany, Unavailable
+from ilab_jupyter.server.machine import MachineView
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ilab_jupyter.jobs.local import LocalJobs
+    from ilab_jupyter.registry.datasets import Datasets
+    from ilab_jupyter.registry.models import Models
+    from ilab_jupyter.server.pulse import Pulse
+
+SILENCE_SECONDS = 600.0  # a model may think this long between two pieces of an answer
+
+
+class Gate:
+    """Bounds how many of something go on at once, and ends them all when the server stops."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        self.limit = limit
+        self.what = what
+        self._inside: set[asyncio.Future[None]] = set()
+
+    def enter(self) -> asyncio.Future[None]:
+        """A future, for `leave`, that is done when the holder must end; TooMany where the gate is full."""
+        if len(self._inside) >= self.limit:
+            raise TooMany(f"{self.limit} {self.what} are open already.", "Close one, or try again later.")
+        ticket = asyncio.get_running_loop().create_future()
+        self._inside.add(ticket)
+        return ticket
+
+    def leave(self, ticket: asyncio.Future[None]) -> None:
+        """The holder has ended. Twice is harmless."""
+        self._inside.discard(ticket)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[asyncio.Future[None]]:
+        """`enter` and `leave` around a block."""
+        ticket = self.enter()
+        try:
+            yield ticket
+        finally:
+            self.leave(ticket)
+
+    def end_all(self) -> None:
+        """Tell every holder to end."""
+        for ticket in self._inside:
+            if not ticket.done():
+                ticket.set_result(None)
+
+
+class Services:
+    """One per server, in `settings["ilab"]`."""
+
+    def __init__(
+        self,
+        *,
+        state_dir: Path,
+        open_jobs: Callable[[], LocalJobs],
+        log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        max_streams: int,
+        max_completions: int,
+    ) -> None:
+        self.state_dir = state_dir
+        self.log = log
+        self.streams = Gate(max_streams, "live streams")
+        self.completions = Gate(max_completions, "requests to served models")
+        self.machine = MachineView(state_dir)
+        self.pulse: Pulse | None = None
+        self._open_jobs = open_jobs
+        self._jobs: LocalJobs | None = None
+        self._opening = asyncio.Lock()
+        self._complaint = ""
+        self._upstream: httpx.AsyncClient | None = None
+
+    async def jobs(self) -> LocalJobs:
+        """The job service. Unavailable while the state folder cannot be used; the next call tries again."""
+        if self._jobs is None:
+            async with self._opening:
+                if self._jobs is None:
+                    self._jobs = await asyncio.to_thread(self._open)
+        return self._jobs
+
+    def _open(self) -> LocalJobs:
+        try:
+            return self._open_jobs()
+        except Exception as error:
+            expected = isinstance(error, PublicError | OSError)
+            if (complaint := f"{type(error).__name__}: {error}") != self._complaint:
+                self._complaint = complaint
+                self.log.error(
+                    "The job store in %s cannot be opened: %s", self.state_dir, error, exc_info=not expected
+                )
+            if isinstance(error, PublicError):
+                raise
+            raise Unavailable(
+                "The job store cannot be opened.",
+                "The Jupyter server's log names the folder and the problem; "
+                "IlabApp.state_dir chooses another folder.",
+                cause="state_folder",
+            ) from error
+
+    def upstream(self) -> httpx.AsyncClient:
+        """The client that speaks to served models: loopback only, no proxy, no redirect, no cookie kept."""
+        if self._upstream is None:
+            import ssl
+
+            import httpx
+
+            self._upstream = httpx.AsyncClient(
+                trust_env=False,
+                # Plain HTTP only: no certificate is trusted, and none need be loaded.
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                timeout=httpx.Timeout(SILENCE_SECONDS, connect=5.0),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
+            )
+        return self._upstream
+
+    async def close(self) -> None:
+        """End what is open here. Jobs go on."""
+        if self.pulse is not None:
+            await self.pulse.stop()
+        self.streams.end_all()
+        self.completions.end_all()
+        if self._upstream is not None:
+            await self._upstream.aclose()
+
+    @property
+    def models(self) -> Models:
+        """The models on disk."""
+        from ilab_jupyter.registry.models import Models
+
+        return Models()
+
+    @property
+    def datasets(self) -> Datasets:
+        """The datasets on disk."""
+        from ilab_jupyter.registry.datasets import Datasets
+
+        return Datasets()

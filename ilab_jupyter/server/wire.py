@@ -1,0 +1,156 @@
+"""What goes over the native API beside jobs and registry entries: requests, queries and answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ilab_jupyter.jobs.record import Event, Job, JobFilter
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.registry.entries import DatasetEntry, ModelEntry
+
+
+class Request(BaseModel):
+    """Something a client sends; a field that nobody knows is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """Something the server says."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Problem(Answer):
+    """Every error: one sentence, what to do now, and a name for programs."""
+
+    cause: str
+    message: str
+    next_step: str = ""
+
+
+class Info(Answer):
+    """Who answers. A client works with the same `api`."""
+
+    name: str = "ilab-jupyter"
+    version: str
+    api: int = 1
+
+
+class Health(Answer):
+    """The job store can be read; `live` jobs are queued or running."""
+
+    status: str = "ok"
+    live: int
+
+
+class KindEntry(Answer):
+    """A kind of job and the JSON Schema of its arguments."""
+
+    name: str
+    queue: str
+    summary: str
+    arguments: dict[str, Any]
+
+
+class KindList(Answer):
+    """All kinds."""
+
+    kinds: list[KindEntry]
+
+
+class Submit(Request):
+    """A job to run."""
+
+    kind: str = Field(max_length=128, description="See ilab/api/kinds.")
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(default="", max_length=200)
+    priority: int = Field(default=0, ge=-100, le=100)
+    key: str | None = Field(
+        default=None, min_length=1, max_length=255,
+        description="The same key gives the same job again; the header Idempotency-Key does the same.",
+    )  # fmt: skip
+    secrets: dict[str, str] | None = Field(
+        default=None,
+        max_length=16,
+        description="Environment variables of the worker; never stored in the job.",
+    )
+
+
+class JobQuery(Request):
+    """Which jobs to list. `state` and `kind` may be given more than once, or separated by commas."""
+
+    state: tuple[JobState, ...] = ()
+    kind: tuple[str, ...] = ()
+    text: str = Field(default="", max_length=200)
+    cursor: str | None = Field(default=None, max_length=1000)
+    limit: int = Field(default=50, ge=1, le=500)
+
+    @property
+    def filter(self) -> JobFilter:
+        """The same as the job service wants it."""
+        return JobFilter(states=self.state, kinds=self.kind, text=self.text)
+
+
+class LogQuery(Request):
+    """Where to read a log. A negative `offset` counts from the end."""
+
+    offset: int = Field(default=0, ge=-(2**62), le=2**62)
+    limit: int = Field(default=65536, ge=1, le=16 * 1024 * 1024)
+    attempt: int | None = Field(default=None, ge=1, le=2**31)
+    download: bool | None = Field(default=None, description="The whole log as a file.")
+
+
+class EventQuery(Request):
+    """Where to read events: those after seq `after`. With `log_offset` a stream carries the log too."""
+
+    after: int = Field(default=0, ge=0, le=2**62)
+    limit: int = Field(default=1000, ge=1, le=100_000)
+    log_offset: int | None = Field(default=None, ge=-(2**62), le=2**62)
+
+
+class EventList(Answer):
+    """Events, oldest first."""
+
+    events: list[Event]
+
+
+class RowsQuery(Request):
+    """Which rows of which file of a dataset; its first file where none is named."""
+
+    file: str | None = Field(default=None, max_length=255)
+    offset: int = Field(default=0, ge=0, le=2**62)
+    limit: int = Field(default=20, ge=1, le=500)
+
+
+class ModelList(Answer):
+    """All models on disk."""
+
+    models: list[ModelEntry]
+
+
+class DatasetList(Answer):
+    """All datasets on disk."""
+
+    datasets: list[DatasetEntry]
+
+
+class Deployment(Answer):
+    """A `serve` job, and whether `ilab/v1` answers for its model now."""
+
+    id: str
+    model: str
+    state: JobState
+    ready: bool
+    created_at: datetime
+    message: str = Field(description="What it is doing or waiting for, in words.")
+    job: Job
+
+
+class DeploymentList(Answer):
+    """The models that are served, or about to be."""
+
+    deployments: list[Deployment]
