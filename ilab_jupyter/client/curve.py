@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 Point = tuple[float, float]
+P = TypeVar("P")
 
 WIDTH, HEIGHT = 560, 200
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 28
@@ -24,7 +25,7 @@ def points(history: Iterable[Mapping[str, Any]], limit: int = 600) -> list[Point
     return thin(sorted(by_step.items()), limit)
 
 
-def thin(curve: Sequence[Point], limit: int) -> list[Point]:
+def thin(curve: Sequence[P], limit: int) -> list[P]:
     """At most `limit` points evenly taken, the first and the last among them."""
     if len(curve) <= limit:
         return list(curve)
@@ -80,7 +81,7 @@ def png(curve: Sequence[Point]) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,7 +13,7 @@ from ilab_jupyter.client import curve, render
 from ilab_jupyter.client.follow import Follower
 from ilab_jupyter.client.stream import EventStream
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
-from ilab_jupyter.jobs.record import Event, Job, JobFilter, Progress
+from ilab_jupyter.jobs.record import Event, Job, JobFilter, LogChunk, Progress
 from ilab_jupyter.jobs.state import JobState
 
 if TYPE_CHECKING:
@@ -58,9 +60,11 @@ class JobHandle:
     def __init__(self, jobs: SyncJobs, id: str) -> None:
         self.jobs = jobs
         self.id = id
+        self.seen: Job | None = None
         self._cancelled = False
         self._history: list[dict[str, Any]] = []
         self._seen = 0
+        self._reading = threading.Lock()
         self._phase = ""
 
     @classmethod
@@ -69,10 +73,11 @@ class JobHandle:
         try:
             return cls(jobs, jobs.get(prefix).id)
         except (NotFound, InvalidInput):
+            # An id is a kind and eight letters; the beginning of either is enough.
             matches = [
                 job.id
                 for job in jobs.list(JobFilter(text=prefix[:200]), limit=100).jobs
-                if job.id.startswith(prefix)
+                if job.id.startswith(prefix) or job.id.rpartition("-")[2].startswith(prefix)
             ]
         if len(matches) == 1 and prefix:
             return cls(jobs, matches[0])
@@ -85,7 +90,8 @@ class JobHandle:
 
     def refresh(self) -> Job:
         """The job as it is now."""
-        return self.jobs.get(self.id)
+        self.seen = self.jobs.get(self.id)
+        return self.seen
 
     @property
     def job(self) -> Job:
@@ -112,7 +118,7 @@ class JobHandle:
 
     def resume(self) -> JobHandle:
         """A new attempt of this ended job, from its last checkpoint."""
-        self.jobs.resume(self.id)
+        self.seen = self.jobs.resume(self.id)
         self._cancelled = False
         return self
 
@@ -127,6 +133,10 @@ class JobHandle:
             if chunk.next_offset >= chunk.size or chunk.next_offset <= offset:
                 return render.fold("".join(text))
             offset = chunk.next_offset
+
+    def log_end(self, size: int = LOG_TAIL_BYTES) -> LogChunk:
+        """The last `size` bytes of the newest attempt's log as written, and where more will come."""
+        return self.jobs.logs(self.id, offset=-size, limit=size)
 
     def events(self, after: int = 0) -> list[Event]:
         """All events with seq > `after`, over all attempts."""
@@ -148,19 +158,39 @@ class JobHandle:
                 )
         return list(self._history)
 
-    def wait(
-        self, timeout: float | None = None, *, follow: bool = False, out: TextIO | None = None
-    ) -> JobHandle:
-        """Block until the job has ended; `follow` prints its log and progress to `out` meanwhile.
+    @property
+    def cursor(self) -> int:
+        """The seq of the newest event that `history` has seen."""
+        return self._seen
 
-        An end that is neither success nor a cancellation by this handle is JobFailed. After `timeout` seconds TimeoutError. An interrupt stops the
-        waiting and not the job, as Detached; a second one within two seconds asks the job to stop.
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        follow: bool = False,
+        until: Callable[[Event], bool] | None = None,
+        out: TextIO | None = None,
+    ) -> JobHandle:
+        """Block until the job has ended, or until an event that `until` says yes to; `follow` prints the log
+        and the progress to `out` meanwhile.
+
+        An end that is neither success nor a cancellation by this handle is JobFailed. After `timeout` seconds
+        TimeoutError. An interrupt stops the waiting and not the job, as Detached; a second one within two
+        seconds asks the job to stop.
         """
         out = out or sys.stdout
         deadline = None if timeout is None else time.monotonic() + timeout
-        stream = EventStream(self.jobs, self.id, after=self._last_seq(), log_offset=0 if follow else None)
+        if until is None:
+            self.history()
+        stream = EventStream(
+            self.jobs,
+            self.id,
+            after=self.cursor if until is None else 0,
+            log_offset=0 if follow else None,
+        )
         try:
-            self._drain(stream, deadline, Follower(out) if follow else None)
+            if self._drain(stream, deadline, Follower(out) if follow else None, until):
+                return self
         except KeyboardInterrupt:
             raise self._detach(out) from None
         finally:
@@ -194,13 +224,16 @@ class JobHandle:
         return curve.png(drawn) if len(drawn) > 1 else None
 
     def _log_tail(self, size: int) -> str:
-        return render.fold(self.jobs.logs(self.id, offset=-size, limit=size).text)
+        return render.fold(self.log_end(size).text)
 
-    def _last_seq(self) -> int:
-        self.history()
-        return self._seen
-
-    def _drain(self, stream: EventStream, deadline: float | None, follower: Follower | None) -> None:
+    def _drain(
+        self,
+        stream: EventStream,
+        deadline: float | None,
+        follower: Follower | None,
+        until: Callable[[Event], bool] | None,
+    ) -> bool:
+        """Whether the event that `until` waits for came before the end."""
         goes_on = True
         while goes_on:
             if deadline is not None and time.monotonic() >= deadline:
@@ -209,6 +242,9 @@ class JobHandle:
             events, goes_on = stream.batch(step)
             if follower is not None:
                 follower.show(events)
+            if until is not None and any(until(event) for event in events):
+                return True
+        return False
 
     def _detach(self, out: TextIO) -> Detached:
         print(

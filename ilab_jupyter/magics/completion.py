@@ -1,0 +1,103 @@
+"""Tab completion of `%ilab`: commands, options and their choices, job ids, model and dataset names.
+
+Names are remembered and read anew in the background, so a slow disk or service never holds the keyboard.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ilab_jupyter.client.inference import deployments
+from ilab_jupyter.errors import PublicError
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import run
+from ilab_jupyter.magics import parsers
+from ilab_jupyter.magics.help import COMMANDS
+from ilab_jupyter.registry.datasets import Datasets
+from ilab_jupyter.registry.models import Models
+
+if TYPE_CHECKING:
+    from ilab_jupyter.magics.ilab import IlabMagics
+
+PATIENCE_SECONDS = 0.08
+FRESH_SECONDS = 2.0
+
+
+class Names:
+    """A list that takes time to read: what is known is given after at most 80 ms."""
+
+    def __init__(self, read: Callable[[], list[str]]) -> None:
+        self._read = read
+        self._known: list[str] = []
+        self._read_at = -FRESH_SECONDS
+        self._reading: threading.Thread | None = None
+
+    def get(self) -> list[str]:
+        if time.monotonic() - self._read_at >= FRESH_SECONDS and (
+            self._reading is None or not self._reading.is_alive()
+        ):
+            self._reading = threading.Thread(target=self._refresh, name="ilab-completion", daemon=True)
+            self._reading.start()
+            self._reading.join(PATIENCE_SECONDS)
+        return self._known
+
+    def _refresh(self) -> None:
+        try:
+            self._known = self._read()
+        except (PublicError, OSError):
+            # Completion has nobody to tell; the command itself will say what is wrong.
+            return
+        self._read_at = time.monotonic()
+
+
+class Completer:
+    """IPython's `complete_command` hook for `%ilab` and `%%ilab`."""
+
+    def __init__(self, magics: IlabMagics) -> None:
+        self._magics = magics
+        self._jobs = Names(self._ids)
+        self._models = Names(lambda: [entry.name for entry in Models().list()])
+        self._served = Names(lambda: [one.model for one in run(deployments(magics.jobs.service))])
+        self._data = Names(lambda: [entry.name for entry in Datasets().list()])
+
+    def __call__(self, _: object, event: Any) -> list[str]:
+        """What may stand where the cursor is; IPython keeps those that begin with what is typed."""
+        words = event.text_until_cursor.split()[1:]
+        if words and not event.text_until_cursor[-1].isspace():
+            words.pop()
+        if not words:
+            return list(COMMANDS)
+        command, previous = words[0], words[-1]
+        if command not in COMMANDS:
+            return []
+        parser = parsers.parser(command)
+        if previous.startswith("--"):
+            option = previous.replace("_", "-")
+            if choices := parser.choices_of(option):
+                return choices
+            if option == "--model":
+                return self._models.get()
+            if parser.takes_value(option):
+                return []
+        if event.symbol.startswith("-"):
+            return [*parser.option_names(), "--help"]
+        return [*self._arguments(command), *parser.option_names()]
+
+    def _arguments(self, command: str) -> list[str]:
+        if command in ("logs", "cancel", "resume", "attach"):
+            return self._jobs.get()
+        if command == "serve":
+            return self._models.get()
+        if command == "chat":
+            return self._served.get()
+        if command == "train":
+            return [*self._data.get(), *self._jobs.get()]
+        return self._data.get() if command == "data" else []
+
+    def _ids(self) -> list[str]:
+        found = self._magics.jobs.list(limit=100).jobs
+        live_first = sorted(found, key=lambda job: job.state in (JobState.SUCCEEDED, JobState.FAILED))
+        return [job.id for job in live_first]

@@ -1,0 +1,59 @@
+"""The manual of `%ilab`: the overview that `%ilab?` shows, and `%ilab train?` for a command's own."""
+
+from __future__ import annotations
+
+import re
+
+COMMANDS: dict[str, str] = {
+    "generate": "make synthetic training data from a taxonomy",
+    "train": "fine-tune a model on generated data or on your own JSONL",
+    "serve": "put a model behind the OpenAI-compatible API",
+    "chat": "ask a served model; the answer streams in as text",
+    "jobs": "list jobs",
+    "logs": "print a job's log",
+    "cancel": "ask a job to stop; it saves a checkpoint first where it can",
+    "resume": "continue an ended job from its last checkpoint",
+    "attach": "show a job live again, after a restart too",
+    "models": "list models",
+    "data": "list datasets, or look into one",
+    "system": "show what this machine offers",
+    "demo": "run the whole of it on the sample taxonomy",
+}
+
+_QUESTION = re.compile(r"^(\s*)%{1,2}ilab[ \t]+([\w-]+)[ \t]*\?{1,2}\s*$")
+
+
+def overview() -> str:
+    """The text of `%ilab?`."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return f"""InstructLab from a cell: each command is a job that goes on without the notebook.
+
+{commands}
+
+`%ilab COMMAND?` or `%ilab COMMAND --help` shows a command's arguments.
+
+    job = %ilab generate taxonomy
+    %ilab train --name my-model --wait
+    %ilab serve my-model --wait
+    %ilab chat my-model What have you been taught?
+
+A command returns at once and gives the job; `--wait` waits for its end. Closing the notebook, restarting
+the kernel or stopping the server does not end a job: `%ilab attach ID` shows it again, whole.
+`-o NAME` stores what a command gives in a variable, and {{NAME}} or $NAME in the line puts one in.
+An id may be cut short as long as it stays unique.
+
+With arguments in the cell, as YAML:
+
+    %%ilab train --name my-model
+    data: [my-data.jsonl]
+    method: lora
+    epochs: 3
+"""
+
+
+def question_marks(lines: list[str]) -> list[str]:
+    """An input transformer: `%ilab train?` asks for help on the command, and not on a Python name `train`."""
+    if len(lines) == 1 and (found := _QUESTION.match(lines[0])) and found[2] in COMMANDS:
+        return [f"{found[1]}%ilab {found[2]} --help\n"]
+    return lines

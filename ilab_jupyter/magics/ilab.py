@@ -1,0 +1,340 @@
+"""The `%ilab` magic: reads a line, calls the job service, gives an object that shows itself."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+from IPython.display import display
+from traitlets import Any as AnyTrait
+from traitlets import default
+
+from ilab_jupyter import hardware, paths
+from ilab_jupyter.client import render
+from ilab_jupyter.client.handle import JobHandle
+from ilab_jupyter.client.table import JobList, Table
+from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
+from ilab_jupyter.jobs.record import Event, Job, JobFilter
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs, run
+from ilab_jupyter.magics import chat, parsers, resolve
+from ilab_jupyter.magics.arguments import TEACHER, body, merged, nested
+from ilab_jupyter.magics.failure import CommandError
+from ilab_jupyter.magics.help import COMMANDS, overview
+from ilab_jupyter.registry.datasets import Datasets
+from ilab_jupyter.registry.models import Models
+from ilab_jupyter.tasks.catalog import job_spec
+
+Options = dict[str, Any]
+
+
+@magics_class
+class IlabMagics(Magics):
+    """The commands. `jobs` is the service that they work with, connected at the first use."""
+
+    jobs = AnyTrait()
+
+    @default("jobs")
+    def _connect(self) -> SyncJobs:
+        from ilab_jupyter.client.connect import connect
+
+        return SyncJobs(connect())
+
+    shell: Any
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell=shell)
+        self._conversations: dict[str, list[chat.Message]] = {}
+
+    @line_cell_magic
+    def ilab(self, line: str, cell: str | None = None) -> object:
+        try:
+            return self._run(line, cell)
+        except PublicError as error:
+            raise CommandError(error) from None
+
+    ilab.__doc__ = overview()
+
+    def _run(self, line: str, cell: str | None) -> object:
+        command, _, rest = line.strip().partition(" ")
+        if command in ("", "-h", "--help", "help"):
+            print(overview())
+            return None
+        if command not in COMMANDS:
+            raise InvalidInput(f"There is no command {command!r}.", f"Choose one of: {', '.join(COMMANDS)}.")
+        if cell is not None and command not in ("chat", "generate", "train", "serve"):
+            raise InvalidInput(f"%%ilab {command} takes no cell.", f"Write %ilab {command} with one %.")
+        parser = parsers.parser(command)
+        if command == "chat":
+            return self._chat(rest, cell)
+        try:
+            words = shlex.split(rest)
+        except ValueError:
+            raise InvalidInput("A quotation mark is not closed.", "Close it, or leave it out.") from None
+        if {"-h", "--help"} & set(words):
+            print(parser.format_help())
+            return None
+        options = parser.read(words)
+        out = options.pop("out", None)
+        if out is not None and not out.isidentifier():
+            raise InvalidInput(f"{out!r} cannot be the name of a variable.", "Use letters, digits and _.")
+        if command in ("generate", "train", "serve"):
+            result = getattr(self, f"_{command}")(options, body(cell))
+        else:
+            result = getattr(self, f"_{command}")(options)
+        return self._give(out, result)
+
+    def _give(self, out: str | None, result: object) -> object:
+        if out is not None:
+            self.shell.user_ns[out] = result
+        return result
+
+    # Commands that start a job.
+
+    def _generate(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        documents = dict(_pair(text) for text in options.pop("documents", None) or [])
+        if documents:
+            options["documents"] = documents
+        if (path := options.pop("taxonomy_path")) is not None:
+            options["taxonomy_path"] = path
+        arguments = merged(given, nested(options))
+        if "taxonomy_path" not in arguments:
+            arguments["taxonomy_path"] = str(paths.taxonomy_dir())
+            print(f"Taxonomy: {paths.taxonomy_dir()}")
+        arguments = resolve.generate_paths(arguments)
+        return self._submit("generate", arguments, wait=wait, secrets=_teacher_key(arguments))
+
+    def _train(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        if not options["data"]:
+            del options["data"]
+        arguments = merged(given, options)
+        words = arguments.get("data") or []
+        if not words:
+            words = [resolve.newest_dataset(self.jobs)]
+            print(f"Data: {words[0]} (the newest)")
+        arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
+        if "model" in arguments:
+            arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
+        return self._submit("train", arguments, wait=wait)
+
+    def _serve(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        if options["model"] is None:
+            del options["model"]
+        arguments = merged(given, options)
+        if "model" not in arguments:
+            raise InvalidInput("%ilab serve needs a model.", "See `%ilab models`.")
+        arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
+        return self._submit("serve", arguments, wait=wait)
+
+    def _submit(
+        self,
+        kind: str,
+        arguments: Mapping[str, Any],
+        *,
+        wait: bool,
+        secrets: Mapping[str, str] | None = None,
+    ) -> JobHandle:
+        spec = job_spec(kind, arguments, name=str(arguments.get("name") or ""))
+        handle = JobHandle(self.jobs, self.jobs.submit(spec, secrets=secrets).id)
+        return self._shown(handle, wait=wait)
+
+    def _shown(self, handle: JobHandle, *, wait: bool) -> JobHandle:
+        """The handle, after its end where `wait`; a server is waited for until it answers."""
+        if wait:
+            job = handle.refresh()
+            live = getattr(self.shell, "kernel", None) is not None
+            if live:
+                display(handle)  # type: ignore[no-untyped-call]
+            handle.wait(follow=not live, until=_answers(job) if job.kind == "serve" else None)
+        return handle
+
+    # Commands on jobs.
+
+    def _jobs(self, options: Options) -> JobList:
+        states = tuple(JobState(state) for state in options["state"] or ())
+        kinds = tuple(options["kind"] or ())
+        text = options["text"] or ""
+        wanted = JobFilter(states=states, kinds=kinds, text=text[:200])
+        return JobList(self.jobs.list(wanted, limit=_number(options["limit"], "--limit", 1, 500)).jobs)
+
+    def _logs(self, options: Options) -> str | None:
+        handle = self._job(options["id"])
+        if options["follow"]:
+            handle.wait(follow=True)
+            return None
+        lines = options["tail"]
+        text = handle.logs(None if lines is None else _number(lines, "--tail", 1, 1_000_000))
+        print(text or f"Job {handle.id} has not printed anything yet.")
+        return None
+
+    def _cancel(self, options: Options) -> JobHandle:
+        return self._job(options["id"]).cancel()
+
+    def _resume(self, options: Options) -> JobHandle:
+        return self._shown(self._job(options["id"]).resume(), wait=options["wait"])
+
+    def _attach(self, options: Options) -> JobHandle:
+        return self._shown(self._job(options["id"]), wait=options["wait"])
+
+    def _job(self, id: str | None) -> JobHandle:
+        if id is not None:
+            return JobHandle.find(self.jobs, id)
+        newest: list[Job] = self.jobs.list(limit=1).jobs
+        if not newest:
+            raise NotFound("There are no jobs yet.", "Start one: %ilab generate, %ilab train or %ilab serve.")
+        return JobHandle(self.jobs, newest[0].id)
+
+    # Commands that look.
+
+    def _models(self, options: Options) -> Table:
+        return Table(
+            ("name", "kind", "base", "parameters", "size", "changed (UTC)"),
+            tuple(
+                (
+                    entry.name,
+                    "built in" if entry.builtin else entry.kind,
+                    entry.base or "",
+                    "" if entry.parameters is None else f"{entry.parameters / 1e6:,.2f} M",
+                    render.size(entry.size_bytes),
+                    f"{entry.modified_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+                )
+                for entry in Models().list()
+            ),
+            f"No models below {paths.models_dir()}.",
+        )
+
+    def _data(self, options: Options) -> Table:
+        if options["name"] is not None:
+            return self._rows(options["name"], options["file"], _number(options["rows"], "--rows", 1, 1000))
+        return Table(
+            ("name", "files", "rows", "size", "created (UTC)"),
+            tuple(
+                (
+                    entry.name,
+                    len(entry.files),
+                    sum(file.rows for file in entry.files if file.role != "test"),
+                    render.size(entry.size_bytes),
+                    f"{entry.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+                )
+                for entry in Datasets().list()
+            ),
+            f"No datasets below {paths.datasets_dir()}. Make one: %ilab generate TAXONOMY",
+        )
+
+    def _rows(self, word: str, file: str | None, limit: int) -> Table:
+        datasets = Datasets()
+        try:
+            entry = datasets.get(word)
+        except NotFound:
+            entry = datasets.get(resolve.data(self.jobs, [word])[0])
+        found = datasets.preview(entry.name, file or entry.files[0].name, limit=limit)
+        return Table(
+            ("row", f"{found.file} ({found.total} rows)"),
+            tuple((row.number, parsers.brief(row)) for row in found.rows),
+            f"{found.file} has no rows.",
+        )
+
+    def _system(self, options: Options) -> Table:
+        machine = hardware.look(paths.state_dir())
+        gpus = [f"{gpu.name}, {render.size(gpu.memory_total)}" for gpu in machine.gpus]
+        libraries = [f"{name} {version}" for name, version in machine.libraries.items() if version]
+        missing = [name for name, version in machine.libraries.items() if not version]
+        return Table(
+            ("", "this machine"),
+            (
+                ("platform", machine.platform),
+                ("Python", f"{machine.python} ({sys.executable})"),
+                ("processors", machine.cpus),
+                (
+                    "memory",
+                    f"{render.size(machine.memory_available)} free of {render.size(machine.memory_total)}",
+                ),
+                ("disk", f"{render.size(machine.disk_free)} free for {paths.state_dir()}"),
+                ("GPU", "; ".join(gpus) or machine.gpu_message or "none"),
+                ("libraries", ", ".join(libraries) or "none"),
+                ("not installed", ", ".join(missing) or "nothing"),
+                ("models", paths.models_dir()),
+                ("datasets", paths.datasets_dir()),
+            ),
+            "",
+        )
+
+    def _demo(self, options: Options) -> Table:
+        from ilab_jupyter import demo
+
+        output = Path(resolve.absolute(options["output"]))
+        figures = demo.run(self.jobs, output=output)
+        return Table(("figure", "value"), tuple(figures.items()), "")
+
+    def _chat(self, line: str, cell: str | None) -> object:
+        from ilab_jupyter.client.inference import find, stream_chat
+
+        parser = parsers.parser("chat")
+        words, model, question = chat.split(parser, line)
+        if {"-h", "--help"} & set(words):
+            print(parser.format_help())
+            return None
+        options = parser.read(words)
+        asked = "\n".join(filter(None, (question, (cell or "").strip())))
+        if not asked:
+            raise InvalidInput("There is no question.", "Write %ilab chat MODEL and the question after it.")
+        model = run(find(self.jobs.service, model)).model
+        before = self._conversations.get(model, []) if options["keep"] else []
+        if not before and options["system"]:
+            before = [{"role": "system", "content": options["system"]}]
+        messages = [*before, {"role": "user", "content": asked}]
+        checked = parsers.sampling(options)
+        answer = chat.say(
+            chat.blocking(stream_chat(self.jobs.service, model, messages, **checked)), sys.stdout
+        )
+        if options["keep"]:
+            self._conversations[model] = [*messages, {"role": "assistant", "content": answer}]
+        self._give(options["out"], answer)
+        return None
+
+
+def _answers(job: Job) -> Callable[[Event], bool]:
+    def ready(event: Event) -> bool:
+        fields = event.fields
+        return event.type == "endpoint" and fields.get("attempt") == job.attempt and bool(fields.get("ready"))
+
+    return ready
+
+
+def _pair(text: str) -> tuple[str, str]:
+    url, equals, path = text.rpartition("=")
+    if not (url and equals and path):
+        raise InvalidInput(
+            f"{text!r} is not URL=PATH.", "Give the repository's URL, =, and a local git repository."
+        )
+    return url, path
+
+
+def _number(text: str | int, option: str, low: int, high: int) -> int:
+    if not str(text).isdecimal() or not low <= int(text) <= high:
+        raise InvalidInput(f"{option} is a number from {low} to {high}, not {text}.")
+    return int(text)
+
+
+def _teacher_key(arguments: Mapping[str, Any]) -> dict[str, str] | None:
+    """The teacher's key from this kernel's environment, for the worker alone; None where there is none."""
+    teacher = arguments.get("teacher")
+    chosen = teacher.get("api_key_env") if isinstance(teacher, dict) else None
+    name = str(chosen or TEACHER.model_fields["api_key_env"].default)
+    if name in os.environ:
+        return {name: os.environ[name]}
+    if chosen:
+        raise InvalidInput(
+            f"The environment variable {name} is not set in this kernel.",
+            f"Set it before: import os, getpass; os.environ[{name!r}] = getpass.getpass()",
+        )
+    return None

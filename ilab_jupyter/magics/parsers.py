@@ -1,0 +1,152 @@
+"""The arguments of each command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.magics.arguments import Parser
+from ilab_jupyter.magics.help import COMMANDS
+from ilab_jupyter.registry.entries import DatasetRow
+from ilab_jupyter.tasks.catalog import KINDS
+from ilab_jupyter.tasks.generate import GenerateSpec
+from ilab_jupyter.tasks.serve import ServeSpec
+from ilab_jupyter.tasks.train import TrainSpec
+
+SAMPLING: dict[str, Callable[[str], float]] = {"temperature": float, "max_tokens": int}
+ID_HELP = "Job id, or a unique beginning of one."
+
+
+def parser(command: str) -> Parser:
+    """The parser of a command that is in COMMANDS."""
+    made = Parser(command, f"{COMMANDS[command][0].upper()}{COMMANDS[command][1:]}.")
+    _ADD[command](made)
+    if command != "logs":
+        made.add_output()
+    return made
+
+
+def sampling(options: Mapping[str, str]) -> dict[str, float]:
+    """`--temperature` and `--max-tokens` as numbers, where given; InvalidInput."""
+    try:
+        return {name: number(options[name]) for name, number in SAMPLING.items() if name in options}
+    except ValueError:
+        raise InvalidInput("--temperature and --max-tokens are numbers.") from None
+
+
+def brief(row: DatasetRow, length: int = 300) -> str:
+    """A row of a dataset for a table: its messages as a conversation, or its fields as JSON."""
+    content = row.value if row.value is not None else row.problem
+    messages = content.get("messages") if isinstance(content, dict) else None
+    if isinstance(messages, list) and all(isinstance(message, dict) for message in messages):
+        text = " | ".join(f"{message.get('role')}: {message.get('content')}" for message in messages)
+    else:
+        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _generate(made: Parser) -> None:
+    made.add_argument(
+        "taxonomy_path",
+        nargs="?",
+        metavar="TAXONOMY",
+        help=GenerateSpec.model_fields["taxonomy_path"].description,
+    )
+    made.add_teacher()
+    made.add_fields(GenerateSpec, without=("taxonomy_path", "teacher", "documents"))
+    made.add_argument(
+        "--document",
+        dest="documents",
+        action="append",
+        metavar="URL=PATH",
+        help=GenerateSpec.model_fields["documents"].description,
+    )
+    made.add_wait("Wait for the end.")
+
+
+def _train(made: Parser) -> None:
+    made.add_argument(
+        "data",
+        nargs="*",
+        metavar="DATA",
+        help="JSONL files, datasets, or generate jobs; the newest dataset where none is given.",
+    )
+    made.add_fields(TrainSpec, without=("data",))
+    made.add_wait("Wait for the end.")
+
+
+def _serve(made: Parser) -> None:
+    made.add_argument(
+        "model", nargs="?", metavar="MODEL", help="Model name, folder or hub id, or the job that trained it."
+    )
+    made.add_fields(ServeSpec, without=("model",))
+    made.add_wait("Wait until it answers.")
+
+
+def _chat(made: Parser) -> None:
+    made.usage = "%(prog)s [OPTIONS] MODEL QUESTION..."
+    made.add_argument("--system", metavar="TEXT", help="System prompt.")
+    made.add_argument("--temperature", default=argparse.SUPPRESS, metavar="X")
+    made.add_argument("--max-tokens", dest="max_tokens", default=argparse.SUPPRESS, metavar="N")
+    made.add_argument("--keep", action="store_true", help="Go on with this model's conversation.")
+
+
+def _jobs(made: Parser) -> None:
+    made.add_argument("text", nargs="?", metavar="TEXT", help="Part of an id or a name.")
+    made.add_argument("--state", action="append", choices=[state.value for state in JobState])
+    made.add_argument("--kind", action="append", choices=list(KINDS))
+    made.add_argument("--limit", default="20", metavar="N", help="How many, the newest first. Default: 20.")
+
+
+def _logs(made: Parser) -> None:
+    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+    made.add_argument("--tail", metavar="N", help="Only the last N lines.")
+    made.add_argument("--follow", action="store_true", help="Go on printing until the job ends.")
+
+
+def _cancel(made: Parser) -> None:
+    made.add_argument("id", metavar="ID", help=ID_HELP)
+
+
+def _resume(made: Parser) -> None:
+    made.add_argument("id", metavar="ID", help=ID_HELP)
+    made.add_wait("Wait for the end.")
+
+
+def _attach(made: Parser) -> None:
+    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+    made.add_wait("Wait for the end.")
+
+
+def _data(made: Parser) -> None:
+    made.add_argument("name", nargs="?", metavar="NAME", help="Dataset to look into.")
+    made.add_argument("--file", metavar="NAME", help="File of the dataset; its first where none is given.")
+    made.add_argument("--rows", default="5", metavar="N", help="How many rows. Default: 5.")
+
+
+def _demo(made: Parser) -> None:
+    made.add_argument("--output", default="demo-output", metavar="FOLDER", help="Default: demo-output.")
+
+
+def _nothing(made: Parser) -> None:
+    """The command takes no arguments of its own."""
+
+
+_ADD: dict[str, Callable[[Parser], None]] = {
+    "generate": _generate,
+    "train": _train,
+    "serve": _serve,
+    "chat": _chat,
+    "jobs": _jobs,
+    "logs": _logs,
+    "cancel": _cancel,
+    "resume": _resume,
+    "attach": _attach,
+    "models": _nothing,
+    "data": _data,
+    "system": _nothing,
+    "demo": _demo,
+}

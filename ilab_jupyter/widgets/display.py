@@ -1,0 +1,159 @@
+"""How a job appears in a notebook: a live view for the page, beside it the static view that the file keeps.
+
+They are two outputs. The live one hides the other while it is on a page; when the job ends the live one is
+emptied, because a stored widget shows only an error once its kernel is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from IPython import get_ipython
+from IPython.display import publish_display_data
+
+from ilab_jupyter.client import render
+from ilab_jupyter.client.handle import JobHandle
+from ilab_jupyter.client.stream import EventStream
+from ilab_jupyter.errors import PublicError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from ilab_jupyter.widgets.job import JobView
+
+BATCH_SECONDS = 0.2
+SAVE_SECONDS = 10.0
+KEPT_VIEWS = 16
+
+_open: WeakKeyDictionary[JobHandle, LiveDisplay] = WeakKeyDictionary()
+# A page that is loaded again after the end finds these views in the kernel; older ones are closed.
+_ended: deque[JobView] = deque()
+
+
+def install(ip: InteractiveShell) -> None:
+    """Let this kernel show handles through `show`."""
+    formatter = ip.display_formatter
+    if formatter is not None:
+        formatter.ipython_display_formatter.for_type(JobHandle, show)
+    if settle not in ip.events.callbacks["post_run_cell"]:
+        ip.events.register("post_run_cell", settle)
+
+
+def remove(ip: InteractiveShell) -> None:
+    """Undo `install`."""
+    formatter = ip.display_formatter
+    if formatter is not None:
+        formatter.ipython_display_formatter.type_printers.pop(JobHandle, None)
+    if settle in ip.events.callbacks["post_run_cell"]:
+        ip.events.unregister("post_run_cell", settle)
+
+
+def show(handle: JobHandle) -> None:
+    """Display a handle: live while the job is, static once it has ended. Twice in one cell is shown once."""
+    shown = _open.get(handle)
+    if shown is not None and shown.cell == _cell():
+        shown.settle()
+        return
+    try:
+        snapshot = handle.snapshot()
+        if not snapshot.job.state.ended:
+            _open[handle] = LiveDisplay(handle, snapshot)
+            return
+    except PublicError as error:
+        _publish({"text/plain": f"<Job {handle.id}: {error}>"})
+        return
+    _publish(render.bundle(snapshot))
+
+
+def settle(*_: Any) -> None:
+    """After a cell: a job whose end the cell has seen is stored as ended before the next cell runs."""
+    for shown in list(_open.values()):
+        shown.settle()
+
+
+def _publish(bundle: dict[str, Any], display_id: str | None = None, *, update: bool = False) -> None:
+    transient = None if display_id is None else {"display_id": display_id}
+    publish_display_data(data=bundle, transient=transient, update=update)  # type: ignore[no-untyped-call]
+
+
+def _cell() -> str:
+    parent = getattr(get_ipython(), "parent_header", None) or {}
+    header = parent.get("header", parent)
+    return str(header.get("msg_id", ""))
+
+
+class LiveDisplay:
+    """Two outputs of one cell, and the thread that keeps both up to date until the job ends."""
+
+    def __init__(self, handle: JobHandle, snapshot: render.Snapshot) -> None:
+        from ilab_jupyter.widgets.job import JobView
+
+        token = uuid.uuid4().hex
+        self.cell = _cell()
+        self.view = JobView(handle, hides=f"ilab-job-{token}")
+        self._handle = handle
+        self._static, self._live = f"ilab-static-{token}", f"ilab-live-{token}"
+        self._settled = False
+        self._lock = threading.Lock()
+        _publish(render.bundle(snapshot, hidden_by=self.view.hides), self._static)
+        _publish(_view_bundle(self.view, snapshot), self._live)
+        self.view.resumed = self._start
+        self._start()
+
+    def _start(self) -> None:
+        self._settled = False
+        threading.Thread(target=self._follow, name=f"ilab-view-{self._handle.id}", daemon=True).start()
+
+    def settle(self) -> None:
+        """Where the handle has seen the job's end: store the static view as the cell's output, once."""
+        seen = self._handle.seen
+        if seen is None or not seen.state.ended:
+            return
+        with self._lock:
+            if self._settled:
+                return
+            self._settled = True
+        _publish(render.bundle(self._handle.snapshot()), self._static, update=True)
+        _publish({}, self._live, update=True)
+        _ended.append(self.view)
+        while len(_ended) > KEPT_VIEWS:
+            _ended.popleft().close()
+
+    def _follow(self) -> None:
+        handle, view = self._handle, self.view
+        stream = EventStream(handle.jobs, handle.id, after=view.cursor, log_offset=view.log_offset)
+        saved_at, connected = time.monotonic(), True
+        goes_on, changed = True, False
+        while goes_on and not view.closed:
+            events, goes_on = stream.batch(BATCH_SECONDS)
+            try:
+                if events:
+                    changed = True
+                    view.apply(events)
+                if connected is not (stream.error is None):
+                    connected = not connected
+                    view.notice = f"Not connected: {stream.error.message}" if stream.error else ""
+                if changed and goes_on and time.monotonic() - saved_at >= SAVE_SECONDS:
+                    saved_at, changed = time.monotonic(), False
+                    self._save()
+            except PublicError as error:
+                connected, view.notice = False, f"Not connected: {error.message}"
+        stream.close()
+        if not view.closed:
+            self.settle()
+
+    def _save(self) -> None:
+        with self._lock:
+            if not self._settled:
+                bundle = render.bundle(self._handle.snapshot(), hidden_by=self.view.hides)
+                _publish(bundle, self._static, update=True)
+
+
+def _view_bundle(view: JobView, snapshot: render.Snapshot) -> dict[str, Any]:
+    data, *_ = view._repr_mimebundle_() or ({},)
+    return {**data, "text/plain": render.line(snapshot.job)}
