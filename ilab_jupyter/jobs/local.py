@@ -145,11 +145,10 @@ class LocalJobs:
         given = check_secrets(secrets or {})
         launched = launch(interpreter(self._python, spec.kind), self._module)
         try:
-            wanted = json.dumps(spec.model_dump(mode="json"), sort_keys=True, allow_nan=False)
-        except ValueError:
-            raise InvalidInput(
-                "The arguments hold a number that JSON does not have (NaN or infinity)."
-            ) from None
+            json.dumps(spec.arguments, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"The arguments are no JSON: {error}.", "NaN and infinity are none.") from None
+        wanted = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
         digest = hashlib.sha256(wanted.encode()).hexdigest()
         with disk_advice(self.state.path), self._store.write() as connection:
             row = None if key is None else self._store.by_key(connection, self.owner, key)

@@ -1,0 +1,79 @@
+"""A job service on a state folder of its own, whose jobs run a real worker process that does as it is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.process import Identity
+from ilab_jupyter.jobs.record import Job, JobSpec
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+
+WORKER = Path(__file__).parent / "worker"
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """The first true value of the condition; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+class Bench:
+    """A service and what tests say about it."""
+
+    def __init__(self, state: Path, **options: Any) -> None:
+        self.local = LocalJobs(state, worker_module="scripted", **options)
+        self.jobs = SyncJobs(self.local)
+
+    def submit(self, *do: Any, kind: str = "train", key: str | None = None, secrets: Any = None, **spec: Any) -> Job:
+        wanted = JobSpec(kind=kind, arguments={"do": list(do)}, **spec)
+        return self.jobs.submit(wanted, key=key, secrets=secrets)
+
+    def reach(self, id: str, *states: JobState, seconds: float = 20) -> Job:
+        until(lambda: self.jobs.get(id).state in states, seconds)
+        return self.jobs.get(id)
+
+    def end(self, id: str, seconds: float = 20) -> Job:
+        until(lambda: self.jobs.get(id).state.ended, seconds)
+        return self.jobs.get(id)
+
+    def log(self, id: str) -> str:
+        return self.jobs.logs(id, limit=1_000_000).text
+
+    def clean(self) -> None:
+        """Leave no process behind, whatever the test found."""
+        self.local.configure(grace_seconds=0)
+        deadline = time.monotonic() + 15
+        for job in self.jobs.list(limit=500).jobs:
+            if not job.state.ended:
+                self.jobs.cancel(job.id)
+        while self.local._store.count(LIVE) and time.monotonic() < deadline:
+            time.sleep(0.05)
+            self.local.turn()
+
+
+def alive(pid_file: Path) -> bool:
+    """Whether the process whose number lies in the file runs."""
+    return Identity.of(int(pid_file.read_text())) is not None
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def bench(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setenv("PYTHONPATH", str(WORKER))
+    bench = Bench(state)
+    yield bench
+    bench.clean()

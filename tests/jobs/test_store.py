@@ -1,0 +1,169 @@
+"""The store: compare-and-swap, and a damaged or lost database that is said aloud and never replaced by an empty one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.state import ENDS, MOVES, JobState
+from ilab_jupyter.jobs.store import Store
+
+
+@pytest.fixture
+def queued(bench: Any) -> tuple[Store, str]:
+    bench.local.configure(slots={"batch": 0})
+    return bench.local._store, bench.submit(["print"]).id
+
+
+def test_of_many_who_move_the_same_row_one_succeeds(queued: tuple[Store, str]) -> None:
+    store, id = queued
+    row = store.get(id)
+    assert row is not None
+    with ThreadPoolExecutor(16) as pool:
+        moved = list(pool.map(lambda n: store.move(row, JobState.STARTING, token=str(n)), range(16)))
+    winners = [new for new in moved if new is not None]
+    assert len(winners) == 1 and store.get(id) == winners[0]
+
+
+def test_an_end_is_never_overwritten(queued: tuple[Store, str]) -> None:
+    store, id = queued
+    row = store.get(id)
+    assert row is not None
+    ended = store.move(row, JobState.CANCELLED, cause="cancelled")
+    assert ended is not None
+    assert store.move(row, JobState.STARTING) is None, "a stale view moves nothing"
+    for state in JobState:
+        with pytest.raises(ValueError, match="is no move"):
+            store.move(ended, state)
+    assert store.get(id) == ended
+
+
+def test_the_moves_lead_to_an_end_from_everywhere_and_nowhere_from_there() -> None:
+    assert all(MOVES[end] == frozenset() for end in ENDS)
+    for state in JobState:
+        reached = {state}
+        while more := {to for one in reached for to in MOVES[one]} - reached:
+            reached |= more
+        assert state in ENDS or reached & ENDS
+
+
+def test_a_stale_view_cannot_resume(queued: tuple[Store, str]) -> None:
+    store, id = queued
+    row = store.get(id)
+    assert row is not None
+    ended = store.move(row, JobState.CANCELLED)
+    assert ended is not None
+    again = store.again(ended, ended.launch)
+    assert again is not None and again.attempt == 2 and store.get(id) == again
+    assert store.again(ended, ended.launch) is None
+
+
+def shut(bench: Any) -> Path:
+    """Close the database and put everything into its main file."""
+    bench.local._store.close()
+    connection = sqlite3.connect(bench.local.state.database)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return bench.local.state.database
+
+
+def refuse(state: Path) -> Unavailable:
+    with pytest.raises(Unavailable) as refused:
+        LocalJobs(state)
+    assert str(state) in str(refused.value) and refused.value.next_step
+    return refused.value
+
+
+@pytest.mark.parametrize("junk", [b"this is no database at all" * 100, b"SQLite format 3\0" + b"\0" * 5000])
+def test_a_corrupt_database_is_refused_and_left_as_it_is(bench: Any, state: Path, junk: bytes) -> None:
+    bench.end(bench.submit(["print"]).id)
+    database = shut(bench)
+    for extra in ("-wal", "-shm"):
+        Path(f"{database}{extra}").unlink(missing_ok=True)
+    intact = database.read_bytes()
+    database.write_bytes(junk)
+    assert refuse(state).cause == "store_damaged"
+    assert database.read_bytes() == junk
+    database.write_bytes(intact)
+
+
+def test_a_truncated_database_is_refused_wherever_it_was_cut(bench: Any, state: Path) -> None:
+    for number in range(20):
+        bench.local.configure(slots={f"q{number}": 1, "batch": 0})
+        bench.submit(["print", "x" * 500])
+    database = shut(bench)
+    intact = database.read_bytes()
+    for size in range(4096, len(intact), 4096):
+        database.write_bytes(intact[:size])
+        for extra in ("-wal", "-shm"):
+            Path(f"{database}{extra}").unlink(missing_ok=True)
+        refuse(state)
+    database.write_bytes(intact)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_database_that_is_gone_while_its_jobs_are_there_is_not_made_anew(
+    bench: Any, state: Path, tmp_path: Path, empty: bool
+) -> None:
+    bench.end(bench.submit(["print"]).id)
+    database = shut(bench)
+    kept = database.rename(tmp_path / "kept.db")
+    if empty:
+        database.touch()
+    assert refuse(state).cause == "store_damaged"
+    kept.replace(database)
+
+
+def test_a_database_that_is_removed_under_a_running_service_is_noticed(bench: Any, tmp_path: Path) -> None:
+    bench.end(bench.submit(["print"]).id)
+    database = bench.local.state.database
+    kept = database.rename(tmp_path / "kept.db")
+    with pytest.raises(Unavailable, match="removed or replaced"):
+        bench.submit(["print"])
+    with pytest.raises(Unavailable):
+        bench.jobs.list()
+    kept.rename(database)
+    assert len(bench.jobs.list().jobs) == 1
+
+
+def test_a_database_of_another_version_is_refused(bench: Any, state: Path) -> None:
+    bench.local._store.put_setting("schema", "99")
+    assert refuse(state).cause == "store_version"
+    bench.local._store.put_setting("schema", "1")
+
+
+def test_a_database_of_something_else_is_refused(state: Path) -> None:
+    state.mkdir()
+    connection = sqlite3.connect(state / "jobs.db")
+    connection.execute("CREATE TABLE other (x)")
+    connection.commit()
+    connection.close()
+    assert refuse(state).cause == "store_damaged"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused_with_advice(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert "ILAB_JUPYTER_STATE" in refuse(closed / "state").next_step
+
+
+def test_a_state_folder_that_is_a_file_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    assert "ILAB_JUPYTER_STATE" in refuse(tmp_path / "state").next_step
+
+
+def test_several_processes_may_open_a_new_folder_at_once(state: Path) -> None:
+    import subprocess
+    import sys
+
+    code = f"from pathlib import Path; from ilab_jupyter.jobs.local import LocalJobs; LocalJobs(Path({str(state)!r}))"
+    opened = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6)]
+    assert [process.wait() for process in opened] == [0] * 6
