@@ -1,0 +1,253 @@
+"""What instructlab-sdg 0.8.3 needs to run on today's libraries. Each change to it is here and says why."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.errors import Unprocessable
+
+CHUNK_TOKENS = 500
+TOKENS_PER_WORD = 1.3
+
+# str.splitlines ends a line at these too, and instructlab-sdg reads its own JSON lines with it.
+_OTHER_LINE_ENDS = re.compile("[\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
+
+_running = threading.local()
+
+
+def block_name() -> str:
+    """The pipeline block that asks its teacher in this thread; empty outside of one."""
+    return getattr(_running, "block", "")
+
+
+def one_line_end(text: str) -> str:
+    """`text` with the line feed as its only line end."""
+    return _OTHER_LINE_ENDS.sub("\n", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+@contextlib.contextmanager
+def environment(run_dir: Path, settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the time of a run: git's settings, the scripts of this interpreter, a cache of its own."""
+    cache = run_dir / "cache"
+    changes = {
+        **settings,
+        # GitPython and instructlab-schema start programs by name; a kernel's PATH often lacks its own environment
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        # the mixing step reads JSON through this cache, which would otherwise fill the user's home for good
+        "HF_DATASETS_CACHE": str(cache),
+        "HF_HUB_OFFLINE": "1",
+    }
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    try:
+        import datasets
+
+        # read at import, which may have been long ago
+        old_cache = datasets.config.HF_DATASETS_CACHE
+        had_bars = not datasets.are_progress_bars_disabled()
+        datasets.config.HF_DATASETS_CACHE = cache
+        datasets.disable_progress_bars()
+        try:
+            yield
+        finally:
+            datasets.config.HF_DATASETS_CACHE = old_cache
+            if had_bars:
+                datasets.enable_progress_bars()
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def patch() -> Any:
+    """Change instructlab-sdg in this process, once, and return its `generate_data` module."""
+    import instructlab.sdg.generate_data  # the package's attribute of this name is a function
+
+    module = sys.modules["instructlab.sdg.generate_data"]
+    if not getattr(module, "patched_by_ilab_jupyter", False):
+        _without_forks(module)
+        _without_docling_models()
+        _without_lint()
+        _with_block_names()
+        _with_pandas_3()
+        _with_stable_mixing()
+        module.patched_by_ilab_jupyter = True  # type: ignore[attr-defined]
+    return module
+
+
+def _without_forks(module: Any) -> None:
+    """Eight processes for each Filter and Map are wired in: on small data their start costs a hundred times the work."""
+    original = module._context_init
+
+    def context_init(*arguments: Any, **named: Any) -> Any:
+        context = original(*arguments, **named)
+        context.dataset_num_procs = None
+        return context
+
+    module._context_init = context_init
+
+
+def _without_docling_models() -> None:
+    """The chunker asks docling for a download function that is gone, and for a model's tokenizer only to count words."""
+    from instructlab.sdg.utils import chunkers
+
+    chunkers.DocumentChunker._init_docling_converter = _converter
+    chunkers.DocumentChunker.create_tokenizer = staticmethod(lambda model_path: _word_counter())
+
+
+def _converter(chunker: Any) -> Any:
+    from docling.datamodel.base_models import InputFormat
+    from docling.datamodel.pipeline_options import PdfPipelineOptions
+    from docling.document_converter import DocumentConverter, PdfFormatOption
+
+    if chunker.document_filetype == ".md":
+        return DocumentConverter(allowed_formats=[InputFormat.MD])
+    if chunker.docling_model_path is None:
+        raise Unprocessable(
+            "A leaf's document is a PDF, and docling's layout models are not on this machine.",
+            "Convert the document to markdown, or name the models' folder in instructlab/sdg/models/config.yaml.",
+            cause="no_pdf_models",
+        )
+    options = PdfPipelineOptions(artifacts_path=chunker.docling_model_path, do_ocr=False)
+    return DocumentConverter(format_options={InputFormat.PDF: PdfFormatOption(pipeline_options=options)})
+
+
+def _word_counter() -> Any:
+    from docling_core.transforms.chunker.tokenizer.base import BaseTokenizer
+
+    class WordCounter(BaseTokenizer):
+        """Tokens by instructlab-sdg's own rule of 1.3 a word, so chunks do not depend on a model at hand."""
+
+        def count_tokens(self, text: str) -> int:
+            return math.ceil(TOKENS_PER_WORD * len(text.split()))
+
+        def get_max_tokens(self) -> int:
+            return CHUNK_TOKENS
+
+        def get_tokenizer(self) -> Any:
+            return self.count_tokens
+
+    return WordCounter()
+
+
+def _without_lint() -> None:
+    """yamllint is started for each file and a space at a line's end would be fatal; our own validation came before."""
+    from instructlab.schema.taxonomy import TaxonomyParser
+
+    TaxonomyParser._yamllint = lambda parser, text, taxonomy: None
+
+
+def _with_block_names() -> None:
+    """There is no callback for progress, and a client is not told who asks."""
+    from instructlab.sdg.blocks.llmblock import LLMBlock
+
+    original = LLMBlock._generate
+
+    def generate(block: Any, samples: Any) -> Any:
+        _running.block = block.block_name
+        try:
+            return original(block, samples)
+        finally:
+            _running.block = ""
+
+    LLMBlock._generate = generate
+
+
+def _with_pandas_3() -> None:
+    """pandas 3 makes large_string columns, which `concatenate_datasets` refuses beside string ones."""
+    import datasets
+    from instructlab.sdg import datamixing
+    from instructlab.sdg.utils import pandas
+
+    def from_frame(frame: Any) -> Any:
+        return datasets.Dataset.from_list(frame.reset_index(drop=True).to_dict("records"))
+
+    pandas.dataset_from_pandas_dataframe = from_frame
+    datamixing.dataset_from_pandas_dataframe = from_frame
+
+
+def _with_stable_mixing() -> None:
+    """Distractor documents are drawn from a set, whose order differs in each process: the same run gave other rows."""
+    from instructlab.sdg import datamixing
+
+    def ordered(items: Iterable[str] = ()) -> dict[str, None]:
+        return dict.fromkeys(sorted(items))
+
+    datamixing.set = ordered
+
+
+def normalise_samples(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Samples as `preprocess_taxonomy` wrote them, with three repairs.
+
+    The outline becomes one line: prompts put it right above the document, and nothing else tells where it ends.
+    Seeds lose blank ends, which YAML blocks bring along. Chunks get docling's torn inline markup mended.
+    """
+    repaired = []
+    for row in rows:
+        row = {key: one_line_end(value) if isinstance(value, str) else value for key, value in row.items()}
+        for key, value in row.items():
+            if isinstance(value, str) and key.startswith(("icl_", "seed_", "task_description")):
+                row[key] = value.strip()
+        if row.get("document_outline"):
+            row["document_outline"] = " ".join(row["document_outline"].split())
+        if row.get("document"):
+            row["document"] = mend_markup(row["document"])
+        repaired.append(row)
+    return repaired
+
+
+_INLINE = r"(?:\*{1,3}[^*\n]+\*{1,3}|\[[^\]\n]+\]\([^\s)]*\)|`[^`\n]+`)"
+_ALONE = re.compile(_INLINE)
+_CONTINUES = re.compile(r"[a-z0-9(,.;:)\u2013\u2014'\"]")
+
+
+def mend_markup(text: str) -> str:
+    """Join the lines that docling makes of one sentence with bold, italic, code or links in it."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if lines and _belongs(lines[-1], line):
+            lines[-1] = f"{lines[-1]} {line}"
+        else:
+            lines.append(line)
+    joined = "\n".join(lines)
+    joined = re.sub(rf"\( (?={_INLINE})", "(", joined)
+    return re.sub(rf"({_INLINE}) (?=[,.;:)])", r"\1", joined)
+
+
+def _belongs(before: str, line: str) -> bool:
+    """True where `line` goes on with the sentence of `before`."""
+    if not before.strip() or not line.strip() or line.startswith(("- ", "|")):
+        return False
+    if _ALONE.fullmatch(line):
+        return not before.rstrip().endswith((".", "!", "?", ":", "|"))
+    tail = before.rsplit(" ", 1)[-1] if before.endswith(("(", "[")) else before
+    ends_inline = re.search(rf"{_INLINE}$", before) is not None
+    return bool((ends_inline or tail.endswith("(")) and _CONTINUES.match(line))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file."""
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """A JSONL file, complete or not there at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as lines:
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+    partial.replace(path)

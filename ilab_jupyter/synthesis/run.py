@@ -1,0 +1,345 @@
+"""One generation, from a checked taxonomy to a dataset folder: instructlab-sdg's own steps in a folder that can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ilab_jupyter.errors import PublicError, TeacherError, Unavailable, Unprocessable
+from ilab_jupyter.progress import Reporter, Stopped
+from ilab_jupyter.synthesis import compatibility, leaves
+from ilab_jupyter.synthesis.client import Client
+from ilab_jupyter.synthesis.compatibility import read_lines, write_lines
+from ilab_jupyter.synthesis.journal import Journal
+from ilab_jupyter.synthesis.settings import Settings
+from ilab_jupyter.synthesis.teachers import Teacher
+
+SYSTEM_PROMPT = "You are a helpful assistant."
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came out of a generation, before it was mixed."""
+
+    rows_per_leaf: dict[str, int]
+    rejected: dict[str, int]
+    asked: int
+
+
+def inputs_hash(settings: Settings, root: Path, files: list[str]) -> str:
+    """Of everything that decides the rows: the leaves' bytes and the settings, but not where the rows go."""
+    asked = settings.model_dump(mode="json", exclude={"output_dir", "name", "num_workers", "taxonomy_path"})
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    digest.update(taxonomy_hash(root, files).encode())
+    return digest.hexdigest()
+
+
+def taxonomy_hash(root: Path, files: list[str]) -> str:
+    """Of the chosen leaves: their paths and bytes."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file}\0{hashlib.sha256((root / file).read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+class Run:
+    """The steps of a generation below `run_dir`. Each leaves its result there, complete or not at all."""
+
+    def __init__(self, settings: Settings, teacher: Teacher, run_dir: Path, suffix: str, reporter: Reporter) -> None:
+        self._settings = settings
+        self._teacher = teacher
+        self._dir = run_dir
+        self._suffix = suffix
+        self._reporter = reporter
+        self._system_prompt = settings.system_prompt or SYSTEM_PROMPT
+        self.build = run_dir / "build"
+
+    def work(self, root: Path, files: list[str]) -> Tally:
+        """Fill `build` with the dataset of these leaves. PublicError for what a person can mend, Stopped when asked to stop."""
+        self._reporter.phase("preparing", f"{len(files)} {'leaf' if len(files) == 1 else 'leaves'}")
+        copies = leaves.copy(root, files, self._dir, self._settings.documents)
+        with compatibility.environment(self._dir, copies.environment):
+            sdg = compatibility.patch()
+            samples = self._prepare(sdg, copies)
+            self._teacher.study([row for rows in samples.values() for row in rows])
+            with Journal(self._dir / "answers.jsonl") as journal:
+                client = Client(self._teacher, journal, self._reporter)
+                tally = self._generate(sdg, client, copies, samples)
+            self._mix(sdg)
+        return tally
+
+    def _prepare(self, sdg: Any, copies: leaves.Copies) -> dict[str, list[dict[str, Any]]]:
+        """Samples by node, in the order of the nodes."""
+        shutil.rmtree(self.build, ignore_errors=True)
+        self.build.mkdir(parents=True)
+        target = self.build / f"preprocessed_{self._suffix}"
+        with _spoken_errors():
+            sdg.preprocess_taxonomy(
+                str(copies.root),
+                output_dir=str(target),
+                taxonomy_base="empty",
+                test_output_file=str(self.build / f"test_{self._suffix}.jsonl"),
+                system_prompt=self._system_prompt,
+            )
+        shutil.rmtree(target / "documents", ignore_errors=True)
+        samples = {}
+        for path in sorted(target.glob("*.jsonl")):
+            samples[path.stem] = compatibility.normalise_samples(read_lines(path))
+            write_lines(path, samples[path.stem])
+        missing = [leaf for leaf in copies.leaves if not samples.get(leaf.node)]
+        if missing:
+            raise Unprocessable(f"{missing[0].file} gives no samples.", "See the job's log.", cause="no_samples")
+        return samples
+
+    def _generate(
+        self, sdg: Any, client: Client, copies: leaves.Copies, samples: dict[str, list[dict[str, Any]]]
+    ) -> Tally:
+        target = self.build / f"generated_{self._suffix}"
+        target.mkdir()
+        knowledge = {leaf.node for leaf in copies.leaves if leaf.kind == "knowledge"}
+        total = self._total(copies, samples)
+        rows_per_leaf: dict[str, int] = {}
+        rejected = {"empty": 0, "no_question": 0}
+        for leaf in sorted(copies.leaves, key=lambda item: item.node):
+            rows = samples[leaf.node]
+            self._reporter.phase("generating", leaf.file)
+            client.begin(leaf.file, len(rows), total)
+            source = self._alone(leaf.node)
+            arguments = {
+                "input_dir": glob.escape(str(source)),
+                "model_id": self._teacher.model,
+                # more than one, or rows are not asked for in parallel at all
+                "num_cpus": max(2, self._settings.num_workers),
+                "num_instructions_to_generate": self._settings.scale,
+                "batch_size": self._settings.batch_size,
+            }
+            with _spoken_errors(client):
+                sdg.generate_taxonomy(
+                    client, output_dir=str(target), console_output=False, pipeline=self._settings.pipeline, **arguments
+                )
+            if leaf.node in knowledge:
+                self._evaluation(sdg, client, leaf.node, arguments)
+            kept = self._sift(target / f"{leaf.node}.jsonl", rejected)
+            rows_per_leaf[leaf.file] = kept
+            client.tell_progress()
+            if not kept:
+                self._reporter.warning(f"{leaf.file} has no rows.", "Its teacher's answers were empty or all rejected.")
+        if not any(rows_per_leaf.values()):
+            raise Unprocessable(
+                f"The teacher's answers gave no row: {_listed(rejected)}, the rest rejected by the pipeline's own filters.",
+                "Try another model, or look at what it answers in the job's log and answers.jsonl.",
+                cause="no_rows",
+            )
+        return Tally(rows_per_leaf, rejected, client.asked)
+
+    def _alone(self, node: str) -> Path:
+        """A folder with one leaf's samples: a step then does that leaf, and tells it by doing so."""
+        folder = self._dir / "inputs" / node
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.build / f"preprocessed_{self._suffix}" / f"{node}.jsonl", folder / f"{node}.jsonl")
+        return folder
+
+    def _evaluation(self, sdg: Any, client: Client, node: str, arguments: dict[str, Any]) -> None:
+        """Multiple-choice questions on the leaf, for MMLU-Branch. Their lack does not fail the dataset."""
+        try:
+            sdg.generate_taxonomy_eval(client, output_dir=str(self.build), date_suffix=self._suffix, **arguments)
+        except Exception as error:
+            if client.failure is not None:
+                raise client.failure from error
+            self._reporter.warning(f"{node} has no multiple-choice questions: {error}", "Its training rows are not affected.")
+
+    def _total(self, copies: leaves.Copies, samples: dict[str, list[dict[str, Any]]]) -> int | None:
+        """Answers of the whole run; known only where each sample is asked for once."""
+        if self._settings.pipeline != "simple":
+            return None
+        kinds = {leaf.node: leaf.kind for leaf in copies.leaves}
+        return sum(
+            len(rows) * (self._settings.scale + (kinds[node] == "knowledge")) for node, rows in samples.items()
+        )
+
+    def _sift(self, path: Path, rejected: dict[str, int]) -> int:
+        """Drop what the next step would stumble over, mark the rest with its teacher, and count it."""
+        if not path.exists():
+            return 0
+        kept = []
+        for row in read_lines(path):
+            text = row.get("output") if "output" in row else row.get("response")
+            if not isinstance(text, str) or not text.strip():
+                rejected["empty"] += 1
+            elif "output" in row and not _is_pair(text):
+                rejected["no_question"] += 1
+            else:
+                kept.append({**row, "teacher": self._teacher.label})
+        if kept:
+            write_lines(path, kept)
+        else:
+            path.unlink()
+        return len(kept)
+
+    def _mix(self, sdg: Any) -> None:
+        if self._reporter.stopping:
+            raise Stopped("generation was asked to stop")
+        self._reporter.phase("mixing")
+        # the generator draws documents and instructions from the process's own random numbers
+        state = random.getstate()
+        random.seed(self._settings.seed)
+        try:
+            sdg.postprocess_taxonomy(
+                input_dir=glob.escape(str(self.build / f"generated_{self._suffix}")),
+                output_dir=str(self.build),
+                date_suffix=self._suffix,
+                pipeline=self._settings.pipeline,
+                num_procs=None,
+                system_prompt=self._system_prompt,
+                use_legacy_pretraining_format=False,
+            )
+            for part in ("skills", "knowledge"):
+                sdg.mix_datasets(
+                    recipe_file=str(self.build / f"{part}_recipe_{self._suffix}.yaml"),
+                    output_file=str(self.build / f"{part}_train_msgs_{self._suffix}.jsonl"),
+                    num_proc=None,
+                    system_prompt=self._system_prompt,
+                )
+        finally:
+            random.setstate(state)
+        for path in sorted(self.build.rglob("*.jsonl")):
+            self._finish(path)
+
+    def _finish(self, path: Path) -> None:
+        """Same rows, same bytes: ids come from the content, and the metadata names the teacher in every file that has one."""
+        if path.parent.name.startswith(("preprocessed", "generated")):
+            return
+        rows = read_lines(path)
+        for number, row in enumerate(rows):
+            if isinstance(row.get("metadata"), str):
+                row["metadata"] = json.dumps({**json.loads(row["metadata"]), "teacher": self._teacher.label}, ensure_ascii=False)
+            if "id" in row:
+                content = json.dumps([path.name.split("_")[0], number, row["messages"]], sort_keys=True)
+                row["id"] = hashlib.sha256(content.encode()).hexdigest()[:32]
+        write_lines(path, rows)
+
+
+def publish(build: Path, target: Path, lineage: dict[str, Any], suffix: str) -> None:
+    """Make `build` the dataset folder `target`, all of it or nothing. The copy stands beside the target until it is whole."""
+    partial = target.parent / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copytree(build, partial)
+        for path in partial.glob(f"node_datasets_{suffix}/*_task.yaml"):
+            # lm-eval wants an absolute path in its tasks
+            path.write_text(path.read_text(encoding="utf-8").replace(str(build), str(target)), encoding="utf-8")
+        (partial / "ilab-lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
+        for path in [*partial.rglob("*"), partial]:
+            _sync(path)
+        partial.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise Unavailable(f"The dataset cannot be written to {target}: {error.strerror}.", "Free or choose another disk.") from error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def suffix_now() -> str:
+    """The ending of InstructLab's file names, such as `2026-01-31T12_00_00`."""
+    return datetime.now().replace(microsecond=0).isoformat().replace(":", "_")
+
+
+def check_pipeline(pipeline: str) -> None:
+    """Unprocessable for a pipeline that is neither bundled nor a folder with its three files."""
+    if pipeline in ("simple", "full", "llama"):
+        return
+    folder = Path(pipeline)
+    wanted = ("knowledge.yaml", "freeform_skills.yaml", "grounded_skills.yaml")
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise Unprocessable(
+            f"The pipeline {pipeline!r} is not bundled, and no folder with {missing[0]}.",
+            "Choose simple, full, llama, or the path of a folder with knowledge.yaml, freeform_skills.yaml and "
+            "grounded_skills.yaml.",
+            cause="bad_pipeline",
+        )
+    for name in wanted:
+        try:
+            content = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise Unprocessable(f"{folder / name} cannot be read: {error}", "Mend it.", cause="bad_pipeline") from None
+        if not isinstance(content, dict) or "version" not in content or not isinstance(content.get("blocks"), list):
+            raise Unprocessable(
+                f"{folder / name} is no pipeline: it needs `version` and `blocks`.",
+                "Start from one of instructlab-sdg's own pipelines.",
+                cause="bad_pipeline",
+            )
+
+
+def _is_pair(output: str) -> bool:
+    """The generator takes everything up to the first question mark for the question."""
+    question, mark, answer = output.partition("?")
+    return bool(mark and question.strip() and answer.strip())
+
+
+def _listed(rejected: dict[str, int]) -> str:
+    return f"{rejected['empty']} were empty and {rejected['no_question']} had no question"
+
+
+@contextlib.contextmanager
+def _spoken_errors(client: Client | None = None) -> Iterator[None]:
+    """The cause of what instructlab-sdg raises, in words for a person; a real bug keeps its traceback."""
+    try:
+        yield
+    except (PublicError, Stopped):
+        raise
+    except (Exception, SystemExit) as error:
+        if client is not None and client.failure is not None:
+            if isinstance(client.failure, PublicError | Stopped):
+                raise client.failure from error
+            raise TeacherError(f"The teacher failed: {client.failure}", "See the job's log.") from error
+        chain = _chain(error)
+        spoken = next((cause for cause in chain if isinstance(cause, PublicError)), None)
+        if spoken is not None:
+            raise spoken from error
+        for cause in chain:
+            if type(cause).__module__.startswith("git."):
+                said = " ".join(str(getattr(cause, "stderr", "") or cause).split())[-300:]
+                raise Unprocessable(
+                    f"A leaf's documents cannot be fetched: {said}",
+                    "Check `repo:` and `commit:` and the network, or map the repository to a local folder with `documents`.",
+                    cause="no_documents",
+                ) from error
+        if isinstance(error, SystemExit):
+            raise Unprocessable(f"{error.code}.", "Check the leaf's `patterns:`.", cause="no_documents") from error
+        if type(error).__name__ in ("PipelineBlockError", "PipelineConfigParserError", "BlockConfigParserError"):
+            raise Unprocessable(
+                f"The pipeline failed: {' '.join(str(error).split())[:300]}",
+                "See the job's log; with a pipeline of your own, check this block.",
+                cause="pipeline_failed",
+            ) from error
+        raise
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found
