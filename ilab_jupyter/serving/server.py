@@ -1,0 +1,142 @@
+"""The life of a deployment: take a port, load the model, answer until asked to stop, leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.progress import Reporter, Stopped
+from ilab_jupyter.serving.answers import application
+from ilab_jupyter.serving.door import Service
+from ilab_jupyter.serving.engine import Engine
+from ilab_jupyter.serving.loading import load
+
+ADDRESS = "127.0.0.1"
+MAX_BODY = 8 * 1024 * 1024
+GRACE = 3.0
+LOOK = 0.1
+
+
+def serve(
+    model_folder: Path,
+    *,
+    name: str,
+    port: int,
+    max_tokens: int,
+    device: str,
+    endpoint_file: Path | None,
+    reporter: Reporter,
+) -> None:
+    """Offer the model in `model_folder` as `name` on loopback until `reporter.stopping`, then raise Stopped.
+
+    `endpoint_file` appears, readable by its owner only, once the server has answered its own health check,
+    and goes when it ends; it holds host, port, key, model and pid. `max_tokens` bounds one answer; port 0 is
+    a free one. Unavailable: the port is taken. NotFound and Unprocessable: as `loading.load`.
+    """
+    sockets = _listen(port)
+    try:
+        reporter.phase("loading", f"Loading {name}.")
+        engine = Engine(load(model_folder, device=device))
+        try:
+            if not reporter.stopping:
+                asyncio.run(_live(engine, sockets, name, max_tokens, endpoint_file, reporter))
+        finally:
+            engine.close()
+    finally:
+        for listening in sockets:
+            listening.close()
+    raise Stopped
+
+
+def _listen(port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, ADDRESS, family=socket.AF_INET)
+    except OSError as error:
+        raise Unavailable(
+            f"Port {port} cannot be used: {error.strerror or error}.",
+            "Choose another port, or 0 for a free one.",
+            cause="port_taken",
+        ) from None
+
+
+async def _live(
+    engine: Engine,
+    sockets: list[socket.socket],
+    name: str,
+    max_tokens: int,
+    endpoint_file: Path | None,
+    reporter: Reporter,
+) -> None:
+    port = int(sockets[0].getsockname()[1])
+    service = Service(
+        engine=engine,
+        name=name,
+        key=secrets.token_urlsafe(32),
+        hosts=frozenset({f"{ADDRESS}:{port}", f"localhost:{port}"}),
+        max_tokens=max_tokens,
+    )
+    server = HTTPServer(application(service), max_body_size=MAX_BODY, max_buffer_size=MAX_BODY + 65536)
+    server.add_sockets(sockets)
+    try:
+        await _health(port, service.key)
+        if endpoint_file is not None:
+            _publish(endpoint_file, port, service)
+        reporter.phase("serving", f"{name} answers on port {port}.")
+        reporter.event("endpoint", model=name, port=port, ready=True)
+        while not reporter.stopping:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK)
+        reporter.phase("stopping", "Finishing the answers in progress.")
+    finally:
+        if endpoint_file is not None:
+            endpoint_file.unlink(missing_ok=True)
+        server.stop()
+        until = time.monotonic() + GRACE
+        while service.active and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK)
+        for handler in list(service.active):
+            handler.on_connection_close()
+        await server.close_all_connections()
+
+
+async def _health(port: int, key: str) -> None:
+    """One real request through the real door; Unavailable where it does not answer."""
+    request = HTTPRequest(
+        f"http://{ADDRESS}:{port}/health", headers={"Authorization": f"Bearer {key}"}, request_timeout=10
+    )
+    try:
+        await AsyncHTTPClient(force_instance=True).fetch(request)
+    except Exception as error:
+        raise Unavailable(
+            f"The server does not answer its own health check: {error}.",
+            "Read the job's log.",
+            cause="unhealthy",
+        ) from error
+
+
+def _publish(path: Path, port: int, service: Service) -> None:
+    body: dict[str, Any] = {
+        "host": ADDRESS,
+        "port": port,
+        "key": service.key,
+        "model": service.name,
+        "pid": os.getpid(),
+    }
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(body, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

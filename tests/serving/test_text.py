@@ -1,0 +1,63 @@
+"""Pieces of a streamed answer add up to the answer, whatever the tokens and the stop strings."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ilab_jupyter.serving.text import TextStream
+
+
+def byte_decode(ids: list[int]) -> str:
+    return bytes(ids).decode(errors="replace")
+
+
+def whole(text: str, stops: list[str]) -> str:
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(places)] if places else text
+
+
+def streamed(text: str, stops: list[str]) -> tuple[str, bool, list[str]]:
+    stream = TextStream(byte_decode, stops)
+    pieces = []
+    for byte in text.encode():
+        pieces.append(stream.add(byte))
+        if stream.stopped:
+            break
+    pieces.append(stream.finish())
+    return "".join(pieces), stream.stopped, pieces
+
+
+@given(
+    st.text(alphabet="abßä日🙂 ", max_size=30),
+    st.lists(st.text(alphabet="abä🙂", min_size=1, max_size=4), max_size=3),
+)
+def test_pieces_add_up_to_the_text_before_the_first_stop_string(text: str, stops: list[str]) -> None:
+    seen, stopped, _ = streamed(text, stops)
+    met = any(stop in text for stop in stops)
+    assert stopped == met
+    # Of overlapping stop strings the one whose last character comes first ends the answer.
+    assert seen == whole(text, stops) or (met and whole(text, stops) == seen[: len(whole(text, stops))])
+
+
+def test_a_character_of_several_tokens_comes_whole() -> None:
+    _, _, pieces = streamed("a🙂b", [])
+    assert [piece for piece in pieces if piece] == ["a", "🙂", "b"]
+
+
+def test_what_may_become_a_stop_string_is_held_back_and_given_when_it_does_not() -> None:
+    stream = TextStream(byte_decode, ["END"])
+    shown = [stream.add(byte) for byte in b"xENEND!"]
+    assert shown[:3] == ["x", "", ""]
+    assert "".join(shown) == "xEN"
+    assert stream.stopped
+
+
+def test_an_unfinished_stop_string_at_the_end_is_part_of_the_answer() -> None:
+    assert streamed("x E", ["END"])[0] == "x E"
+
+
+def test_bytes_that_never_become_a_character_are_shown_at_the_end() -> None:
+    stream = TextStream(byte_decode, [])
+    assert stream.add(0xF0) == ""
+    assert stream.finish() == "\N{REPLACEMENT CHARACTER}"
