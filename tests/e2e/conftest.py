@@ -1,0 +1,299 @@
+"""A real JupyterLab in a process of its own, and a real Chromium that looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.record import Job, JobFilter
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-sync",
+]
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "test-output"
+NOT_ENDED = tuple(state for state in JobState if not state.ended)
+
+
+@dataclass
+class Lab:
+    """A JupyterLab server with folders of its own; it may be killed and started again on the same ones."""
+
+    home: Path
+    root: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's base URL, with a slash at its end."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def log(self) -> str:
+        """What the server has printed."""
+        return (self.home / "lab.log").read_text(errors="replace")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The server's environment. The HOME, XDG and state folders are the test's already."""
+        folders = {name: str(self.home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
+        return {**os.environ, **folders, "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"), "JUPYTER_NO_CONFIG": ""}
+
+    def settings(self, plugin: str, **values: Any) -> None:
+        """Settings of a JupyterLab plugin, as its user would have them."""
+        package, _, name = plugin.rpartition(":")
+        folder = self.home / "jupyter_config_dir" / "lab" / "user-settings" / package
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+
+    def start(self, timeout: float = 60) -> None:
+        """Start the server on a free port and wait until it answers."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", self.port))
+            self.port = free.getsockname()[1]
+        config = self.home / "lab_config.json"
+        config.write_text(json.dumps(self.config))
+        command = [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--config={config}"),
+            *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"),
+            *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}", *self.arguments),
+        ]
+        with (self.home / "lab.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                self.get("api/status")
+                return
+            except (urllib.error.URLError, ConnectionError):
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"JupyterLab did not start:\n{self.log}") from None
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        """The server dies at once, as with kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """The server ends in an orderly way."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def get(self, path: str) -> Any:
+        """The JSON at `path` below the base URL."""
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, body: Any = None, method: str = "POST") -> Any:
+        """Send JSON, get JSON."""
+        request = urllib.request.Request(
+            self.url + path,
+            data=json.dumps(body if body is not None else {}).encode(),
+            headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def submit(self, kind: str, name: str = "", **arguments: Any) -> Job:
+        """A job, submitted over HTTP."""
+        body = {"kind": kind, "name": name, "arguments": arguments}
+        return Job.model_validate(self.post("ilab/api/jobs", body))
+
+    def job(self, id: str) -> Job:
+        """The job as the server tells it."""
+        return Job.model_validate(self.get(f"ilab/api/jobs/{id}"))
+
+    def wait(self, id: str, until: Callable[[Job], bool], timeout: float = 60) -> Job:
+        """The job as soon as `until` holds for it."""
+        deadline = time.monotonic() + timeout
+        while not until(job := self.job(id)):
+            assert time.monotonic() < deadline, f"still {job.state}: {job}"
+            time.sleep(0.1)
+        return job
+
+    def end_jobs(self) -> None:
+        """Jobs outlive servers; they must not outlive a test."""
+        jobs = LocalJobs()
+        jobs.configure(grace_seconds=1)
+        service = SyncJobs(jobs)
+        deadline = time.monotonic() + 30
+        while live := service.list(JobFilter(states=NOT_ENDED)).jobs:
+            for job in live:
+                service.cancel(job.id)
+            jobs.turn()
+            assert time.monotonic() < deadline, f"cannot be ended: {live}"
+            time.sleep(0.2)
+        jobs.close()
+
+
+@dataclass
+class LabPage:
+    """A browser's page on a Lab: notebooks, cells, and what went wrong in the page."""
+
+    page: Page
+    lab: Lab
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self, path: str = "", *, reset: bool = True) -> None:
+        """Open JupyterLab; `reset` forgets the layout of an earlier page."""
+        where = f"lab/tree/{path}" if path else "lab"
+        self.page.goto(f"{self.lab.url}{where}?token={self.lab.token}{'&reset' if reset else ''}")
+        self.page.wait_for_selector("#jp-main-dock-panel", timeout=60_000)
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=60_000)
+
+    def reload(self) -> None:
+        """Load the page again, with its layout, as a person would with F5."""
+        # The layout is saved a moment after it was changed.
+        self.page.wait_for_timeout(1500)
+        self.page.goto(f"{self.lab.url}lab")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=60_000)
+
+    def open_notebook(self, name: str) -> None:
+        """Open a notebook of the root folder and wait until its kernel is idle."""
+        self.open(name)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        self.wait_idle()
+
+    def wait_idle(self, timeout: float = 60) -> None:
+        """Wait until the kernel does nothing. A cell that is run before is lost."""
+        selector = '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator[data-status="idle"]'
+        self.page.wait_for_selector(selector, state="attached", timeout=timeout * 1000)
+
+    def cell(self, index: int) -> Locator:
+        """A cell of the notebook on top."""
+        return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell").nth(index)
+
+    def run_cell(self, index: int, timeout: float = 120) -> Locator:
+        """Run a code cell, wait until it is done, and give its output area."""
+        cell = self.cell(index)
+        cell.scroll_into_view_if_needed()
+        cell.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Control+Enter")
+        expect(cell.locator(".jp-InputPrompt")).to_have_text(
+            # [*] while it runs, [1] when it is done
+            re.compile(r"\[\d+\]:?"),
+            timeout=timeout * 1000,
+        )
+        return cell.locator(".jp-OutputArea")
+
+    def restart_kernel(self) -> None:
+        """Restart the kernel of the notebook on top."""
+        self.page.keyboard.press("Escape")
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.get_by_role("menuitem", name="Restart Kernel…", exact=True).click()
+        self.page.locator(".jp-Dialog button.jp-mod-accept").click()
+        self.wait_idle()
+
+    def panel(self) -> Locator:
+        """The InstructLab panel, opened."""
+        tab = self.page.locator('li.lm-TabBar-tab[data-id="ilab-panel"]')
+        tab.wait_for(timeout=30_000)
+        if "lm-mod-current" not in (tab.get_attribute("class") or ""):
+            tab.click()
+        panel = self.page.locator("#ilab-panel")
+        expect(panel).to_be_visible()
+        return panel
+
+    def screenshot(self, name: str) -> Path:
+        """A picture of the page in test-output/, to be looked at by a person."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+
+@pytest.fixture
+def lab_config() -> dict[str, Any]:
+    """The server's configuration; a test module may have its own."""
+    return {}
+
+
+@pytest.fixture
+def lab(own_folders: Path, tmp_path: Path, lab_config: dict[str, Any]) -> Iterator[Lab]:
+    """A running JupyterLab with nothing of the user's in it."""
+    root = tmp_path / "root"
+    root.mkdir()
+    lab = Lab(home=own_folders, root=root, config=lab_config)
+    # The question whether to fetch news would cover the corner of the page.
+    lab.settings("@jupyterlab/apputils-extension:notification", fetchNews="false", checkForUpdates=False)
+    lab.start()
+    try:
+        yield lab
+    finally:
+        lab.stop()
+        lab.end_jobs()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium: $CHROMIUM, or the one on PATH."""
+    chosen = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if chosen is None:
+        pytest.fail("The browser tests need Chromium: install it, or set CHROMIUM to its path.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chosen, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page without cookies or history."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def lab_page(page: Page, lab: Lab) -> Iterator[LabPage]:
+    """The page on the lab; an exception in the page fails the test."""
+    lab_page = LabPage(page, lab)
+    yield lab_page
+    assert lab_page.errors == []
