@@ -15,7 +15,14 @@ from ilab_jupyter.errors import InvalidInput, NotFound, Unprocessable
 from ilab_jupyter.registry import jsonl
 from ilab_jupyter.registry.entries import DatasetEntry, DatasetFile, DatasetRow, DatasetRows
 from ilab_jupyter.registry.folder import lineage
-from ilab_jupyter.registry.names import is_plain_file, is_plain_folder, open_below, parts, plain_folder
+from ilab_jupyter.registry.names import (
+    existing,
+    is_plain_file,
+    is_plain_folder,
+    open_below,
+    parts,
+    plain_folder,
+)
 
 Role = Literal["skills", "knowledge", "messages", "train", "test", "other"]
 # The names that instructlab-sdg gives its files.
@@ -57,15 +64,12 @@ class Datasets:
         """
         text = os.fspath(data)
         named = self.root / text if parts(text, 1) else None
-        if named is not None and (is_plain_file(named) or is_plain_folder(named)):
-            path = named
-        elif text and "\0" not in text:
-            path = Path(text).expanduser()
-        else:
-            raise NotFound("There is no dataset without a name.", SEE)
-        if path.is_dir():
+        path: Path | None = named
+        if named is None or not (is_plain_file(named) or is_plain_folder(named)):
+            path = existing(text)
+        if path is not None and path.is_dir():
             return _training_files(path)
-        if not path.is_file():
+        if path is None or not path.is_file():
             raise NotFound(f"There is no dataset {text[:128]!r}, neither by name nor as a file.", SEE)
         _check_file(path)
         return [path.absolute()]

@@ -13,7 +13,7 @@ from ilab_jupyter.errors import Conflict, NotFound, PublicError
 from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import publishing
 from ilab_jupyter.registry.entries import ModelEntry
-from ilab_jupyter.registry.names import HUB_ID, check_new, is_plain_folder, parts, plain_folder
+from ilab_jupyter.registry.names import HUB_ID, check_new, existing, is_plain_folder, parts, plain_folder
 
 STARTER = "starter"
 SEE = "See `%ilab models` for what there is, or give the path of a model folder."
@@ -51,14 +51,12 @@ class Models:
         if (named := self._find(text)) is not None:
             model_folder.inspect(named, follow_links=text in _builtins())
             return named.absolute()
-        if text and "\0" not in text:
-            path = Path(text).expanduser()
-            if path.exists():
-                model_folder.inspect(path, follow_links=True)
-                return path.resolve()
-            if (cached := _hub_snapshot(text)) is not None:
-                model_folder.inspect(cached, follow_links=True)
-                return cached
+        if (path := existing(text)) is not None:
+            model_folder.inspect(path, follow_links=True)
+            return path.resolve()
+        if (cached := _hub_snapshot(text)) is not None:
+            model_folder.inspect(cached, follow_links=True)
+            return cached
         raise NotFound(f"There is no model {text[:128]!r}, neither by name nor as a folder.", SEE)
 
     def free_name(self, name: str) -> str:

@@ -42,6 +42,15 @@ def plain_folder(root: Path, components: tuple[str, ...]) -> Path | None:
     return folder
 
 
+def existing(text: str) -> Path | None:
+    """The file or folder at a path that a person wrote; None where there is none or it can be no path."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
 def is_plain_file(path: Path) -> bool:
     """True for a regular file that is not a symbolic link."""
     return stat.S_ISREG(_mode(path))

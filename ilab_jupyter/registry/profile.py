@@ -35,6 +35,7 @@ class Generation(Section):
     """Sampling settings where a request names none."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
 
 

@@ -1,1 +1,1 @@
-"""What a training run is: spec, data formats, strategies, and the run itself."""
+"""What a training run is: arguments, data, strategies, checkpoints. Heavy parts load in `run` only."""

@@ -1,0 +1,140 @@
+"""A training's checkpoints: which of them are whole, and whether they belong to what is being trained now."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter import paths
+from ilab_jupyter.errors import Conflict, InvalidInput
+
+IDENTITY = "training.json"
+SEAL = "ilab-complete.json"
+STEP = re.compile(r"checkpoint-(\d+)")
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", re.ASCII)
+
+
+class Checkpoints:
+    """The folder of one job's checkpoints below `paths.checkpoints_dir()`.
+
+    A checkpoint counts once it is sealed: its files are on the disk, and their sizes are written beside them.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        if not JOB_ID.fullmatch(job_id):
+            raise InvalidInput(f"{job_id[:80]!r} cannot be a job's id.", "Use letters, digits, '_' and '-'.")
+        self.job_id = job_id
+        self.folder = paths.checkpoints_dir() / job_id
+        self.tokens = self.folder / "tokens"
+
+    def begin(self, identity: dict[str, Any], *, resume: bool) -> Path | None:
+        """Make the folder ready, and give the checkpoint to continue from; None starts from the beginning.
+
+        `identity` is what the result depends on. Conflict where a checkpoint comes from something else, or
+        where there is one and `resume` is false. Torn checkpoints are removed.
+        """
+        stored = self._identity()
+        last = self._last() if stored is not None else None
+        if last is not None and not resume:
+            raise Conflict(
+                f"There are checkpoints of job {self.job_id!r}.", "Resume it, or train under another job id."
+            )
+        if last is not None and stored is not None and stored != identity:
+            changed = sorted(key for key in {*stored, *identity} if stored.get(key) != identity.get(key))
+            raise Conflict(
+                f"The checkpoints come from another training: {', '.join(changed)} changed since.",
+                "Put back what changed, or start a new training.",
+                cause="checkpoint_mismatch",
+            )
+        for left in self._all():
+            if last is None or not sealed(left):
+                shutil.rmtree(left, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if last is None:
+            _write(self.folder / IDENTITY, identity)
+        return last
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.folder / f"checkpoint-{step}"
+
+    def seal(self, step: int) -> Path:
+        """Make a written checkpoint durable and mark it as whole."""
+        folder = self.path(step)
+        sizes = {}
+        for file in sorted(folder.iterdir()):
+            if file.is_file():
+                sizes[file.name] = file.stat().st_size
+                _sync(file)
+        _write(folder / SEAL, sizes)
+        _sync(self.folder)
+        return folder
+
+    def tidy(self) -> None:
+        """Leave only whole checkpoints behind, and nothing at all where there is none."""
+        if self._last() is None:
+            self.remove()
+        shutil.rmtree(self.tokens, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Forget them all; the training is over."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _all(self) -> list[Path]:
+        found = [
+            (int(match[1]), entry)
+            for entry in (self.folder.iterdir() if self.folder.is_dir() else ())
+            if (match := STEP.fullmatch(entry.name)) and entry.is_dir()
+        ]
+        return [entry for _, entry in sorted(found)]
+
+    def _last(self) -> Path | None:
+        return next((entry for entry in reversed(self._all()) if sealed(entry)), None)
+
+    def _identity(self) -> dict[str, Any] | None:
+        return _read(self.folder / IDENTITY)
+
+
+def sealed(folder: Path) -> bool:
+    """True where every file of a checkpoint is there in the size that it had when it was written."""
+    sizes = _read(folder / SEAL)
+    if not sizes:
+        return False
+    try:
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except OSError:
+        return False
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    match = STEP.fullmatch(checkpoint.name)
+    return int(match[1]) if match else 0
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _write(file: Path, value: dict[str, Any]) -> None:
+    temporary = file.with_name(f"{file.name}.part")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", "utf-8")
+    _sync(temporary)
+    temporary.replace(file)
+    _sync(file.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,79 @@
+"""Whether the disk holds what a training will write, asked before it starts."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ilab_jupyter.errors import Unavailable
+
+CAUSE = "disk_full"
+KEPT = 2
+# Tokenizer, configuration, trainer state and what the file system itself takes.
+MARGIN = 32 * 1024 * 1024
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# The words of libraries that hide the error number.
+WORDS = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
+# torch's writer only says that it failed; then the free space tells why.
+VAGUE = ("PytorchStreamWriter", "inline_container")
+NEARLY_NOTHING = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes: one checkpoint, and the final model."""
+
+    checkpoint: int
+    model: int
+
+    def checkpoints(self, count: int) -> int:
+        """Bytes at the worst moment: those kept, and the new one before the oldest goes."""
+        return self.checkpoint * min(count, KEPT + 1)
+
+
+def check(need: Need, count: int, checkpoints: Path, models: Path) -> None:
+    """Unavailable (cause disk_full) with the numbers, where `count` checkpoints and the model do not fit."""
+    places = [(_existing(checkpoints), need.checkpoints(count)), (_existing(models), need.model)]
+    if places[0][0].stat().st_dev == places[1][0].stat().st_dev:
+        places = [(places[0][0], places[0][1] + places[1][1])]
+    for folder, size in places:
+        free = shutil.disk_usage(folder).free
+        if free < size + MARGIN:
+            raise Unavailable(
+                f"This training needs {shown(size + MARGIN)} of disk for its checkpoints and its model, "
+                f"and {shown(free)} are free.",
+                "Free some space, use LoRA, or raise save_steps.",
+                cause=CAUSE,
+            )
+
+
+def ran_out(error: BaseException | None, folder: Path) -> bool:
+    """True where an error means that the disk of `folder` is full, whichever library raised it."""
+    while error is not None:
+        text = str(error)
+        if (isinstance(error, OSError) and error.errno in FULL) or any(word in text for word in WORDS):
+            return True
+        if any(word in text for word in VAGUE):
+            return shutil.disk_usage(_existing(folder)).free < NEARLY_NOTHING
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def full() -> Unavailable:
+    """What to raise where the disk ran full in the middle."""
+    return Unavailable(
+        "The disk is full.", "Free some space and resume; what was complete before is kept.", cause=CAUSE
+    )
+
+
+def shown(size: int) -> str:
+    """A size for people, in GB or MB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder

@@ -1,0 +1,63 @@
+"""Where a trained model comes from: written beside it, and read back for a job that could not say so."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter import hardware
+from ilab_jupyter.registry import Models
+from ilab_jupyter.registry import profile as model_profile
+from ilab_jupyter.training.plan import Plan, fingerprint
+from ilab_jupyter.training.spec import TrainResult
+
+
+def describe(plan: Plan, job: str, result: TrainResult) -> dict[str, Any]:
+    """What `ilab-lineage.json` of the new model says."""
+    return {
+        "base": plan.base,
+        "base_path": str(plan.folder),
+        "base_fingerprint": fingerprint(plan.folder),
+        "dataset": {
+            "files": [str(file) for file in plan.files],
+            "rows": plan.rows,
+            "sha256": plan.dataset_hash,
+        },
+        "replay": {"file": plan.settings.replay.file, "rows": len(plan.replay)}
+        if plan.settings.replay
+        else None,
+        "settings": plan.settings.model_dump(mode="json"),
+        "seed": plan.settings.seed,
+        "libraries": {
+            name: found for name in (*hardware.ENGINE_LIBRARIES, "ilab-jupyter") if (found := _version(name))
+        },
+        "python": sys.version.split()[0],
+        "job": job,
+        "result": result.model_dump(mode="json"),
+    }
+
+
+def published(models: Models, job: str) -> TrainResult | None:
+    """The result of a job that had published its model before it could say so."""
+    for entry in models.list():
+        if entry.lineage.get("job") == job and isinstance(entry.lineage.get("result"), dict):
+            return TrainResult.model_validate(entry.lineage["result"])
+    return None
+
+
+def carry_profile(plan: Plan, folder: Path) -> None:
+    """The base's own profile holds for what was made of it."""
+    names = [model_profile.PROFILE, *([plan.settings.replay.file] if plan.settings.replay else [])]
+    for name in names:
+        if (plan.folder / name).is_file():
+            shutil.copyfile(plan.folder / name, folder / name)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

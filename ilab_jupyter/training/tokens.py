@@ -1,0 +1,120 @@
+"""Conversations as token ids with labels: which tokens the loss counts, under any chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.training.data import Conversation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+Span = tuple[int, int]
+
+
+@dataclass
+class Tally:
+    """What became of the conversations so far."""
+
+    examples: int = 0
+    truncated: int = 0
+    dropped: int = 0
+    longest: int = 0
+
+
+class Encoder:
+    """Renders a conversation with the model's chat template and labels the tokens that are to be learned.
+
+    These are the assistant's turns with the end marks that the template gives them; in an `unmask` row all
+    that follows the system prompt. The spans are found by rendering the conversation up to each turn, so the
+    template needs no `{% generation %}` marks, and several turns of one conversation are all learned.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        if not tokenizer.chat_template:
+            raise Unprocessable(
+                "The model has no chat template.",
+                "Choose an instruct or chat model, or add chat_template to its tokenizer_config.json.",
+            )
+        if not tokenizer.is_fast:
+            raise Unprocessable(
+                "The model has no fast tokenizer.", "Add its tokenizer.json to the model folder."
+            )
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self.tally = Tally()
+
+    def encode(self, conversation: Conversation) -> Iterator[dict[str, list[int]]]:
+        """The examples {input_ids, labels} of a conversation.
+
+        Mostly one. A template that renders earlier turns differently once later ones follow gives one a
+        turn; a conversation with no answer left within `max_length` tokens gives none, and is counted.
+        """
+        for text, spans in self._rendered(conversation):
+            encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            ids: list[int] = encoded["input_ids"]
+            labels = [
+                token if any(start < right and left < end for left, right in spans) else IGNORED
+                for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=True)
+            ]
+            self.tally.longest = max(self.tally.longest, len(ids))
+            self.tally.truncated += len(ids) > self._max_length
+            ids, labels = ids[: self._max_length], labels[: self._max_length]
+            if all(label == IGNORED for label in labels):
+                self.tally.dropped += 1
+                continue
+            self.tally.examples += 1
+            yield {"input_ids": ids, "labels": labels}
+
+    def _rendered(self, conversation: Conversation) -> list[tuple[str, list[Span]]]:
+        messages = list(conversation.messages)
+        whole = self._render(conversation, messages)
+        if conversation.unmask:
+            return [(whole, [(self._end_of_system(conversation, whole), len(whole))])]
+        turns = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+        rendered = [self._turn(conversation, messages, place) for place in turns]
+        if all(whole.startswith(text) for text, _ in rendered):
+            return [(whole, [span for _, span in rendered])]
+        return [(text, [span]) for text, span in rendered]
+
+    def _turn(
+        self, conversation: Conversation, messages: list[dict[str, str]], place: int
+    ) -> tuple[str, Span]:
+        """The text up to the end of one answer, and where in it the answer lies."""
+        prompt = self._render(conversation, messages[:place], add_generation_prompt=True)
+        text = self._render(conversation, messages[: place + 1])
+        if not text.startswith(prompt):
+            # Some templates add to the prompt what a finished turn leaves out, such as an empty thought.
+            prompt = self._render(conversation, messages[:place])
+            answer = text.find(messages[place]["content"].strip(), len(prompt))
+            if not text.startswith(prompt) or answer < 0:
+                raise _unusable(conversation, "does not show where the assistant's answer begins")
+            return text, (answer, len(text))
+        return text, (len(prompt), len(text))
+
+    def _end_of_system(self, conversation: Conversation, whole: str) -> int:
+        first = conversation.messages[0]
+        if first["role"] != "system" or not first["content"]:
+            return 0
+        place = whole.find(first["content"])
+        return place + len(first["content"]) if place >= 0 else 0
+
+    def _render(self, conversation: Conversation, messages: list[dict[str, str]], **options: Any) -> str:
+        if not messages:
+            return ""
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
+        except Exception as error:
+            # Templates refuse what they do not know (a system prompt, two user turns in a row) by raising.
+            raise _unusable(conversation, f"refuses it ({str(error)[:200]})") from None
+
+
+def _unusable(conversation: Conversation, why: str) -> Unprocessable:
+    return Unprocessable(
+        f"{conversation.file.name}, row {conversation.row}: the model's chat template {why}.",
+        "Let user and assistant take turns, or choose a model whose template allows this conversation.",
+    )
