@@ -33,7 +33,9 @@ class GenerateResult(BaseModel):
     files: dict[str, str]
     rows: int = Field(description="Generated rows, before mixing.")
     rows_per_leaf: dict[str, int]
-    rows_per_file: dict[str, int] = Field(description="By role. Mixing draws 30 rows a skill leaf, with repetition.")
+    rows_per_file: dict[str, int] = Field(
+        description="By role. Mixing draws 30 rows a skill leaf, with repetition."
+    )
     distinct_per_file: dict[str, int] = Field(description="By role: different pairs of question and answer.")
     rejected: dict[str, int] = Field(description="Answers that gave no row, by reason.")
     teacher: dict[str, Any]
@@ -82,11 +84,14 @@ class Data:
     ) -> GenerateResult:
         """Generate a dataset and return where it lies.
 
-        `client` is an openai client, or anything with its `completions.create`, in place of the teacher; it needs
+        `client` is an openai client, or anything with its `completions.create`, in place of the teacher; it
+        needs
         `teacher={'kind': 'openai', 'url': ..., 'model': ...}` only where the model's name cannot be listed.
-        `run_dir` keeps what is done; with `resume` it is taken up, and no answer that it holds is asked for again.
+        `run_dir` keeps what is done; with `resume` it is taken up, and no answer that it holds is asked for
+        again.
 
-        The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no rows at all,
+        The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no
+        rows at all,
         TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter asks to stop.
         """
         reporter = reporter or ConsoleReporter()
@@ -105,7 +110,9 @@ class Data:
         if plan["published"] and (target / "ilab-lineage.json").is_file():
             return _result(target, plan["suffix"])
         if target.exists():
-            raise Conflict(f"A dataset named {target.name} exists already.", "Choose another name, or remove it.")
+            raise Conflict(
+                f"A dataset named {target.name} exists already.", "Choose another name, or remove it."
+            )
 
         teacher = _teacher(settings, client)
         try:
@@ -146,7 +153,9 @@ def _checked(fields: dict[str, Any]) -> Settings:
 
 
 def _plan(folder: Path, inputs: str, settings: Settings, resume: bool) -> dict[str, Any]:
-    """What this run writes, and whether it has: taken up where the inputs are still the same, made anew otherwise."""
+    """What this run writes, and whether it has: taken up where the inputs are still the same, made anew
+    otherwise.
+    """
     path = folder / "run.json"
     if resume and path.is_file():
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -156,7 +165,9 @@ def _plan(folder: Path, inputs: str, settings: Settings, resume: bool) -> dict[s
     for old in folder.glob("*"):
         if not (resume and old.name == "answers.jsonl"):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
-    datasets = Path(settings.output_dir).expanduser().absolute() if settings.output_dir else paths.datasets_dir()
+    datasets = (
+        Path(settings.output_dir).expanduser().absolute() if settings.output_dir else paths.datasets_dir()
+    )
     target = datasets / (settings.name or datetime.now().strftime("%Y-%m-%d_%H%M%S"))
     number = 1
     while settings.name is None and target.exists():
@@ -176,7 +187,9 @@ def _keep(folder: Path, plan: dict[str, Any]) -> None:
         partial.write_text(json.dumps(plan), encoding="utf-8")
         partial.replace(folder / "run.json")
     except OSError as error:
-        raise Unavailable(f"The run's folder {folder} cannot be written: {error.strerror}.", "Free or choose a disk.") from error
+        raise Unavailable(
+            f"The run's folder {folder} cannot be written: {error.strerror}.", "Free or choose a disk."
+        ) from error
 
 
 def _clean(folder: Path) -> None:

@@ -1,4 +1,6 @@
-"""SDK: what a taxonomy holds, what has changed in it, and whether it is right. Light: no engine library is imported."""
+"""SDK: what a taxonomy holds, what has changed in it, and whether it is right. Light: no engine library is
+imported.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Taxonomy:
 
     @staticmethod
     def diff(path: str | os.PathLike[str], base: str = "empty") -> list[str]:
-        """The qna.yaml files that are new or changed since the git revision `base`, sorted; all of them for `empty`.
+        """The qna.yaml files that are new or changed since the git revision `base`, sorted; all of them for
+        `empty`.
 
         Changes count from the point where HEAD left `base`, committed or not, files unknown to git included.
         InvalidInput for an unknown revision, Unprocessable where the taxonomy is not in a git repository.
@@ -35,7 +38,8 @@ class Taxonomy:
 
     @staticmethod
     def validate(path: str | os.PathLike[str], base: str = "empty") -> list[Finding]:
-        """What is wrong in the files that `diff` names and in files that look misnamed; sorted by file and line.
+        """What is wrong in the files that `diff` names and in files that look misnamed; sorted by file and
+        line.
 
         NotFound for a path that is not there, Unprocessable for a taxonomy without any leaf.
         """
@@ -51,7 +55,9 @@ class Taxonomy:
 
     @staticmethod
     def check(path: str | os.PathLike[str], base: str = "empty") -> list[str]:
-        """The leaves of `diff`, once nothing in them is an error; Unprocessable names the first error otherwise."""
+        """The leaves of `diff`, once nothing in them is an error; Unprocessable names the first error
+        otherwise.
+        """
         errors = [finding for finding in Taxonomy.validate(path, base) if finding.severity == "error"]
         if errors:
             more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -69,7 +75,9 @@ class Taxonomy:
 
 
 def taxonomy_root(path: str | os.PathLike[str]) -> Path:
-    """The folder that holds compositional_skills/ and knowledge/; for one file, found from the file upwards."""
+    """The folder that holds compositional_skills/ and knowledge/; for one file, found from the file
+    upwards.
+    """
     place = Path(path).absolute()
     if not place.is_file():
         return place
@@ -87,7 +95,9 @@ def _names(path: str | os.PathLike[str]) -> list[str]:
     if place.is_file():
         return [place.absolute().relative_to(root).as_posix()]
     if not place.is_dir():
-        raise NotFound(f"There is no taxonomy at {path}.", "Give a folder with qna.yaml files, or one qna.yaml.")
+        raise NotFound(
+            f"There is no taxonomy at {path}.", "Give a folder with qna.yaml files, or one qna.yaml."
+        )
     found = []
     for folder in qna.FOLDERS:
         for here, _, files in os.walk(root / folder):
@@ -110,7 +120,8 @@ def _changed(path: str | os.PathLike[str], base: str) -> list[str]:
             "Use the base `empty` for all leaves, or `git init` the taxonomy.",
             cause="not_a_repository",
         )
-    # resolved to a commit first: a branch name is then never taken for an option, nor for another branch's ending
+    # resolved to a commit first: a branch name is then never taken for an option, nor for another branch's
+    # ending
     commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
     if not commit:
         raise InvalidInput(
@@ -119,7 +130,9 @@ def _changed(path: str | os.PathLike[str], base: str) -> list[str]:
             cause="unknown_revision",
         )
     start = (_git(root, "merge-base", "HEAD", commit.strip()) or commit).strip()
-    changed = _git(root, "diff", "--name-only", "-z", "--diff-filter=d", "--no-ext-diff", "--relative", start, "--")
+    changed = _git(
+        root, "diff", "--name-only", "-z", "--diff-filter=d", "--no-ext-diff", "--relative", start, "--"
+    )
     unknown = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
     files = set(f"{changed or ''}\0{unknown or ''}".split("\0"))
     return [name for name in names if name in files]
@@ -136,7 +149,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
             check=False,
         )
     except FileNotFoundError:
-        raise Unavailable("git is not installed.", "Install git, or use the base `empty` for all leaves.") from None
+        raise Unavailable(
+            "git is not installed.", "Install git, or use the base `empty` for all leaves."
+        ) from None
     except subprocess.TimeoutExpired:
-        raise Unavailable("git gave no answer within 60 seconds.", "Check the disk that holds the taxonomy.") from None
+        raise Unavailable(
+            "git gave no answer within 60 seconds.", "Check the disk that holds the taxonomy."
+        ) from None
     return done.stdout if done.returncode == 0 else None

@@ -1,4 +1,6 @@
-"""The client that instructlab-sdg talks to: it looks like openai's, counts, remembers, and stops when asked."""
+"""The client that instructlab-sdg talks to: it looks like openai's, counts, remembers, and stops when
+asked.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,10 @@ class Completion:
 class Client:
     """`client.completions.create(...)` over a teacher, with a journal.
 
-    `server_supports_batched` is always true: how a real server takes its prompts is the teacher's own business, and
-    instructlab-sdg then neither probes a server nor asks each of n answers n times, as it does for servers without lists.
+    `server_supports_batched` is always true: how a real server takes its prompts is the teacher's own
+    business, and
+    instructlab-sdg then neither probes a server nor asks each of n answers n times, as it does for servers
+    without lists.
     """
 
     server_supports_batched = True
@@ -60,7 +64,9 @@ class Client:
         self._told = 0.0
 
     def begin(self, leaf: str, rows: int, total: int | None) -> None:
-        """What follows belongs to `leaf`: `rows` samples, and `total` answers of the whole run where that is known."""
+        """What follows belongs to `leaf`: `rows` samples, and `total` answers of the whole run where that
+        is known.
+        """
         self._leaf = leaf
         self._rows = rows
         self._total = total
@@ -75,7 +81,8 @@ class Client:
         self._count(sum(text is not None for row in texts for text in row))
         asked = [row for row, known in enumerate(texts) if None in known]
         questions = [
-            Question(prompts[row], tuple(index for index in range(n) if texts[row][index] is None)) for row in asked
+            Question(prompts[row], tuple(index for index in range(n) if texts[row][index] is None))
+            for row in asked
         ]
 
         def tell(question: int, index: int, text: str) -> None:

@@ -36,11 +36,14 @@ def one_line_end(text: str) -> str:
 
 @contextlib.contextmanager
 def environment(run_dir: Path, settings: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the time of a run: git's settings, the scripts of this interpreter, a cache of its own."""
+    """Environment variables for the time of a run: git's settings, the scripts of this interpreter, a cache
+    of its own.
+    """
     cache = run_dir / "cache"
     changes = {
         **settings,
-        # GitPython and instructlab-schema start programs by name; a kernel's PATH often lacks its own environment
+        # GitPython and instructlab-schema start programs by name; a kernel's PATH often lacks its own
+        # environment
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         # the mixing step reads JSON through this cache, which would otherwise fill the user's home for good
         "HF_DATASETS_CACHE": str(cache),
@@ -49,7 +52,7 @@ def environment(run_dir: Path, settings: Mapping[str, str]) -> Iterator[None]:
     before = {key: os.environ.get(key) for key in changes}
     os.environ.update(changes)
     try:
-        import datasets
+        import datasets  # type: ignore[import-untyped]
 
         # read at import, which may have been long ago
         old_cache = datasets.config.HF_DATASETS_CACHE
@@ -72,9 +75,8 @@ def environment(run_dir: Path, settings: Mapping[str, str]) -> Iterator[None]:
 
 def patch() -> Any:
     """Change instructlab-sdg in this process, once, and return its `generate_data` module."""
-    import instructlab.sdg.generate_data  # the package's attribute of this name is a function
 
-    module = sys.modules["instructlab.sdg.generate_data"]
+    module: Any = sys.modules["instructlab.sdg.generate_data"]
     if not getattr(module, "patched_by_ilab_jupyter", False):
         _without_forks(module)
         _without_docling_models()
@@ -82,12 +84,14 @@ def patch() -> Any:
         _with_block_names()
         _with_pandas_3()
         _with_stable_mixing()
-        module.patched_by_ilab_jupyter = True  # type: ignore[attr-defined]
+        module.patched_by_ilab_jupyter = True
     return module
 
 
 def _without_forks(module: Any) -> None:
-    """Eight processes for each Filter and Map are wired in: on small data their start costs a hundred times the work."""
+    """Eight processes for each Filter and Map are wired in: on small data their start costs a hundred times
+    the work.
+    """
     original = module._context_init
 
     def context_init(*arguments: Any, **named: Any) -> Any:
@@ -99,11 +103,14 @@ def _without_forks(module: Any) -> None:
 
 
 def _without_docling_models() -> None:
-    """The chunker asks docling for a download function that is gone, and for a model's tokenizer only to count words."""
-    from instructlab.sdg.utils import chunkers
+    """The chunker asks docling for a download function that is gone, and for a model's tokenizer only to
+    count words.
+    """
+    from instructlab.sdg.utils.chunkers import DocumentChunker
 
-    chunkers.DocumentChunker._init_docling_converter = _converter
-    chunkers.DocumentChunker.create_tokenizer = staticmethod(lambda model_path: _word_counter())
+    chunker: Any = DocumentChunker
+    chunker._init_docling_converter = _converter
+    chunker.create_tokenizer = staticmethod(lambda model_path: _word_counter())
 
 
 def _converter(chunker: Any) -> Any:
@@ -116,7 +123,7 @@ def _converter(chunker: Any) -> Any:
     if chunker.docling_model_path is None:
         raise Unprocessable(
             "A leaf's document is a PDF, and docling's layout models are not on this machine.",
-            "Convert the document to markdown, or name the models' folder in instructlab/sdg/models/config.yaml.",
+            "Convert it to markdown, or name the models' folder in instructlab/sdg/models/config.yaml.",
             cause="no_pdf_models",
         )
     options = PdfPipelineOptions(artifacts_path=chunker.docling_model_path, do_ocr=False)
@@ -142,17 +149,21 @@ def _word_counter() -> Any:
 
 
 def _without_lint() -> None:
-    """yamllint is started for each file and a space at a line's end would be fatal; our own validation came before."""
+    """yamllint is started for each file and a space at a line's end would be fatal; our own validation came
+    before.
+    """
     from instructlab.schema.taxonomy import TaxonomyParser
 
-    TaxonomyParser._yamllint = lambda parser, text, taxonomy: None
+    parser: Any = TaxonomyParser
+    parser._yamllint = lambda parser, text, taxonomy: None
 
 
 def _with_block_names() -> None:
     """There is no callback for progress, and a client is not told who asks."""
     from instructlab.sdg.blocks.llmblock import LLMBlock
 
-    original = LLMBlock._generate
+    asking: Any = LLMBlock
+    original = asking._generate
 
     def generate(block: Any, samples: Any) -> Any:
         _running.block = block.block_name
@@ -161,36 +172,39 @@ def _with_block_names() -> None:
         finally:
             _running.block = ""
 
-    LLMBlock._generate = generate
+    asking._generate = generate
 
 
 def _with_pandas_3() -> None:
     """pandas 3 makes large_string columns, which `concatenate_datasets` refuses beside string ones."""
     import datasets
-    from instructlab.sdg import datamixing
-    from instructlab.sdg.utils import pandas
 
     def from_frame(frame: Any) -> Any:
         return datasets.Dataset.from_list(frame.reset_index(drop=True).to_dict("records"))
 
-    pandas.dataset_from_pandas_dataframe = from_frame
-    datamixing.dataset_from_pandas_dataframe = from_frame
+    for name in ("instructlab.sdg.utils.pandas", "instructlab.sdg.datamixing"):
+        module: Any = sys.modules[name]
+        module.dataset_from_pandas_dataframe = from_frame
 
 
 def _with_stable_mixing() -> None:
-    """Distractor documents are drawn from a set, whose order differs in each process: the same run gave other rows."""
-    from instructlab.sdg import datamixing
+    """Distractor documents are drawn from a set, whose order differs in each process: the same run gave
+    other rows.
+    """
+
+    module: Any = sys.modules["instructlab.sdg.datamixing"]
 
     def ordered(items: Iterable[str] = ()) -> dict[str, None]:
         return dict.fromkeys(sorted(items))
 
-    datamixing.set = ordered
+    module.set = ordered
 
 
 def normalise_samples(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Samples as `preprocess_taxonomy` wrote them, with three repairs.
 
-    The outline becomes one line: prompts put it right above the document, and nothing else tells where it ends.
+    The outline becomes one line: prompts put it right above the document, and nothing else tells where it
+    ends.
     Seeds lose blank ends, which YAML blocks bring along. Chunks get docling's torn inline markup mended.
     """
     repaired = []

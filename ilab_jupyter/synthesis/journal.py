@@ -12,8 +12,8 @@ from typing import Any
 class Journal:
     """An append-only file of answers: one JSON line each, `{"k": key, "i": index, "t": text}`.
 
-    A line that a crash cut short is dropped when the file is opened again. Lines reach the operating system at once, so
-    they survive the death of this process.
+    A line that a crash cut short is dropped when the file is opened again. Lines reach the operating system
+    at once, so they survive the death of this process.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Copies the chosen leaves into a run's folder, with documents of this machine served from git repositories made there.
+"""Copies the chosen leaves into a run's folder, with documents of this machine served from git repositories
+made there.
 
 instructlab-sdg reads the copies and clones what they name, so the user's own files are never touched.
 """
@@ -24,7 +25,11 @@ MAX_DOCUMENT_BYTES = 256_000_000
 _IDENTITY = {
     f"GIT_{role}_{part}": value
     for role in ("AUTHOR", "COMMITTER")
-    for part, value in (("NAME", "ilab-jupyter"), ("EMAIL", "ilab-jupyter@localhost"), ("DATE", "2000-01-01T00:00:00Z"))
+    for part, value in (
+        ("NAME", "ilab-jupyter"),
+        ("EMAIL", "ilab-jupyter@localhost"),
+        ("DATE", "2000-01-01T00:00:00Z"),
+    )
 }
 
 
@@ -47,7 +52,8 @@ class Copies:
 
 
 def copy(root: Path, files: list[str], folder: Path, documents: Mapping[str, str]) -> Copies:
-    """Copy `files` of the taxonomy at `root` below `folder`; `documents` maps repository addresses to local folders.
+    """Copy `files` of the taxonomy at `root` below `folder`; `documents` maps repository addresses to local
+    folders.
 
     The files are valid already. Unprocessable for documents that are not where the leaf says.
     """
@@ -62,9 +68,14 @@ def copy(root: Path, files: list[str], folder: Path, documents: Mapping[str, str
         twin = next((other for other in leaves if other.node == leaf.node), None)
         if twin is not None:
             raise Unprocessable(
-                f"{file} and {twin.file} have the same name for the generator, {leaf.node}.", "Rename one of the folders."
+                f"{file} and {twin.file} have the same name for the generator, {leaf.node}.",
+                "Rename one of the folders.",
             )
-        source = _with_documents(text, root, file, folder, documents, served) if kind == "knowledge" else text.source
+        source = (
+            _with_documents(text, root, file, folder, documents, served)
+            if kind == "knowledge"
+            else text.source
+        )
         target = folder / "taxonomy" / place
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source, encoding="utf-8", newline="")
@@ -76,13 +87,22 @@ def _place(root: Path, file: str, kind: str) -> PurePosixPath:
     place = PurePosixPath(file)
     if place.parts[0] in qna.FOLDERS:
         return place
-    return PurePosixPath("knowledge" if kind == "knowledge" else "compositional_skills", root.name or "leaf", place.name)
+    return PurePosixPath(
+        "knowledge" if kind == "knowledge" else "compositional_skills", root.name or "leaf", place.name
+    )
 
 
 def _with_documents(
-    text: yamltext.Text, root: Path, file: str, folder: Path, documents: Mapping[str, str], served: dict[str, str]
+    text: yamltext.Text,
+    root: Path,
+    file: str,
+    folder: Path,
+    documents: Mapping[str, str],
+    served: dict[str, str],
 ) -> str:
-    """The leaf's text with a repository that can be cloned; served: address -> repository, for unchanged leaves."""
+    """The leaf's text with a repository that can be cloned; served: address -> repository, for unchanged
+    leaves.
+    """
     repo, commit = str(text.contents["document"]["repo"]), str(text.contents["document"]["commit"])
     if repo in documents:
         local = Path(documents[repo]).expanduser().absolute()
@@ -95,20 +115,30 @@ def _with_documents(
         relative = repo.removeprefix("file:")
         local = (root / relative).resolve()
         if not local.is_relative_to(root.resolve()):
-            _refuse(text, file, f"the folder {relative!r} is outside the taxonomy", "Move it into the taxonomy.")
+            _refuse(
+                text, file, f"the folder {relative!r} is outside the taxonomy", "Move it into the taxonomy."
+            )
     if not local.is_dir():
         _refuse(text, file, f"the document folder {local} does not exist", "Create it, or correct `repo:`.")
     patterns = [str(pattern) for pattern in text.contents["document"]["patterns"]]
     matched = _matched(local, patterns)
     if not matched:
-        _refuse(text, file, f"no .md or .pdf in {local} matches {', '.join(patterns)}", "Correct `patterns:`.")
+        _refuse(
+            text, file, f"no .md or .pdf in {local} matches {', '.join(patterns)}", "Correct `patterns:`."
+        )
     repository, made = _repository(local, matched, folder / "repositories")
     return _replaced(text, {"repo": str(repository), "commit": made})
 
 
 def _is_address(repo: str) -> bool:
-    """A URL, an scp-like address or an absolute path: git takes it as it is. `file:` alone is our relative form."""
-    return "://" in repo or repo.startswith(("/", "~")) or re.match(r"[\w.-]+@[\w.-]+:|[\w.-]+\.[\w.-]+:", repo) is not None
+    """A URL, an scp-like address or an absolute path: git takes it as it is. `file:` alone is our relative
+    form.
+    """
+    return (
+        "://" in repo
+        or repo.startswith(("/", "~"))
+        or re.match(r"[\w.-]+@[\w.-]+:|[\w.-]+\.[\w.-]+:", repo) is not None
+    )
 
 
 def _refuse(text: yamltext.Text, file: str, message: str, mend: str) -> None:
@@ -117,10 +147,14 @@ def _refuse(text: yamltext.Text, file: str, message: str, mend: str) -> None:
 
 
 def _matched(local: Path, patterns: list[str]) -> list[Path]:
-    found = {path for pattern in patterns for path in local.glob(pattern) if path.suffix.lower() in (".md", ".pdf")}
+    found = {
+        path for pattern in patterns for path in local.glob(pattern) if path.suffix.lower() in (".md", ".pdf")
+    }
     inside = [path for path in found if path.is_file() and path.resolve().is_relative_to(local.resolve())]
     if sum(path.stat().st_size for path in inside) > MAX_DOCUMENT_BYTES:
-        raise Unprocessable(f"The documents in {local} have more than {MAX_DOCUMENT_BYTES:,} bytes.", "Split the leaf.")
+        raise Unprocessable(
+            f"The documents in {local} have more than {MAX_DOCUMENT_BYTES:,} bytes.", "Split the leaf."
+        )
     return sorted(inside)
 
 
@@ -131,7 +165,11 @@ def _repository(local: Path, matched: list[Path], repositories: Path) -> tuple[P
         target = repository / path.relative_to(local)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    for arguments in (["init", "-q", "--initial-branch=main"], ["add", "--all", "--force"], ["commit", "-q", "-m", "Documents"]):
+    for arguments in (
+        ["init", "-q", "--initial-branch=main"],
+        ["add", "--all", "--force"],
+        ["commit", "-q", "-m", "Documents"],
+    ):
         _git(repository, *arguments)
     return repository, _git(repository, "rev-parse", "HEAD").strip()
 
@@ -140,7 +178,16 @@ def _has_commit(local: Path, commit: str) -> bool:
     # a plain folder below somebody's repository is no repository of its own
     if not ((local / ".git").exists() or (local / "HEAD").is_file()):
         return False
-    asked = ["git", "-C", str(local), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]
+    asked = [
+        "git",
+        "-C",
+        str(local),
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{commit}^{{commit}}",
+    ]
     return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
@@ -148,9 +195,13 @@ def _git(folder: Path, *arguments: str) -> str:
     # the user's own settings (hooks, signing, line ends) have no say in a folder that is ours
     clean = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_CONFIG_COUNT": "0"}
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **_IDENTITY, **clean})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **_IDENTITY, **clean}
+    )
     if done.returncode != 0:
-        raise Unavailable(f"git {arguments[0]} failed in {folder}: {done.stderr.strip()[-300:]}", "Check the disk and git.")
+        raise Unavailable(
+            f"git {arguments[0]} failed in {folder}: {done.stderr.strip()[-300:]}", "Check the disk and git."
+        )
     return done.stdout
 
 
@@ -165,7 +216,9 @@ def _replaced(text: yamltext.Text, values: Mapping[str, str]) -> str:
 
 
 def _git_environment(served: Mapping[str, str]) -> dict[str, str]:
-    """Git settings for one process: local repositories in place of addresses, and never a question or an endless wait."""
+    """Git settings for one process: local repositories in place of addresses, and never a question or an
+    endless wait.
+    """
     first = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
     settings = [(f"url.file://{path}.insteadOf", address) for address, path in sorted(served.items())]
     environment = {

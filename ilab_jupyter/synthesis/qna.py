@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from instructlab.schema import schema_base, schema_versions
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import validator_for
+from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
+from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict
 from referencing import Registry, Resource
 from referencing.exceptions import NoSuchResource
@@ -40,17 +40,34 @@ class Finding(BaseModel):
 
 
 def judge(file: Path, name: str) -> list[Finding]:
-    """All findings of the qna.yaml at `file`, in the order of their lines; `name` is its path in the taxonomy."""
+    """All findings of the qna.yaml at `file`, in the order of their lines; `name` is its path in the
+    taxonomy.
+    """
 
-    def finding(severity: Literal["error", "style"], place: yamltext.Place, message: str, mend: str = "") -> Finding:
-        return Finding(file=name, line=place[0], column=place[1], severity=severity, message=message, mend=mend)
+    def finding(
+        severity: Literal["error", "style"], place: yamltext.Place, message: str, mend: str = ""
+    ) -> Finding:
+        return Finding(
+            file=name, line=place[0], column=place[1], severity=severity, message=message, mend=mend
+        )
 
     if file.name != "qna.yaml":
-        return [finding("error", (1, 1), f"the file is named {file.name}, and only qna.yaml is read", "Rename it to qna.yaml.")]
+        return [
+            finding(
+                "error",
+                (1, 1),
+                f"the file is named {file.name}, and only qna.yaml is read",
+                "Rename it to qna.yaml.",
+            )
+        ]
     try:
         text = yamltext.read(file.read_bytes())
     except OSError as error:
-        return [finding("error", (1, 1), f"cannot be read: {error.strerror}", "Check the file and its permissions.")]
+        return [
+            finding(
+                "error", (1, 1), f"cannot be read: {error.strerror}", "Check the file and its permissions."
+            )
+        ]
     except yamltext.Broken as error:
         return [finding("error", (error.line, error.column), error.message, "Mend the YAML at this line.")]
     if not text.contents:
@@ -71,6 +88,9 @@ def kind_of(contents: Mapping[str, Any]) -> Literal["knowledge", "grounded", "fr
     return "grounded" if first.get("context") else "freeform"
 
 
+_GIVEN = {type(None): "empty", str: "a text", list: "a list", dict: "a set of keys"}
+_WANTED = {"string": "a text", "array": "a list", "object": "a set of keys", "integer": "a whole number"}
+
 Problem = tuple[yamltext.Place, str, str]
 
 
@@ -79,7 +99,7 @@ def _schema(version: int, name: str) -> Resource[Any]:
     try:
         source = schema_base().joinpath(f"v{version}", name).read_text(encoding="utf-8")
     except OSError as error:
-        raise NoSuchResource(ref=name) from error
+        raise NoSuchResource(name) from error
     return Resource.from_contents(json.loads(source), default_specification=DRAFT202012)
 
 
@@ -87,7 +107,11 @@ def _errors(text: yamltext.Text, name: str) -> Iterator[Problem]:
     version = text.contents.get("version", 1)
     known = sorted(int(folder.name[1:]) for folder in schema_versions())
     if not isinstance(version, int) or isinstance(version, bool) or version not in known:
-        yield text.place(["version"]), f"version is {version!r}, not one of {known}", f"Write `version: {known[-1]}`."
+        yield (
+            text.place(["version"]),
+            f"version is {version!r}, not one of {known}",
+            f"Write `version: {known[-1]}`.",
+        )
         return
     folder = PurePosixPath(name).parts[0]
     if folder not in FOLDERS:
@@ -95,10 +119,15 @@ def _errors(text: yamltext.Text, name: str) -> Iterator[Problem]:
     schema = _schema(version, f"{folder}.json").contents
     if schema.get("deprecated"):
         has = "has no `version`" if "version" not in text.contents else f"has version {version}"
-        yield text.place(["version"], key=True), f"{folder} {has}, and the least that is read is 3", "Write `version: 3`."
+        yield (
+            text.place(["version"], key=True),
+            f"{folder} {has}, and the least that is read is 3",
+            "Write `version: 3`.",
+        )
         return
     validator = validator_for(schema)(
-        schema, registry=Registry(retrieve=lambda uri: _schema(version, uri))  # type: ignore[call-arg]
+        schema,
+        registry=Registry(retrieve=lambda uri: _schema(version, uri)),  # type: ignore[call-arg]
     )
     for error in validator.iter_errors(text.contents):
         yield from _explain(text, error)
@@ -120,21 +149,32 @@ def _explain(text: yamltext.Text, error: ValidationError) -> Iterator[Problem]:
             if key in error.instance:
                 close = difflib.get_close_matches(key, wanted, 1, 0.6)
                 mend = f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(wanted)}."
-                yield text.place([*path, key], key=True), f"{key} is not known{where and ' in ' + where}", mend
+                yield (
+                    text.place([*path, key], key=True),
+                    f"{key} is not known{where and ' in ' + where}",
+                    mend,
+                )
     elif rule == "minItems":
         have, need = len(error.instance), int(error.validator_value)
-        yield text.place(path, key=True), f"{where} has {have} of at least {need} items", f"Add {need - have} more."
+        yield (
+            text.place(path, key=True),
+            f"{where} has {have} of at least {need} items",
+            f"Add {need - have} more.",
+        )
     elif rule == "uniqueItems":
         yield text.place(path, key=True), f"{where} has the same item twice", "Remove or change one of them."
     elif rule == "minLength":
         yield text.place(path, key=True), f"{where} is empty", "Write something."
     elif rule == "type":
-        have = {"NoneType": "nothing", "bool": "yes or no", "int": "a number", "float": "a number"}.get(
-            type(error.instance).__name__, f"a {type(error.instance).__name__}"
+        is_scalar = isinstance(error.instance, bool | int | float)
+        given = "a number" if is_scalar else _GIVEN.get(type(error.instance), "of another type")
+        wanted_type = _WANTED.get(str(error.validator_value), str(error.validator_value))
+        mend = (
+            "Put it in quotes."
+            if is_scalar and error.validator_value == "string"
+            else f"Write {wanted_type}."
         )
-        need = {"string": "a text", "array": "a list", "object": "a set of keys"}.get(str(error.validator_value), "")
-        mend = "Put it in quotes." if need == "a text" and isinstance(error.instance, bool | int | float) else ""
-        yield text.place(path, key=True), f"{where} is {have}, not {need or error.validator_value}", mend
+        yield text.place(path, key=True), f"{where} is {given}, not {wanted_type}", mend
     else:
         yield text.place(path, key=True), f"{where}: {error.message[-200:]}", ""
 
@@ -146,7 +186,9 @@ def _properties(error: ValidationError) -> set[str]:
 
 def _spoken(path: list[str | int]) -> str:
     """`seed_examples #2, question`: items count from 1, as people count."""
-    return "".join(f" #{step + 1}" if isinstance(step, int) else f", {step}" for step in path).removeprefix(", ")
+    return "".join(f" #{step + 1}" if isinstance(step, int) else f", {step}" for step in path).removeprefix(
+        ", "
+    )
 
 
 def _document(text: yamltext.Text) -> Iterator[Problem]:
@@ -156,15 +198,33 @@ def _document(text: yamltext.Text) -> Iterator[Problem]:
         return
     repo, commit, patterns = document.get("repo"), document.get("commit"), document.get("patterns")
     if isinstance(repo, str) and (repo.startswith("-") or re.match(r"\w+::", repo)):
-        yield text.place(["document", "repo"]), f"repo {repo!r} is no address of a git repository", "Give a URL or a path."
+        yield (
+            text.place(["document", "repo"]),
+            f"repo {repo!r} is no address of a git repository",
+            "Give a URL or a path.",
+        )
     if isinstance(commit, str) and not re.fullmatch(r"[0-9A-Za-z][\w./-]*", commit):
-        yield text.place(["document", "commit"]), f"commit {commit!r} is no git revision", "Give the commit's id."
+        yield (
+            text.place(["document", "commit"]),
+            f"commit {commit!r} is no git revision",
+            "Give the commit's id.",
+        )
     for index, pattern in enumerate(patterns if isinstance(patterns, list) else []):
         place = text.place(["document", "patterns", index])
-        if isinstance(pattern, str) and (pattern.startswith(("/", "~")) or ".." in PurePosixPath(pattern).parts):
-            yield place, f"the pattern {pattern!r} leads out of the repository", "Give a path inside the repository."
+        if isinstance(pattern, str) and (
+            pattern.startswith(("/", "~")) or ".." in PurePosixPath(pattern).parts
+        ):
+            yield (
+                place,
+                f"the pattern {pattern!r} leads out of the repository",
+                "Give a path inside the repository.",
+            )
         elif isinstance(pattern, str) and not pattern.lower().endswith((".md", ".pdf", "*", "]")):
-            yield place, f"the pattern {pattern!r} matches neither .md nor .pdf", "Convert the document to markdown."
+            yield (
+                place,
+                f"the pattern {pattern!r} matches neither .md nor .pdf",
+                "Convert the document to markdown.",
+            )
 
 
 def _style(text: yamltext.Text) -> Iterator[Problem]:
@@ -187,4 +247,8 @@ def _style(text: yamltext.Text) -> Iterator[Problem]:
         if any(with_context) and not all(with_context):
             index = with_context.index(not with_context[0])
             said = "has a context, unlike" if with_context[index] else "has no context, unlike"
-            yield text.place(["seed_examples", index]), f"seed_examples #{index + 1} {said} the first", "Make all alike."
+            yield (
+                text.place(["seed_examples", index]),
+                f"seed_examples #{index + 1} {said} the first",
+                "Make all alike.",
+            )

@@ -1,4 +1,6 @@
-"""One generation, from a checked taxonomy to a dataset folder: instructlab-sdg's own steps in a folder that can be resumed."""
+"""One generation, from a checked taxonomy to a dataset folder: instructlab-sdg's own steps in a folder that
+can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def taxonomy_hash(root: Path, files: list[str]) -> str:
 class Run:
     """The steps of a generation below `run_dir`. Each leaves its result there, complete or not at all."""
 
-    def __init__(self, settings: Settings, teacher: Teacher, run_dir: Path, suffix: str, reporter: Reporter) -> None:
+    def __init__(
+        self, settings: Settings, teacher: Teacher, run_dir: Path, suffix: str, reporter: Reporter
+    ) -> None:
         self._settings = settings
         self._teacher = teacher
         self._dir = run_dir
@@ -67,7 +71,9 @@ class Run:
         self.build = run_dir / "build"
 
     def work(self, root: Path, files: list[str]) -> Tally:
-        """Fill `build` with the dataset of these leaves. PublicError for what a person can mend, Stopped when asked to stop."""
+        """Fill `build` with the dataset of these leaves. PublicError for what a person can mend, Stopped
+        when asked to stop.
+        """
         self._reporter.phase("preparing", f"{len(files)} {'leaf' if len(files) == 1 else 'leaves'}")
         copies = leaves.copy(root, files, self._dir, self._settings.documents)
         with compatibility.environment(self._dir, copies.environment):
@@ -100,7 +106,9 @@ class Run:
             write_lines(path, samples[path.stem])
         missing = [leaf for leaf in copies.leaves if not samples.get(leaf.node)]
         if missing:
-            raise Unprocessable(f"{missing[0].file} gives no samples.", "See the job's log.", cause="no_samples")
+            raise Unprocessable(
+                f"{missing[0].file} gives no samples.", "See the job's log.", cause="no_samples"
+            )
         return samples
 
     def _generate(
@@ -127,7 +135,11 @@ class Run:
             }
             with _spoken_errors(client):
                 sdg.generate_taxonomy(
-                    client, output_dir=str(target), console_output=False, pipeline=self._settings.pipeline, **arguments
+                    client,
+                    output_dir=str(target),
+                    console_output=False,
+                    pipeline=self._settings.pipeline,
+                    **arguments,
                 )
             if leaf.node in knowledge:
                 self._evaluation(sdg, client, leaf.node, arguments)
@@ -135,10 +147,12 @@ class Run:
             rows_per_leaf[leaf.file] = kept
             client.tell_progress()
             if not kept:
-                self._reporter.warning(f"{leaf.file} has no rows.", "Its teacher's answers were empty or all rejected.")
+                self._reporter.warning(
+                    f"{leaf.file} has no rows.", "Its teacher's answers were empty or all rejected."
+                )
         if not any(rows_per_leaf.values()):
             raise Unprocessable(
-                f"The teacher's answers gave no row: {_listed(rejected)}, the rest rejected by the pipeline's own filters.",
+                f"The teacher's answers gave no row: {_listed(rejected)}, the pipeline rejected the rest.",
                 "Try another model, or look at what it answers in the job's log and answers.jsonl.",
                 cause="no_rows",
             )
@@ -148,17 +162,23 @@ class Run:
         """A folder with one leaf's samples: a step then does that leaf, and tells it by doing so."""
         folder = self._dir / "inputs" / node
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.build / f"preprocessed_{self._suffix}" / f"{node}.jsonl", folder / f"{node}.jsonl")
+        shutil.copyfile(
+            self.build / f"preprocessed_{self._suffix}" / f"{node}.jsonl", folder / f"{node}.jsonl"
+        )
         return folder
 
     def _evaluation(self, sdg: Any, client: Client, node: str, arguments: dict[str, Any]) -> None:
         """Multiple-choice questions on the leaf, for MMLU-Branch. Their lack does not fail the dataset."""
         try:
-            sdg.generate_taxonomy_eval(client, output_dir=str(self.build), date_suffix=self._suffix, **arguments)
+            sdg.generate_taxonomy_eval(
+                client, output_dir=str(self.build), date_suffix=self._suffix, **arguments
+            )
         except Exception as error:
             if client.failure is not None:
                 raise client.failure from error
-            self._reporter.warning(f"{node} has no multiple-choice questions: {error}", "Its training rows are not affected.")
+            self._reporter.warning(
+                f"{node} has no multiple-choice questions: {error}", "Its training rows are not affected."
+            )
 
     def _total(self, copies: leaves.Copies, samples: dict[str, list[dict[str, Any]]]) -> int | None:
         """Answers of the whole run; known only where each sample is asked for once."""
@@ -166,7 +186,8 @@ class Run:
             return None
         kinds = {leaf.node: leaf.kind for leaf in copies.leaves}
         return sum(
-            len(rows) * (self._settings.scale + (kinds[node] == "knowledge")) for node, rows in samples.items()
+            len(rows) * (self._settings.scale + (kinds[node] == "knowledge"))
+            for node, rows in samples.items()
         )
 
     def _sift(self, path: Path, rejected: dict[str, int]) -> int:
@@ -218,13 +239,17 @@ class Run:
             self._finish(path)
 
     def _finish(self, path: Path) -> None:
-        """Same rows, same bytes: ids come from the content, and the metadata names the teacher in every file that has one."""
+        """Same rows, same bytes: ids come from the content, and the metadata names the teacher in every
+        file that has one.
+        """
         if path.parent.name.startswith(("preprocessed", "generated")):
             return
         rows = read_lines(path)
         for number, row in enumerate(rows):
             if isinstance(row.get("metadata"), str):
-                row["metadata"] = json.dumps({**json.loads(row["metadata"]), "teacher": self._teacher.label}, ensure_ascii=False)
+                row["metadata"] = json.dumps(
+                    {**json.loads(row["metadata"]), "teacher": self._teacher.label}, ensure_ascii=False
+                )
             if "id" in row:
                 content = json.dumps([path.name.split("_")[0], number, row["messages"]], sort_keys=True)
                 row["id"] = hashlib.sha256(content.encode()).hexdigest()[:32]
@@ -232,7 +257,9 @@ class Run:
 
 
 def publish(build: Path, target: Path, lineage: dict[str, Any], suffix: str) -> None:
-    """Make `build` the dataset folder `target`, all of it or nothing. The copy stands beside the target until it is whole."""
+    """Make `build` the dataset folder `target`, all of it or nothing. The copy stands beside the target
+    until it is whole.
+    """
     partial = target.parent / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +267,9 @@ def publish(build: Path, target: Path, lineage: dict[str, Any], suffix: str) -> 
         shutil.copytree(build, partial)
         for path in partial.glob(f"node_datasets_{suffix}/*_task.yaml"):
             # lm-eval wants an absolute path in its tasks
-            path.write_text(path.read_text(encoding="utf-8").replace(str(build), str(target)), encoding="utf-8")
+            path.write_text(
+                path.read_text(encoding="utf-8").replace(str(build), str(target)), encoding="utf-8"
+            )
         (partial / "ilab-lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
         for path in [*partial.rglob("*"), partial]:
             _sync(path)
@@ -248,7 +277,9 @@ def publish(build: Path, target: Path, lineage: dict[str, Any], suffix: str) -> 
         _sync(target.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise Unavailable(f"The dataset cannot be written to {target}: {error.strerror}.", "Free or choose another disk.") from error
+        raise Unavailable(
+            f"The dataset cannot be written to {target}: {error.strerror}.", "Free or choose another disk."
+        ) from error
 
 
 def _sync(path: Path) -> None:
@@ -274,16 +305,21 @@ def check_pipeline(pipeline: str) -> None:
     if missing:
         raise Unprocessable(
             f"The pipeline {pipeline!r} is not bundled, and no folder with {missing[0]}.",
-            "Choose simple, full, llama, or the path of a folder with knowledge.yaml, freeform_skills.yaml and "
-            "grounded_skills.yaml.",
+            f"Choose simple, full, llama, or a folder with {', '.join(wanted)}.",
             cause="bad_pipeline",
         )
     for name in wanted:
         try:
             content = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise Unprocessable(f"{folder / name} cannot be read: {error}", "Mend it.", cause="bad_pipeline") from None
-        if not isinstance(content, dict) or "version" not in content or not isinstance(content.get("blocks"), list):
+            raise Unprocessable(
+                f"{folder / name} cannot be read: {error}", "Mend it.", cause="bad_pipeline"
+            ) from None
+        if (
+            not isinstance(content, dict)
+            or "version" not in content
+            or not isinstance(content.get("blocks"), list)
+        ):
             raise Unprocessable(
                 f"{folder / name} is no pipeline: it needs `version` and `blocks`.",
                 "Start from one of instructlab-sdg's own pipelines.",
@@ -322,12 +358,18 @@ def _spoken_errors(client: Client | None = None) -> Iterator[None]:
                 said = " ".join(str(getattr(cause, "stderr", "") or cause).split())[-300:]
                 raise Unprocessable(
                     f"A leaf's documents cannot be fetched: {said}",
-                    "Check `repo:` and `commit:` and the network, or map the repository to a local folder with `documents`.",
+                    "Check `repo:`, `commit:` and the network, or give a local folder in `documents`.",
                     cause="no_documents",
                 ) from error
         if isinstance(error, SystemExit):
-            raise Unprocessable(f"{error.code}.", "Check the leaf's `patterns:`.", cause="no_documents") from error
-        if type(error).__name__ in ("PipelineBlockError", "PipelineConfigParserError", "BlockConfigParserError"):
+            raise Unprocessable(
+                f"{error.code}.", "Check the leaf's `patterns:`.", cause="no_documents"
+            ) from error
+        if type(error).__name__ in (
+            "PipelineBlockError",
+            "PipelineConfigParserError",
+            "BlockConfigParserError",
+        ):
             raise Unprocessable(
                 f"The pipeline failed: {' '.join(str(error).split())[:300]}",
                 "See the job's log; with a pipeline of your own, check this block.",

@@ -11,18 +11,25 @@ NAME = r"^[a-z0-9][a-z0-9._-]{0,127}$"
 
 
 class TeacherSettings(BaseModel):
-    """Which teacher answers. The key is never here: it comes from the environment variable that `api_key_env` names."""
+    """Which teacher answers. The key is never here: it comes from the environment variable that
+    `api_key_env` names.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["embedded", "openai"] = Field(default="embedded", description="`openai` is any OpenAI-compatible URL.")
+    kind: Literal["embedded", "openai"] = Field(
+        default="embedded", description="`openai` is any OpenAI-compatible URL."
+    )
     url: str | None = Field(default=None, description="Base URL ending in /v1; needed for `openai`.")
-    model: str | None = Field(default=None, description="Model name at that URL; the first one listed where None.")
+    model: str | None = Field(
+        default=None, description="Model name at that URL; the first one listed where None."
+    )
     api_key_env: str = Field(default="ILAB_TEACHER_API_KEY", pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
     timeout: float = Field(default=120.0, gt=0, le=3600, description="Seconds for one request.")
     max_retries: int = Field(default=3, ge=0, le=20)
     endpoint: Literal["auto", "chat"] = Field(
-        default="auto", description="`auto` prefers completions, which take many prompts at once; `chat` never asks them."
+        default="auto",
+        description="`auto` prefers completions, which take many prompts at once; `chat` never asks them.",
     )
 
     @field_validator("url")
@@ -34,7 +41,9 @@ class TeacherSettings(BaseModel):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("give an address such as http://127.0.0.1:8000/v1")
         if parts.username is not None or parts.password is not None:
-            raise ValueError("put the key into the environment variable that api_key_env names, not into the address")
+            raise ValueError(
+                "put the key into the environment variable that api_key_env names, not into the address"
+            )
         if parts.query or parts.fragment:
             raise ValueError("give the address without a query")
         return url.rstrip("/")
@@ -53,13 +62,23 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    taxonomy_path: str = Field(description="Folder with compositional_skills/ and knowledge/, or one qna.yaml.")
-    taxonomy_base: str = Field(default="empty", description="Git revision to compare with; `empty` takes every leaf.")
-    pipeline: str = Field(default="simple", description="`simple`, `full`, `llama`, or the path of a pipeline folder.")
+    taxonomy_path: str = Field(
+        description="Folder with compositional_skills/ and knowledge/, or one qna.yaml."
+    )
+    taxonomy_base: str = Field(
+        default="empty", description="Git revision to compare with; `empty` takes every leaf."
+    )
+    pipeline: str = Field(
+        default="simple", description="`simple`, `full`, `llama`, or the path of a pipeline folder."
+    )
     teacher: TeacherSettings = TeacherSettings()
-    scale: int = Field(default=30, ge=1, le=1000, description="Instructions per seed example (`simple` only).")
+    scale: int = Field(
+        default=30, ge=1, le=1000, description="Instructions per seed example (`simple` only)."
+    )
     output_dir: str | None = Field(default=None, description="Folder of datasets; InstructLab's where None.")
-    name: str | None = Field(default=None, pattern=NAME, description="Folder name below it; the date where None.")
+    name: str | None = Field(
+        default=None, pattern=NAME, description="Folder name below it; the date where None."
+    )
     batch_size: int = Field(default=8, ge=1, le=512, description="Prompts per request to the teacher.")
     num_workers: int = Field(default=4, ge=1, le=256, description="Requests in flight.")
     system_prompt: str | None = Field(default=None, max_length=10_000)

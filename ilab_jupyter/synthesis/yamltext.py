@@ -103,8 +103,13 @@ def _check_bounds(source: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
         if depth > MAX_DEPTH or aliases > MAX_ALIASES:
-            what = f"nesting deeper than {MAX_DEPTH}" if depth > MAX_DEPTH else f"more than {MAX_ALIASES} aliases"
-            raise Broken(f"{what} is not read", event.start_mark.line + 1, event.start_mark.column + 1)
+            what = (
+                f"nesting deeper than {MAX_DEPTH}"
+                if depth > MAX_DEPTH
+                else f"more than {MAX_ALIASES} aliases"
+            )
+            mark: Any = event.start_mark
+            raise Broken(f"{what} is not read", mark.line + 1, mark.column + 1)
 
 
 def _check_keys(node: yaml.Node) -> None:
@@ -118,7 +123,9 @@ def _check_keys(node: yaml.Node) -> None:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     raise Broken(
-                        f"the key {key.value!r} is here a second time", key.start_mark.line + 1, key.start_mark.column + 1
+                        f"the key {key.value!r} is here a second time",
+                        key.start_mark.line + 1,
+                        key.start_mark.column + 1,
                     )
                 seen.add(key.value)
             _check_keys(value)

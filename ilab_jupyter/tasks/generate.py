@@ -16,6 +16,10 @@ def run(spec: GenerateSpec, context: Context) -> dict[str, Any]:
     """Generate and return {dataset, files, rows}."""
     from ilab_jupyter.core import Data
 
-    return Data.from_spec(spec.model_dump()).generate_data(
-        run_dir=context.artifacts / "generate", resume=context.attempt > 1, reporter=context.reporter
-    ).model_dump(mode="json")
+    return (
+        Data.from_spec(spec.model_dump())
+        .generate_data(
+            run_dir=context.artifacts / "generate", resume=context.attempt > 1, reporter=context.reporter
+        )
+        .model_dump(mode="json")
+    )

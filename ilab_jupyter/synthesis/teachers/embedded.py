@@ -1,7 +1,8 @@
-"""The embedded teacher: no language model. It answers instructlab-sdg's prompts from their own seeds and documents.
+"""The embedded teacher: no language model. It answers instructlab-sdg's prompts from what stands in them.
 
-Answers are seed answers and sentences of the document, word for word; questions come from templates; judgements from
-word overlap. The same prompt always gets the same answers. It cannot invent: its rows say `extractive` for that reason.
+Answers are seed answers and sentences of the document, word for word; questions come from templates;
+judgements from word overlap. The same prompt always gets the same answers. It cannot invent anything, and its
+rows say `extractive` for that reason.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Pair:
 
 
 class EmbeddedTeacher:
-    """A teacher in this process. After `study` no question of a run has two answers, whatever order it is asked in."""
+    """A teacher in this process. After `study` no question of a run has two answers, whatever order it is
+    asked in.
+    """
 
     label = LABEL
     model = LABEL
@@ -90,14 +93,16 @@ class EmbeddedTeacher:
         recognised = self._templates.recognise(prompt)
         if recognised is None:
             raise TeacherError(
-                "The embedded teacher knows only the prompts of instructlab-sdg's own pipelines, and this is another one.",
+                "The embedded teacher knows only the prompts of instructlab-sdg's pipelines, not this one.",
                 "Use the pipeline simple or full, or a teacher with a URL.",
                 cause="teacher_unknown_prompt",
             )
         return _HANDLERS[recognised.config](self, recognised.fields, index)
 
     def _candidates(self, fields: Fields) -> tuple[list[Pair], int, int]:
-        """(pairs of the document, this seed's turn, turns in all): seeds of one document take different forms."""
+        """(pairs of the document, this seed's turn, turns in all): seeds of one document take different
+        forms.
+        """
         document = fields["document"]
         if document not in self._pairs:
             seeds = list(_seeds(fields))
@@ -118,7 +123,8 @@ class EmbeddedTeacher:
         if not pairs:
             return "[UNANSWERABLE]"
         return "\n\n".join(
-            f"[QUESTION]\n{phrasing.variant(pair.question, turn)}\n[ANSWER]\n{pair.answer}\n[END]" for pair in pairs
+            f"[QUESTION]\n{phrasing.variant(pair.question, turn)}\n[ANSWER]\n{pair.answer}\n[END]"
+            for pair in pairs
         )
 
     def _simple_freeform(self, fields: Fields, index: int) -> str:
@@ -135,7 +141,9 @@ class EmbeddedTeacher:
 
     def _questions(self, fields: Fields, index: int) -> str:
         count = min(int(fields["num_samples"]), phrasing.FORMS)
-        asked = (phrasing.variant(fields["seed_question"], number) for number in range(count))
+        # the generator drops a question that another context has been given already
+        first = count * phrasing.frame_number(fields.get("seed_context", ""), fields.get("context", ""))
+        asked = (phrasing.variant(fields["seed_question"], first + number) for number in range(count))
         return "\n".join(f"[Start of Question]\n{question}\n[End of Question]" for question in asked)
 
     def _responses(self, fields: Fields, index: int) -> str:
@@ -146,7 +154,10 @@ class EmbeddedTeacher:
 
     def _facts(self, fields: Fields, index: int) -> str:
         _, found = sentences.split(fields["document"])
-        return "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1)) or fields["document"]
+        return (
+            "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1))
+            or fields["document"]
+        )
 
     def _summary(self, fields: Fields, index: int) -> str:
         _, found = sentences.split(fields["document"])
@@ -167,9 +178,14 @@ class EmbeddedTeacher:
 
     def _judge_question(self, fields: Fields, index: int) -> str:
         question = fields["question"].strip()
-        refers = any(word in question.lower() for word in ("the document", "the passage", "the text above", "the table"))
+        refers = any(
+            word in question.lower()
+            for word in ("the document", "the passage", "the text above", "the table")
+        )
         good = question.endswith("?") and 3 <= len(question.split()) <= 80 and not refers
-        explanation = "It stands alone." if good else "It is no question, or it points to something that is not here."
+        explanation = (
+            "It stands alone." if good else "It is no question, or it points to something that is not here."
+        )
         return _judgement("Explanation", explanation, "Rating", str(int(good)))
 
     def _judge_skill_question(self, fields: Fields, index: int) -> str:
@@ -206,7 +222,8 @@ def _pairs(document: str, seeds: list[Pair], names: frozenset[str]) -> list[Pair
     for sentence in found:
         question = phrasing.ask(sentence, names)
         if taken.get(_normal(question), sentence) != sentence:
-            question = f"How does this sentence{about} go on: {' '.join(sentence.replace('?', '').split()[:6]).rstrip(',.')}?"
+            beginning = " ".join(sentence.replace("?", "").split()[:6]).rstrip(",.")
+            question = f"How does this sentence{about} go on: {beginning}?"
         if _normal(question) not in taken:
             taken[_normal(question)] = sentence
             result.append(Pair(question, sentence))
@@ -221,7 +238,9 @@ def _multiple_choice(found: list[str]) -> Iterable[str]:
     """A gap in each sentence, filled by its longest word or by those of the next three."""
     words = [max(sentence.rstrip(".").split(), key=len).strip(",.;:()\"'") for sentence in found]
     for number, sentence in enumerate(found):
-        wrong = [word for word in dict.fromkeys(words[number + 1 :] + words[:number]) if word != words[number]][:3]
+        wrong = [
+            word for word in dict.fromkeys(words[number + 1 :] + words[:number]) if word != words[number]
+        ][:3]
         if len(wrong) == 3:
             place = hashlib.sha256(sentence.encode()).digest()[0] % 4
             options = [*wrong[:place], words[number], *wrong[place:]]
@@ -236,7 +255,8 @@ def _found(share: float, part: str, whole: str) -> str:
 
 
 def _judgement(first: str, explanation: str, second: str, verdict: str) -> str:
-    return f"[Start of {first}]\n{explanation}\n[End of {first}]\n[Start of {second}]\n{verdict}\n[End of {second}]"
+    parts = ((first, explanation), (second, verdict))
+    return "\n".join(f"[Start of {name}]\n{text}\n[End of {name}]" for name, text in parts)
 
 
 _HANDLERS: dict[str, Callable[[EmbeddedTeacher, Fields, int], str]] = {

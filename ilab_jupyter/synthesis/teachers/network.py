@@ -1,4 +1,6 @@
-"""Where a teacher's address may lead: anywhere but to a cloud machine's metadata service, which hands out credentials."""
+"""Where a teacher's address may lead: anywhere but to a cloud machine's metadata service, which hands out
+credentials.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,16 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of `host`. TeacherError where one is forbidden, in whatever spelling, or where there is none."""
+    """The addresses of `host`. TeacherError where one is forbidden, in whatever spelling, or where there is
+    none.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise TeacherError(
-            f"The teacher's host {host!r} is not known.", "Check the address and the network.", cause="teacher_unreachable"
+            f"The teacher's host {host!r} is not known.",
+            "Check the address and the network.",
+            cause="teacher_unreachable",
         ) from None
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     for address in addresses:
@@ -55,7 +61,9 @@ def _forms(address: Address) -> list[Address]:
 
 
 class CheckedTransport(httpx.HTTPTransport):
-    """Connects only to addresses that were checked: a name is resolved once, so it cannot change in between."""
+    """Connects only to addresses that were checked: a name is resolved once, so it cannot change in
+    between.
+    """
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host

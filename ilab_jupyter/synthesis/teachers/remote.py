@@ -24,7 +24,9 @@ Tell = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Way:
-    """How answers are asked for: `lists` puts many prompts into a request, `many` asks for several answers of each."""
+    """How answers are asked for: `lists` puts many prompts into a request, `many` asks for several answers
+    of each.
+    """
 
     chat: bool
     lists: bool
@@ -44,11 +46,19 @@ WAYS = (
 class RemoteTeacher:
     """Asks over openai's client. A way that the server refuses is given up for the next one, for good.
 
-    instructlab-sdg's own probe is not used: it takes a 400 for the end of the run, and a server that counts only.
+    instructlab-sdg's own probe is not used: it takes a 400 for the end of the run, and a server that counts
+    only.
     """
 
     def __init__(
-        self, client: Any, model: str, *, num_workers: int = 4, max_retries: int = 3, chat: bool = False, url: str = ""
+        self,
+        client: Any,
+        model: str,
+        *,
+        num_workers: int = 4,
+        max_retries: int = 3,
+        chat: bool = False,
+        url: str = "",
     ) -> None:
         self.label = self.model = model
         self._client = client
@@ -70,7 +80,9 @@ class RemoteTeacher:
             project="",
             max_retries=0,
             timeout=settings.timeout,
-            http_client=httpx.Client(transport=CheckedTransport(), timeout=settings.timeout, follow_redirects=False),
+            http_client=httpx.Client(
+                transport=CheckedTransport(), timeout=settings.timeout, follow_redirects=False
+            ),
         )
         model = settings.model or first_model(client, settings.url, settings.max_retries)
         return cls(
@@ -127,7 +139,7 @@ class RemoteTeacher:
         following = 3 if refusal.chat_wanted and way < 3 else way + 1
         if following >= len(WAYS):
             raise TeacherError(
-                f"The teacher at {self._url or 'the given client'} refuses every kind of request: {refusal.reason}",
+                f"The teacher {self._url} refuses every kind of request: {refusal.reason}",
                 "Check that the address ends in /v1 and belongs to an OpenAI-compatible server.",
                 cause="teacher_bad_answer",
             )
@@ -142,9 +154,10 @@ class RemoteTeacher:
         tell: Tell,
     ) -> None:
         jobs = [
-            self._pool.submit(self._run, request, places, stop, tell) for request, places in _plan(questions, way, sampling)
+            self._pool.submit(self._run, request, places, stop, tell)
+            for request, places in _plan(questions, way, sampling)
         ]
-        finished, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
+        _, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
         for job in waiting:
             job.cancel()
         wait(waiting)
@@ -153,7 +166,9 @@ class RemoteTeacher:
         for error in sorted(errors, key=lambda found: isinstance(found, Refused)):
             raise error
 
-    def _run(self, request: Request, places: list[tuple[int, int]], stop: Callable[[], None], tell: Tell) -> None:
+    def _run(
+        self, request: Request, places: list[tuple[int, int]], stop: Callable[[], None], tell: Tell
+    ) -> None:
         texts = send(self._client, self.model, request, self._max_retries, stop, self._url)
         for (question, index), text in zip(places, texts, strict=True):
             tell(question, index, text)
@@ -163,7 +178,9 @@ def first_model(client: Any, url: str, max_retries: int) -> str:
     """The first model that the server lists; TeacherError where there is none."""
     names: list[str] = send(client, "", Request(models=True), max_retries, lambda: None, url)
     if not names:
-        raise TeacherError(f"The teacher at {url} lists no model.", "Name one with `model`.", cause="teacher_model_missing")
+        raise TeacherError(
+            f"The teacher at {url} lists no model.", "Name one with `model`.", cause="teacher_model_missing"
+        )
     return names[0]
 
 

@@ -1,4 +1,6 @@
-"""One request to an OpenAI-compatible server: sent, tried again where that helps, and its failure put into words."""
+"""One request to an OpenAI-compatible server: sent, tried again where that helps, and its failure put into
+words.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,8 @@ def send(
 ) -> list[str]:
     """The texts of the answer, those of the first prompt first.
 
-    Waits and tries again, `max_retries` times, after 429, 5xx and broken connections; `stop` is called meanwhile.
-    TeacherError for a failure, Refused for a way of asking that the server does not know.
+    Waits and tries again, `max_retries` times, after 429, 5xx and broken connections; `stop` is called
+    meanwhile. TeacherError for a failure, Refused for a way of asking that the server does not know.
     """
     for attempt in range(max_retries + 1):
         stop()
@@ -141,7 +143,14 @@ def _explained(error: Exception, model: str, request: Request, where: str) -> Ex
         )
     if isinstance(error, openai.APIStatusError):
         return _explained_status(error, model, request, where)
-    if isinstance(error, json.JSONDecodeError | openai.APIResponseValidationError | httpx.DecodingError | AttributeError | TypeError):
+    if isinstance(
+        error,
+        json.JSONDecodeError
+        | openai.APIResponseValidationError
+        | httpx.DecodingError
+        | AttributeError
+        | TypeError,
+    ):
         return _nonsense(where, str(error) or type(error).__name__)
     return TeacherError(
         f"The teacher at {where} failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
@@ -165,12 +174,14 @@ def _explained_status(error: openai.APIStatusError, model: str, request: Request
         )
     if status < 400:
         return TeacherError(
-            f"The teacher at {where} redirects to {error.response.headers.get('location', 'another address')}.",
+            f"The teacher at {where} redirects to {error.response.headers.get('location', 'elsewhere')}.",
             "Give the address that it redirects to, if you trust it.",
             cause="teacher_bad_answer",
         )
     chat_wanted = "chat/completions" in said or "chat model" in said
-    if not chat_wanted and re.search(r"model\b.*\b(not (be )?found|not exist|unknown)|model_not_found", f"{said} {error.code}"):
+    if not chat_wanted and re.search(
+        r"model\b.*\b(not (be )?found|not exist|unknown)|model_not_found", f"{said} {error.code}"
+    ):
         return TeacherError(
             f"The teacher at {where} has no model {model!r}.",
             "Choose one that its /models lists, or leave `model` out to take the first.",

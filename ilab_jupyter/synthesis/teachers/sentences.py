@@ -8,13 +8,14 @@ import re
 _ABBREVIATION = re.compile(r"(?:\b[A-Za-z]|\b(?:Mr|Mrs|Ms|Dr|St|No|vs|cf|etc|approx|ca|e\.g|i\.e|U\.S))\.$")
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
-_STOP = frozenset(
-    "a about after all also an and any are as at be because been before being between both but by can could did do does "
-    "for from had has have he her here his how i if in into is it its just may me more most must my no not now of on one "
-    "only or other our out over please she should so some such tell than that the their them then there these they this "
-    "those through to too under up us very was we were what when where which while who whom whose why will with would you "
-    "your".split()
+_COMMON = (
+    "a about after all also an and any are as at be because been before being between both but by can "
+    "could did do does for from had has have he her here his how i if in into is it its just may me more "
+    "most must my no not now of on one only or other our out over please she should so some such tell "
+    "than that the their them then there these they this those through to too under up us very was we "
+    "were what when where which while who whom whose why will with would you your"
 )
+_STOP = frozenset(_COMMON.split())
 
 
 def plain(text: str) -> str:
@@ -25,7 +26,9 @@ def plain(text: str) -> str:
 
 
 def split(document: str) -> tuple[list[str], list[str]]:
-    """(headings, sentences) of a chunk, whose first lines are its headings. Tables and fragments are left out."""
+    """(headings, sentences) of a chunk, whose first lines are its headings. Tables and fragments are left
+    out.
+    """
     lines = [plain(line).strip() for line in document.split("\n")]
     lines = [line for line in lines if line and not line.startswith("|")]
     headings: list[str] = []
@@ -33,7 +36,11 @@ def split(document: str) -> tuple[list[str], list[str]]:
         headings.append(lines.pop(0).lstrip("# "))
     found = []
     for line in lines:
-        found += [sentence for sentence in _sentences(re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", line)) if _is_whole(sentence)]
+        found += [
+            sentence
+            for sentence in _sentences(re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", line))
+            if _is_whole(sentence)
+        ]
     return headings, found
 
 
