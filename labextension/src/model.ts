@@ -41,7 +41,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   get jobs(): readonly Job[] {
     return [...this.known.values()]
       .filter(job => this.matches(job))
-      .sort((a, b) => b.created_at.localeCompare(a.created_at) || b.id.localeCompare(a.id));
+      .sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
   }
 
   get filter(): IJobFilter {
@@ -107,8 +107,8 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
         return;
       }
       // Older pages that were loaded stay: their cursor is still good.
-      if (!this._loaded || this.pages <= 1) {
-        this.cursor = page.cursor;
+      if (this.pages <= 1) {
+        this.reach(page);
         this.pages = 1;
       }
       this._loaded = true;
@@ -128,7 +128,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     }
     try {
       const page = await this.page(this.cursor);
-      this.cursor = page.cursor;
+      this.reach(page);
       this.pages += 1;
       this.take(page.jobs);
     } catch (error) {
@@ -141,6 +141,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   setFilter(filter: IJobFilter): void {
     this._filter = filter;
     this.cursor = null;
+    this.oldest = '';
     this.pages = 0;
     this._changed.emit();
     void this.poll.refresh();
@@ -213,8 +214,22 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     this._changed.emit();
   }
 
+  /** Note how far back the loaded pages go. */
+  private reach(page: JobPage): void {
+    this.cursor = page.cursor;
+    this.oldest = page.cursor === null ? '' : (page.jobs[page.jobs.length - 1]?.created_at ?? '');
+  }
+
   private onJobs(_: JobStream, jobs: readonly Job[]): void {
-    this.take(jobs);
+    // The stream begins with more of the past than was asked for; that is for "Load more".
+    this.take(
+      jobs.filter(
+        job =>
+          this.known.has(job.id) ||
+          !hasEnded(job) ||
+          (this._loaded && job.created_at >= this.oldest)
+      )
+    );
   }
 
   private onConnection(_: JobStream, connected: boolean): void {
@@ -231,6 +246,8 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   private readonly poll: Poll;
   private readonly _busy = new Set<string>();
   private cursor: string | null = null;
+  /** When the oldest job of the loaded pages was created; '' where there are no older ones. */
+  private oldest = '';
   private pages = 0;
   private _filter: IJobFilter = { text: '', states: [] };
   private _loaded = false;

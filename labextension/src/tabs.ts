@@ -45,7 +45,9 @@ export class Tabs {
     widget.disposed.connect(() => jobs.changed.disconnect(name));
     const path = `ilab/api/jobs/${encodeURIComponent(id)}/log?download=true`;
     const download = URLExt.join(jobs.settings.baseUrl, path);
-    widget.toolbar.addItem('job', new LogHeader(view, jobs, this.app.commands, download, trans));
+    // A toolbar would fold the header away where it is narrow.
+    widget.toolbar.hide();
+    widget.contentHeader.addWidget(new LogHeader(view, jobs, this.app.commands, download, trans));
     void this.logs.add(widget);
     this.show(widget, id);
   }
@@ -61,6 +63,7 @@ export class Tabs {
     const content = new DatasetView(this.catalog, dataset, file, this.trans);
     const widget = new MainAreaWidget<DatasetView>({ content });
     widget.id = `ilab-dataset-${dataset}-${file}`;
+    widget.toolbar.hide();
     widget.title.label = file;
     void this.datasets.add(widget);
     this.show(widget, `${dataset}: ${file}`);

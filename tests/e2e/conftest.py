@@ -79,10 +79,11 @@ class Lab:
         (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
 
     def start(self, timeout: float = 60) -> None:
-        """Start the server on a free port and wait until it answers."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", self.port))
-            self.port = free.getsockname()[1]
+        """Start the server and wait until it answers; the first time on a free port, then on the same one."""
+        if self.port == 0:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.port = free.getsockname()[1]
         config = self.home / "lab_config.json"
         config.write_text(json.dumps(self.config))
         command = [

@@ -42,14 +42,12 @@ export function Jobs({ model, commands, trans }: IJobsProps): React.JSX.Element 
         <div className="jp-IlabFilter" role="search">
           <input
             type="search"
-            className="jp-mod-styled"
             value={text}
             placeholder={trans.__('Filter by name')}
             aria-label={trans.__('Filter jobs by name')}
             onChange={event => setText(event.target.value)}
           />
           <select
-            className="jp-mod-styled"
             value={choice}
             aria-label={trans.__('Filter jobs by state')}
             onChange={event => setChoice(event.target.value)}
