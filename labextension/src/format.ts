@@ -29,6 +29,17 @@ export function title(job: Job): string {
   return job.name || job.kind;
 }
 
+/** The name at the end of a path; a name as it is. */
+export function lastPart(path: string): string {
+  return path.split('/').filter(Boolean).pop() ?? path;
+}
+
+/** The model that a job is about, where its arguments name one. */
+export function modelOf(job: Job): string {
+  const model = job.spec.arguments?.model;
+  return typeof model === 'string' ? lastPart(model) : '';
+}
+
 /** 1536 -> "1.5 kB"; decimal units, as disks are sold. */
 export function size(bytes: number): string {
   let value = bytes;

@@ -17,9 +17,7 @@ interface IDatasetsProps {
 export function Datasets({ catalog, commands, trans }: IDatasetsProps): React.JSX.Element {
   if (catalog.datasets.length === 0) {
     return (
-      <Empty code="%ilab generate --taxonomy-path FOLDER">
-        {trans.__('No datasets yet. In a notebook:')}
-      </Empty>
+      <Empty code="%ilab generate FOLDER">{trans.__('No datasets yet. In a notebook:')}</Empty>
     );
   }
   return (
@@ -39,7 +37,7 @@ export function Datasets({ catalog, commands, trans }: IDatasetsProps): React.JS
               <li key={file.name}>
                 <button
                   className="jp-IlabLink"
-                  title={trans.__('Look at the rows of %1', file.name)}
+                  title={trans.__('Look at the rows of %1 (%2)', file.name, file.role)}
                   onClick={() =>
                     void commands.execute(CommandIDs.openDataset, {
                       dataset: dataset.name,
@@ -50,7 +48,7 @@ export function Datasets({ catalog, commands, trans }: IDatasetsProps): React.JS
                   {file.name}
                 </button>
                 <span className="jp-IlabItem-facts">
-                  {trans._n('%1 row', '%1 rows', file.rows)} · {file.role}
+                  {trans._n('%1 row', '%1 rows', file.rows)}
                 </span>
               </li>
             ))}

@@ -11,6 +11,7 @@ import {
   duration,
   elapsed,
   hasEnded,
+  modelOf,
   stateLabel,
   title
 } from '../format';
@@ -42,6 +43,7 @@ export function JobCard({ job, busy, commands, trans }: IJobProps): React.JSX.El
   const seconds = elapsed(job);
   const facts = [
     job.kind === name ? '' : job.kind,
+    modelOf(job),
     age(job.created_at, trans),
     hasEnded(job) && seconds !== null ? trans.__('took %1', duration(seconds, trans)) : '',
     job.attempt > 1 ? trans.__('attempt %1', job.attempt) : ''

@@ -5,12 +5,8 @@ import * as React from 'react';
 import type { CatalogModel } from '../catalog';
 import { CommandIDs } from '../commands';
 import type { ModelEntry } from '../contract';
-import { age, count, size } from '../format';
+import { age, count, lastPart, size } from '../format';
 import { Empty } from './empty';
-
-function lastPart(path: string): string {
-  return path.split('/').filter(Boolean).pop() ?? path;
-}
 
 interface IModelsProps {
   catalog: CatalogModel;
@@ -35,7 +31,7 @@ export function Models({ catalog, commands, trans }: IModelsProps): React.JSX.El
       .join(' · ');
   if (catalog.models.length === 0) {
     return (
-      <Empty code="%ilab train --data DATASET">{trans.__('No models yet. In a notebook:')}</Empty>
+      <Empty code="%ilab train --model starter">{trans.__('No models yet. In a notebook:')}</Empty>
     );
   }
   return (

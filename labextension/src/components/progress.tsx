@@ -26,9 +26,12 @@ export function JobProgress(props: { job: Job; trans: TranslationBundle }): Reac
     loss === null ? '' : trans.__('loss %1', loss.toPrecision(3)),
     eta === null ? '' : trans.__('%1 left', duration(eta, trans))
   ].filter(Boolean);
+  // A model is served until somebody stops it: there is no end to come nearer to.
+  const endless = props.job.kind === 'serve' && props.job.state === 'RUNNING' && !known;
   return (
     <div className="jp-IlabProgress">
       <div
+        hidden={endless}
         className="jp-IlabProgress-bar"
         role="progressbar"
         aria-label={trans.__('Progress of %1', props.job.name || props.job.kind)}
