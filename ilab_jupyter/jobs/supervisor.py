@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,13 +81,13 @@ def guard(duty: Duty, child: int) -> int:
     ended, status = 0, 0
     while ended != child:
         ended, status = os.waitpid(-1, 0)
-    if os.WIFEXITED(status):
-        return os.WEXITSTATUS(status)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+        return 0
     clear(duty)
     from ilab_jupyter.jobs.scheduler import turn
     from ilab_jupyter.jobs.store import Store
 
-    turn(Store(duty.state))
+    patiently(lambda: turn(Store(duty.state)))
     return 1
 
 
@@ -142,7 +143,8 @@ class Supervisor:
             return 1
         me = Identity.of(os.getpid())
         assert me is not None
-        write_json(self.duty.folder.record, {**me.to_dict(), "token": self.duty.token})
+        record = {**me.to_dict(), "token": self.duty.token}
+        patiently(lambda: write_json(self.duty.folder.record, record))
         # Imported now: who holds the lock is seen as alive however slow the disk is.
         from ilab_jupyter.jobs.scheduler import turn
         from ilab_jupyter.jobs.store import Store
@@ -182,15 +184,8 @@ class Supervisor:
         """Start the worker and wait for it; its exit code, negative for a signal."""
         try:
             worker = self._start(store)
-        except (OSError, Unavailable) as error:
-            events = EventWriter(self.duty.job.events, attempt=self.duty.attempt)
-            reason = error.strerror if isinstance(error, OSError) else error.message
-            events.write(
-                "error",
-                cause="worker_failed",
-                message=f"The job's process cannot be started: {reason}.",
-                next_step="Set worker_python to a Python in which ilab-jupyter[engine] is installed.",
-            )
+        except OSError as error:
+            patiently(partial(self._complain, error))
             return 127
         deadline, look = None, time.monotonic() + _LOOK
         while worker.poll() is None:
@@ -212,12 +207,12 @@ class Supervisor:
 
     def _start(self, store: Store) -> subprocess.Popen[bytes]:
         duty = self.duty
-        row = store.get(duty.id)
+        row = patiently(lambda: store.get(duty.id))
         assert row is not None
         secrets = read_json(duty.job.secrets) or {}
         cwd = row.launch["cwd"]
         me = os.getpid()
-        log = os.open(duty.folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        log = patiently(lambda: os.open(duty.folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
         try:
             worker = subprocess.Popen(
                 [
@@ -239,6 +234,16 @@ class Supervisor:
         finally:
             os.close(log)
         return worker
+
+    def _complain(self, error: OSError) -> None:
+        events = EventWriter(self.duty.job.events, attempt=self.duty.attempt)
+        events.write(
+            "error",
+            cause="worker_failed",
+            message=f"The job's process cannot be started: {error.strerror}.",
+            next_step="Set worker_python to a Python in which ilab-jupyter[engine] is installed.",
+        )
+        events.close()
 
     def _look(self, store: Store) -> None:
         """A cancel whose signal never came, as from another machine or a killed canceller, is seen here."""
@@ -275,7 +280,8 @@ def patiently(do: Callable[[], T]) -> T:
         except (OSError, Unavailable) as error:
             if time.monotonic() >= deadline:
                 raise
-            print(f"waiting: {error}", file=sys.stderr, flush=True)
+            with suppress(OSError):
+                print(f"waiting: {error}", file=sys.stderr, flush=True)
             time.sleep(pause)
             pause = min(5.0, pause * 2)
 

@@ -34,7 +34,9 @@ class Bench:
         self.local = LocalJobs(state, worker_module="scripted", **options)
         self.jobs = SyncJobs(self.local)
 
-    def submit(self, *do: Any, kind: str = "train", key: str | None = None, secrets: Any = None, **spec: Any) -> Job:
+    def submit(
+        self, *do: Any, kind: str = "train", key: str | None = None, secrets: Any = None, **spec: Any
+    ) -> Job:
         wanted = JobSpec(kind=kind, arguments={"do": list(do)}, **spec)
         return self.jobs.submit(wanted, key=key, secrets=secrets)
 

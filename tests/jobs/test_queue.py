@@ -19,7 +19,9 @@ def test_a_second_batch_job_waits_and_says_for_whom(bench: Any, state: Path) -> 
     assert second.pending_reason == (
         f"1 job is ahead of it in the queue 'batch' (1 slot, used by {first.id})."
     )
-    assert third.pending_reason == f"2 jobs are ahead of it in the queue 'batch' (1 slot, used by {first.id})."
+    assert (
+        third.pending_reason == f"2 jobs are ahead of it in the queue 'batch' (1 slot, used by {first.id})."
+    )
     assert bench.jobs.get(first.id).pending_reason is None
     (state / "go").touch()
     assert bench.end(third.id).state is JobState.SUCCEEDED
@@ -72,7 +74,11 @@ def test_a_queued_job_is_cancelled_at_once_and_its_successor_moves_up(bench: Any
     bench.submit(["wait_for", str(state / "go")])
     second, third = bench.submit(["print"]), bench.submit(["print"])
     cancelled = bench.jobs.cancel(second.id)
-    assert cancelled.state is JobState.CANCELLED and cancelled.cause == "cancelled" and cancelled.exit_code is None
+    assert (
+        cancelled.state is JobState.CANCELLED
+        and cancelled.cause == "cancelled"
+        and cancelled.exit_code is None
+    )
     assert bench.jobs.get(third.id).pending_reason.startswith("1 job is ahead")
     log = bench.jobs.logs(second.id)
     assert log.ended and log.size == 0

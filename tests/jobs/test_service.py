@@ -87,7 +87,9 @@ def test_a_filter_takes_only_what_fulfils_all_its_conditions(bench: Any) -> None
     assert found(owner="somebody-else") == []
 
 
-@pytest.mark.parametrize("id", ["train-aaaaaaaa", "nonsense", "", "../../etc", "train-aaaaaaaa/..", "x" * 5000])
+@pytest.mark.parametrize(
+    "id", ["train-aaaaaaaa", "nonsense", "", "../../etc", "train-aaaaaaaa/..", "x" * 5000]
+)
 def test_an_unknown_id_is_not_found_whatever_is_asked(bench: Any, id: str) -> None:
     for ask in (bench.jobs.get, bench.jobs.cancel, bench.jobs.resume, bench.jobs.logs, bench.jobs.events):
         with pytest.raises(NotFound):
@@ -224,7 +226,19 @@ def test_secrets_reach_the_worker_and_nothing_else(bench: Any, state: Path) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "HOME", "lower", "A B", "", "A=B", "ILAB_JOB_TOKEN", "1A"],
+    [
+        "LD_PRELOAD",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "PATH",
+        "HOME",
+        "lower",
+        "A B",
+        "",
+        "A=B",
+        "ILAB_JOB_TOKEN",
+        "1A",
+    ],
 )
 def test_a_secret_cannot_be_a_variable_that_makes_programs_load_code(bench: Any, name: str) -> None:
     with pytest.raises(InvalidInput) as refused:

@@ -76,7 +76,9 @@ def test_a_range_of_a_log_is_what_was_asked_for(bench: Any) -> None:
         *("line 1\n", 7, 14, len(whole)),
         False,
     )
-    assert bench.jobs.logs(job.id, offset=-9).text == "line 999\n" and bench.jobs.logs(job.id, offset=-9).ended
+    assert (
+        bench.jobs.logs(job.id, offset=-9).text == "line 999\n" and bench.jobs.logs(job.id, offset=-9).ended
+    )
     past = bench.jobs.logs(job.id, offset=10**9)
     assert (past.text, past.offset, past.ended) == ("", len(whole), True)
     with pytest.raises(NotFound):
@@ -125,7 +127,9 @@ def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path: Path) -
 
 def test_numbers_without_a_json_form_become_null_and_unknown_objects_text(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    EventWriter(path).write("progress", loss=float("nan"), all=[float("inf"), {"x": float("-inf")}], path=tmp_path)
+    EventWriter(path).write(
+        "progress", loss=float("nan"), all=[float("inf"), {"x": float("-inf")}], path=tmp_path
+    )
     line = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
     assert (line["loss"], line["all"], line["path"]) == (None, [None, {"x": None}], str(tmp_path))
 
@@ -134,7 +138,9 @@ def test_any_place_in_a_long_file_of_events_is_found(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     lines = []
     for seq in range(1, 5001):
-        lines.append(json.dumps({"seq": seq, "time": "2026-01-01T00:00:00+00:00", "type": "x", "pad": "p" * 90}))
+        lines.append(
+            json.dumps({"seq": seq, "time": "2026-01-01T00:00:00+00:00", "type": "x", "pad": "p" * 90})
+        )
         if seq % 97 == 0:
             lines.append("torn" * 300)
     path.write_text("\n".join(lines) + "\n")
@@ -167,7 +173,13 @@ def test_the_progress_of_a_running_job_is_its_newest_word(bench: Any, tmp_path: 
     while "now" not in bench.log(job.id):
         time.sleep(0.02)
     live = bench.jobs.get(job.id).progress
-    assert (live.phase, live.message, live.step, live.total, live.eta_seconds) == ("training", "Epoch 1", 2, 4, 7.0)
+    assert (live.phase, live.message, live.step, live.total, live.eta_seconds) == (
+        "training",
+        "Epoch 1",
+        2,
+        4,
+        7.0,
+    )
     assert live.fraction == 0.5 and live.metrics == {"loss": 1.5}
     assert bench.jobs.list().jobs[0].progress == live
     (tmp_path / "go").touch()
@@ -268,7 +280,9 @@ def test_many_streams_of_one_job_agree(bench: Any) -> None:
 
 
 def test_a_stream_goes_on_into_the_next_attempt(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit([["print", "one"], ["exit", 1]], [["print", "two"], ["wait_for", str(tmp_path / "go")]])
+    job = bench.submit(
+        [["print", "one"], ["exit", 1]], [["print", "two"], ["wait_for", str(tmp_path / "go")]]
+    )
     bench.end(job.id)
     bench.jobs.resume(job.id)
     stream = bench.jobs.watch(job.id, log_offset=0)
