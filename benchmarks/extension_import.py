@@ -17,7 +17,9 @@ LIMIT_MS = 60.0
 BASE = "import jupyter_server.serverapp"
 EXTENSION = f"{BASE}; import ilab_jupyter.server.app"
 # What a server does with an extension besides: settings and handlers. Its parts are imported here.
-LOAD = f"{EXTENSION}; import ilab_jupyter.server.services, ilab_jupyter.server.pulse, ilab_jupyter.server.routes"
+LOAD = (
+    f"{EXTENSION}; import ilab_jupyter.server.services, ilab_jupyter.server.pulse, ilab_jupyter.server.routes"
+)
 
 TIMED = "import time; start = time.perf_counter(); {}; print((time.perf_counter() - start) * 1000)"
 

@@ -154,7 +154,7 @@ class RemoteJobs:
                     elif line.startswith("data: "):
                         data = line[6:]
                     elif not line and data:
-                        if kind == "error":
+                        if kind == "problem":
                             raise _told(200, json.loads(data))
                         yield Event.model_validate_json(data)
                         kind, data = "", ""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 AUTH_RESOURCE = "ilab"
 MAX_BODY = 1024 * 1024
+MOST_READ = 64 * 1024 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -56,14 +57,17 @@ class IlabHandler(APIHandler):
         if not self.current_user and self.request.method != "OPTIONS":
             raise web.HTTPError(403)
         announced = self.request.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) > self.max_body:
+        if announced.isdigit() and int(announced) > MOST_READ:
             self._refuse_size()
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body, up to the limit; a chunked body announces no size."""
+        """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second limit:
+        a client that is cut off while it still sends never sees why."""
         self._body_size += len(chunk)
         if self._body_size <= self.max_body:
             self._body += chunk
+        elif self._body_size > MOST_READ:
+            self.detach().close()
 
     def _refuse_size(self) -> NoReturn:
         raise TooLarge(f"The body is larger than {self.max_body} bytes.", "Send less at once.")

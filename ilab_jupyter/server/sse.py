@@ -64,7 +64,8 @@ class StreamHandler(IlabHandler):
                         self.write(": still here\n\n")
                     await self.flush()
             except PublicError as error:
-                self.write(frame(json.dumps(error.to_dict()), event="error"))
+                # Not `error`: that is a worker's event.
+                self.write(frame(json.dumps(error.to_dict()), event="problem"))
             except (StopAsyncIteration, StreamClosedError):
                 pass
             finally:

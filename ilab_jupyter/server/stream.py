@@ -44,9 +44,10 @@ class Ask(Request):
 class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """ilab/api/stream
 
-    Sends for each watched job `{"job": id, ...event}` up to and with its `end`, or `{"job": id, "type": "error",
-    ...}` where it cannot be watched; and `{"type": "jobs", "jobs": [...]}` with the rows that changed. A slow
-    client is waited for: its watches stop reading, nothing piles up in memory and nothing is lost.
+    For each watched job it sends `{"job": id, ...event}` up to and with `end`; the row that a `state`
+    event brings is its `row`. A job that cannot be watched gets an `error` without `seq`, and no more. For the list it sends
+    `{"type": "jobs", "jobs": [...]}` with the rows that changed. A slow client is waited for: its watches stop
+    reading, nothing piles up in memory and nothing is lost.
     """
 
     auth_resource = AUTH_RESOURCE
@@ -130,7 +131,10 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         try:
             jobs = await self.services.jobs()
             async for event in jobs.watch(id, after=after, log_offset=log_offset):
-                await self._messages.put({"job": id, **event.model_dump(mode="json")})
+                told = event.model_dump(mode="json")
+                # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
+                row = {"row": told.pop("job")} if "job" in told else {}
+                await self._messages.put({**told, **row, "job": id})
         except PublicError as error:
             await self._messages.put({"job": id, "type": "error", **error.to_dict()})
         except Exception as error:

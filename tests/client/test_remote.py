@@ -1,0 +1,296 @@
+"""The job service on disk and over HTTP: one contract, held by both."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.client.connect import connect
+from ilab_jupyter.client.remote import RemoteJobs
+from ilab_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound, PublicError, Unavailable
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.record import JobFilter, JobSpec
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.tasks.catalog import job_spec
+
+WORKER = Path(__file__).parents[1] / "server" / "quick_worker.py"
+TOKEN = secrets.token_hex(8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def interpreter(folder: Path) -> Path:
+    path = folder / "quick-python"
+    path.write_text(
+        f"#!{sys.executable}\nimport runpy, sys\n"
+        f"sys.argv = ['quick_worker', *sys.argv[-2:]]\nrunpy.run_path({str(WORKER)!r}, run_name='__main__')\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, interpreter: Path) -> Iterator[str]:
+    """A real Jupyter server with the extension, in its own process."""
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0",
+                f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}", "--ServerApp.base_url=/user/x/",
+                "--ServerApp.jpserver_extensions={'ilab_jupyter': True}", "--IlabApp.slots={'batch': 4}",
+                f"--IlabApp.worker_python={interpreter}", f"--IlabApp.state_dir={folder / 'remote-state'}",
+            ],
+            env={
+                **os.environ, "HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder),
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+            },
+            cwd=folder, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while (found := re.search(r"http://127\.0\.0\.1:(\d+)/", log.read_text())) is None:
+        assert time.monotonic() < deadline and process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{found[1]}/user/x/"
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(params=["on disk", "over HTTP"])
+def jobs(request: pytest.FixtureRequest, tmp_path: Path, interpreter: Path) -> Iterator[SyncJobs]:
+    if request.param == "on disk":
+        local = LocalJobs(tmp_path / "state", worker_python=str(interpreter))
+        local.configure(slots={"batch": 4})
+        service = SyncJobs(local)
+    else:
+        service = SyncJobs(RemoteJobs(request.getfixturevalue("address"), TOKEN))
+    yield service
+    live = JobFilter(states=(JobState.QUEUED, JobState.STARTING, JobState.RUNNING))
+    for job in service.list(live).jobs:
+        service.cancel(job.id)
+
+
+def spec(*todo: str, name: str = "") -> JobSpec:
+    return job_spec("train", {"data": list(todo) or ["print:hello"]}, name=name)
+
+
+def ended(jobs: SyncJobs, id: str) -> Any:
+    for event in jobs.watch(id):
+        if event.type == "end":
+            return jobs.get(id)
+    raise AssertionError("the stream ended without an end")
+
+
+def test_a_job_runs_and_its_watch_tells_everything_once_in_order(jobs: SyncJobs) -> None:
+    job = jobs.submit(spec("step:1/2", "print:one", "sleep:0.3", "step:2/2", "print:two", name="mine"))
+    assert (job.name, job.attempt, job.spec.queue) == ("mine", 1, "batch")
+    events = list(jobs.watch(job.id, log_offset=0))
+    assert events[0].type == "state" and events[-1].type == "end"
+    assert [event.fields["step"] for event in events if event.type == "progress"] == [1, 2]
+    assert "".join(event.fields["text"] for event in events if event.type == "log") == "one\ntwo\n"
+    assert events[-1].fields["state"] == "SUCCEEDED"
+    done = jobs.get(job.id)
+    assert (done.state, done.result, done.progress.step) == (JobState.SUCCEEDED, {"done": 5}, 2)
+
+
+def test_watch_begins_after_a_cursor(jobs: SyncJobs) -> None:
+    id = jobs.submit(spec("step:1/2", "step:2/2", "print:0123456789")).id
+    ended(jobs, id)
+    steps = [event for event in jobs.events(id) if event.type == "progress"]
+    later = list(jobs.watch(id, after=steps[0].seq, log_offset=5))
+    assert [event.fields["step"] for event in later if event.type == "progress"] == [2]
+    assert "".join(event.fields["text"] for event in later if event.type == "log") == "56789\n"
+    assert [event.seq for event in jobs.events(id, after=steps[0].seq) if event.type == "progress"] == [
+        steps[1].seq
+    ]
+
+
+def test_logs_are_read_by_offset(jobs: SyncJobs) -> None:
+    id = jobs.submit(spec("print:äöü€")).id
+    ended(jobs, id)
+    whole = jobs.logs(id)
+    assert (whole.text, whole.ended, whole.size) == ("äöü€\n", True, 10)
+    assert jobs.logs(id, limit=3).text == "ä"
+    assert jobs.logs(id, offset=-4).text == "€\n"
+    with pytest.raises(NotFound):
+        jobs.logs(id, attempt=2)
+    with pytest.raises(InvalidInput):
+        jobs.logs(id, limit=0)
+
+
+def test_a_key_gives_the_same_job_and_with_another_spec_a_conflict(jobs: SyncJobs) -> None:
+    key = secrets.token_hex(4)
+    first = jobs.submit(spec("print:a"), key=key)
+    assert jobs.submit(spec("print:a"), key=key).id == first.id
+    with pytest.raises(Conflict) as refused:
+        jobs.submit(spec("print:b"), key=key)
+    assert first.id in refused.value.message and refused.value.next_step
+
+
+def test_cancel_and_resume(jobs: SyncJobs) -> None:
+    id = jobs.submit(spec("first:30", "print:x")).id
+    with pytest.raises(Conflict):
+        jobs.resume(id)
+    jobs.cancel(id)
+    assert ended(jobs, id).state is JobState.CANCELLED
+    assert jobs.cancel(id).state is JobState.CANCELLED
+    assert jobs.resume(id).attempt == 2
+    assert ended(jobs, id).state is JobState.SUCCEEDED
+    with pytest.raises(Conflict):
+        jobs.resume(id)
+
+
+def test_a_failure_brings_its_words(jobs: SyncJobs) -> None:
+    job = ended(jobs, jobs.submit(spec("fail:No yeast.")).id)
+    assert (job.state, job.cause, job.message) == (JobState.FAILED, "asked", "No yeast.")
+    assert job.next_step == "Ask for something else."
+
+
+def test_lists_are_filtered_and_paged(jobs: SyncJobs) -> None:
+    mark = secrets.token_hex(4)
+    ids = [jobs.submit(spec("print:x", name=f"{mark} {number}")).id for number in range(3)]
+    mine = JobFilter(text=mark)
+    page = jobs.list(mine, limit=2)
+    rest = jobs.list(mine, limit=2, cursor=page.cursor)
+    assert [job.id for job in page.jobs + rest.jobs] == ids[::-1] and rest.cursor is None
+    assert jobs.list(JobFilter(text=mark, kinds=("serve",))).jobs == []
+    for id in ids:
+        ended(jobs, id)
+    assert len(jobs.list(JobFilter(text=mark, states=(JobState.SUCCEEDED, JobState.FAILED))).jobs) == 3
+    for wrong in ({"cursor": "made up"}, {"limit": 0}, {"limit": 501}):
+        with pytest.raises(InvalidInput):
+            jobs.list(**wrong)
+
+
+@pytest.mark.parametrize(
+    "id", ["nothing-aaaaaaaa", "", ".", "..", "../x", "a/b", "a b", "x" * 300, "\x00", "ä", "%2e%2e"]
+)
+def test_an_id_of_no_job_is_not_found(jobs: SyncJobs, id: str) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: jobs.get(id), lambda: jobs.logs(id), lambda: jobs.events(id), lambda: jobs.cancel(id),
+        lambda: jobs.resume(id), lambda: list(jobs.watch(id)),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(PublicError) as refused:
+            call()
+        assert refused.value.status in (400, 404) and not isinstance(refused.value, Unavailable)
+
+
+def test_a_secret_with_a_dangerous_name_is_refused(jobs: SyncJobs) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        jobs.submit(spec(), secrets={"LD_PRELOAD": "s3cr3t"})
+    assert "s3cr3t" not in str(refused.value)
+
+
+class Relay:
+    """Passes connections on to a server, and cuts each after it has brought back so many bytes."""
+
+    def __init__(self, port: int, cut_after: int) -> None:
+        self._target = port
+        self._cut_after = cut_after
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            far = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._pass, args=(near, far, None), daemon=True).start()
+            threading.Thread(target=self._pass, args=(far, near, self._cut_after), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, left: int | None) -> None:
+        try:
+            while data := source.recv(512):
+                sink.sendall(data)
+                if left is not None and (left := left - len(data)) <= 0:
+                    break
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_a_watch_over_a_bad_line_loses_and_repeats_nothing(address: str) -> None:
+    direct = SyncJobs(RemoteJobs(address, TOKEN))
+    todo = [
+        item for number in range(1, 11) for item in (f"step:{number}/10", f"print:line {number}", "sleep:0.1")
+    ]
+    id = direct.submit(spec(*todo)).id
+    relay = Relay(int(re.search(r":(\d+)/", address)[1]), cut_after=4000)  # type: ignore[index]
+    through = SyncJobs(RemoteJobs(f"http://127.0.0.1:{relay.port}/user/x", TOKEN))
+    events = list(through.watch(id, log_offset=0))
+    relay.close()
+    assert relay.connections > 1, "the line was never cut"
+    assert [event.fields["step"] for event in events if event.type == "progress"] == list(range(1, 11))
+    text = "".join(event.fields["text"] for event in events if event.type == "log")
+    assert text == "".join(f"line {number}\n" for number in range(1, 11))
+    assert [event.type for event in events].count("end") == 1 and events[-1].type == "end"
+
+
+def test_a_wrong_token_a_missing_server_and_a_foreign_one_are_told_apart(address: str) -> None:
+    with pytest.raises(Forbidden):
+        SyncJobs(RemoteJobs(address, "wrong")).list()
+    with pytest.raises(Forbidden):
+        list(SyncJobs(RemoteJobs(address, "wrong")).watch("train-aaaaaaaa"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(Unavailable) as missing:
+        SyncJobs(RemoteJobs(f"http://127.0.0.1:{port}", TOKEN)).list()
+    assert missing.value.cause == "unreachable"
+    with pytest.raises(Unavailable):
+        list(SyncJobs(RemoteJobs(f"http://127.0.0.1:{port}", TOKEN, patience=0.5)).watch("train-aaaaaaaa"))
+    with pytest.raises(Unavailable) as foreign:
+        SyncJobs(RemoteJobs(f"{address}nothing/", TOKEN)).list()
+    assert foreign.value.cause == "no_extension"
+    for nonsense in ("", "127.0.0.1:8888", "file:///etc/passwd", "ftp://x"):
+        with pytest.raises(InvalidInput):
+            RemoteJobs(nonsense)
+
+
+def test_a_page_address_with_a_token_is_cleaned_before_use(address: str) -> None:
+    service = RemoteJobs(f"{address}?token=abc#x", TOKEN)
+    assert service.url == address
+    assert service.v1_url == f"{address}ilab/v1"
+    assert service.headers == {"Authorization": f"token {TOKEN}"}
+
+
+def test_connect_takes_the_address_given_then_the_environment_then_the_disk(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(connect(), LocalJobs)
+    monkeypatch.setenv("ILAB_SERVICE_URL", address)
+    monkeypatch.setenv("ILAB_SERVICE_TOKEN", TOKEN)
+    from_environment = connect()
+    assert isinstance(from_environment, RemoteJobs) and from_environment.url == address
+    assert SyncJobs(from_environment).list().jobs is not None
+    given = connect("http://127.0.0.1:9/other", "t")
+    assert isinstance(given, RemoteJobs) and given.url.endswith("/other/")
+    assert isinstance(connect(state_dir=tmp_path / "own"), LocalJobs)

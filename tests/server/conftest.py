@@ -1,0 +1,144 @@
+"""A real Jupyter server with the extension, whose jobs are done by a small real process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jupyter_server.auth import Authorizer
+from jupyter_server.serverapp import ServerApp
+from pytest_jupyter.jupyter_server import *  # noqa: F403
+
+WORKER = Path(__file__).with_name("quick_worker.py")
+
+
+def make_interpreter(path: Path) -> Path:
+    """A program that is called as an interpreter of jobs and runs the quick worker instead of the tasks."""
+    path.write_text(
+        f"#!{sys.executable}\nimport runpy, sys\n"
+        f"sys.argv = ['quick_worker', *sys.argv[-2:]]\nrunpy.run_path({str(WORKER)!r}, run_name='__main__')\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def quick_python(tmp_path: Path) -> Path:
+    return make_interpreter(tmp_path / "quick-python")
+
+
+class Recorder(Authorizer):
+    """Lets everything pass, or nothing, and remembers what it was asked."""
+
+    asked: list[tuple[str, str, str]] = []
+    allow = True
+
+    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+        self.asked.append((action, resource, handler.request.path))
+        return self.allow
+
+
+@pytest.fixture
+def recorder() -> type[Recorder]:
+    Recorder.asked = []
+    Recorder.allow = True
+    return Recorder
+
+
+@pytest.fixture
+def ilab_config() -> dict[str, Any]:
+    """Settings of the extension that a test wants; override it."""
+    return {}
+
+
+@pytest.fixture
+def jp_server_config(
+    quick_python: Path, recorder: type[Recorder], ilab_config: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "ServerApp": {"jpserver_extensions": {"ilab_jupyter": True}, "authorizer_class": recorder},
+        "IlabApp": {
+            "worker_python": str(quick_python),
+            "slots": {"batch": 4},
+            "grace_seconds": 2.0,
+            **ilab_config,
+        },
+    }
+
+
+@dataclass
+class Server:
+    """The running server and a client that holds its token."""
+
+    app: ServerApp
+    url: str
+    token: str
+    http: httpx.AsyncClient
+
+    @property
+    def extension(self) -> Any:
+        return self.app.extension_manager.extension_points["ilab_jupyter"].app
+
+    async def submit(self, *todo: str, **more: Any) -> str:
+        body = {"kind": "train", "arguments": {"data": list(todo) or ["print:hello"]}, **more}
+        answer = await self.http.post("ilab/api/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    async def state(self, id: str) -> str:
+        return str((await self.http.get(f"ilab/api/jobs/{id}")).json()["state"])
+
+    async def ended(self, id: str) -> dict[str, Any]:
+        async def look() -> dict[str, Any] | None:
+            job = (await self.http.get(f"ilab/api/jobs/{id}")).json()
+            return job if job["ended_at"] else None
+
+        return await until(look)
+
+
+async def until(look: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
+    """What `look` gives once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := await look()):
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def server(
+    jp_serverapp: ServerApp, http_server: Any, jp_http_port: int, jp_base_url: str, jp_asyncio_loop: Any
+) -> Iterator[Server]:
+    jp_asyncio_loop.run_until_complete(jp_serverapp.extension_manager.start_all_extensions())
+    token = jp_serverapp.identity_provider.token
+    url = f"http://127.0.0.1:{jp_http_port}{jp_base_url}"
+    http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"token {token}"}, timeout=20)
+    yield Server(jp_serverapp, url, token, http)
+
+    async def leave() -> None:
+        await http.aclose()
+        services = jp_serverapp.web_app.settings["ilab"]
+        try:
+            jobs = await services.jobs()
+        except Exception:
+            return
+        for job in (await jobs.list(limit=100)).jobs:
+            if not job.state.ended:
+                await jobs.cancel(job.id)
+
+    jp_asyncio_loop.run_until_complete(leave())
+
+
+@pytest.fixture
+def environment(own_folders: Path) -> dict[str, str]:
+    """For processes: this test's folders, and the source tree."""
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": root, "JUPYTER_CONFIG_DIR": str(own_folders / "jupyter")}

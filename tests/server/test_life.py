@@ -1,0 +1,144 @@
+"""The extension's life: activity, events, a state folder that cannot be used, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.websocket import websocket_connect
+
+from tests.server.conftest import until
+
+EVENTS = "https://schema.ilab-jupyter.org/job_state/v1"
+
+
+async def test_a_running_job_is_activity_and_an_ended_one_is_not(server: Any) -> None:
+    settings = server.app.web_app.settings
+    assert server.extension.current_activity() is None
+    assert "ilab_last_activity" not in settings
+    id = await server.submit("sleep:2")
+
+    async def active() -> bool:
+        return server.extension.current_activity() == [id]
+
+    await until(active)
+    assert (
+        "ilab" in str(server.app.extension_manager.any_activity())
+        or server.app.extension_manager.any_activity()
+    )
+    stamped = settings["ilab_last_activity"]
+    assert server.app.web_app.last_activity() >= stamped
+
+    async def idle() -> bool:
+        return server.extension.current_activity() is None
+
+    await until(idle)
+    last = settings["ilab_last_activity"]
+    await asyncio.sleep(1.5)
+    assert settings["ilab_last_activity"] == last > stamped
+
+
+async def test_a_page_that_only_looks_is_no_activity(server: Any) -> None:
+    await server.http.get("ilab/api/kinds")
+    settings = server.app.web_app.settings
+    before = settings.get("api_last_activity")
+    for path in ("ilab/api/jobs", "ilab/api/system", "ilab/api/health", "ilab/api/models", "ilab/v1/models"):
+        assert (await server.http.get(path)).status_code == 200
+    assert settings.get("api_last_activity") == before
+
+
+class TestACap:
+    """With no patience for jobs at all."""
+
+    @pytest.fixture
+    def ilab_config(self) -> dict[str, Any]:
+        return {"keep_alive_hours": 0.0}
+
+    async def test_beyond_the_cap_a_job_does_not_hold_the_server(self, server: Any) -> None:
+        id = await server.submit("sleep:3")
+
+        async def seen() -> bool:
+            return [job.id for job in server.app.web_app.settings["ilab"].pulse.live] == [id]
+
+        await until(seen)
+        assert server.extension.current_activity() is None
+        assert "ilab_last_activity" not in server.app.web_app.settings
+
+
+async def test_a_change_of_state_is_told_to_every_listener_of_the_server_without_secrets(server: Any) -> None:
+    url = server.url.replace("http", "ws", 1) + f"api/events/subscribe?token={server.token}"
+    socket = await websocket_connect(url)
+    id = await server.submit(
+        "sleep:1.5", "fail:private words", name="private title", secrets={"A_KEY": "private key"}
+    )
+    told: list[dict[str, Any]] = []
+    while not told or told[-1]["state"] != "FAILED":
+        event = json.loads(await asyncio.wait_for(socket.read_message(), 15))
+        if event["schema_id"] == EVENTS:
+            told.append(event)
+    assert {event["job"] for event in told} == {id}
+    states = [event["state"] for event in told]
+    assert states == sorted(set(states), key=["QUEUED", "STARTING", "RUNNING", "FAILED"].index)
+    assert told[-1]["cause"] == "asked"
+    assert "private" not in json.dumps(told)
+    socket.close()
+
+
+class TestAStateFolderThatCannotBeUsed:
+    @pytest.fixture
+    def ilab_config(self, tmp_path: Path) -> dict[str, Any]:
+        blocked = tmp_path / "blocked"
+        blocked.write_text("a file, where a folder should be")
+        return {"state_dir": str(blocked)}
+
+    async def test_the_server_starts_says_what_is_wrong_and_recovers_by_itself(
+        self, server: Any, tmp_path: Path, caplog: Any
+    ) -> None:
+        assert (await server.http.get("api/status")).status_code == 200
+        assert (await server.http.get("ilab/api/info")).status_code == 200
+        body = {"kind": "train", "arguments": {"data": ["print:x"]}}
+        for method, path in [
+            ("GET", "ilab/api/jobs"), ("GET", "ilab/api/health"), ("POST", "ilab/api/jobs"),
+            ("GET", "ilab/api/jobs/train-aaaaaaaa"), ("GET", "ilab/api/deployments"), ("GET", "ilab/v1/models"),
+        ]:  # fmt: skip
+            answer = await server.http.request(method, path, json=body if method == "POST" else None)
+            assert answer.status_code == 503, path
+            told = answer.json()
+            assert told["error"]["code"] if "error" in told else told["next_step"], path
+            assert str(tmp_path) not in answer.text, path
+        assert any(str(tmp_path / "blocked") in record.getMessage() for record in caplog.records)
+        (tmp_path / "blocked").unlink()
+        job = await server.ended(await server.submit("print:works again"))
+        assert job["state"] == "SUCCEEDED"
+
+
+async def test_the_end_of_the_server_closes_streams_without_calling_it_the_end_of_a_job(
+    server: Any, jp_ws_fetch: Any
+) -> None:
+    id = await server.submit("sleep:20")
+    socket = await jp_ws_fetch("ilab", "api", "stream")
+    await socket.write_message(json.dumps({"watch": id}))
+
+    async def read() -> str:
+        answer = await server.http.get(f"ilab/api/jobs/{id}/events", headers={"Accept": "text/event-stream"})
+        return answer.text
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0.5)
+    await server.extension.stop_extension()
+    text = await asyncio.wait_for(reading, 10)
+    assert "event: state" in text and "event: end" not in text
+    while await asyncio.wait_for(socket.read_message(), 10) is not None:
+        pass
+    assert socket.close_code == 4503
+    assert await server.state(id) in ("STARTING", "RUNNING")
+
+
+def test_each_setting_explains_itself() -> None:
+    from ilab_jupyter.server.app import IlabApp
+
+    for name in ("state_dir", "worker_python", "slots", "grace_seconds", "keep_alive_hours", "max_streams"):
+        assert len(IlabApp.class_traits(config=True)[name].help) > 40, name

@@ -1,0 +1,138 @@
+"""A real `jupyter server` process: what it loads, and what becomes of jobs when it is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ilab_jupyter.server.routes import ROUTES
+
+HEAVY = {"torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", "docling", "matplotlib"}
+TOKEN = "process-token"
+
+
+class Process:
+    """A server in its own process, which may be killed and started again on the same folders."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], python: Path) -> None:
+        self._folder = folder
+        self._environment = {
+            **environment,
+            "PYTHONPATH": f"{environment['PYTHONPATH']}:{Path(__file__).parent}",
+        }
+        self._python = python
+        self._process: subprocess.Popen[bytes] | None = None
+        self.http = httpx.Client()
+
+    def start(self) -> None:
+        log = (self._folder / "server.log").open("ab")
+        started = log.tell()
+        self._process = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0", "--port-retries=50",
+                f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self._folder}",
+                "--ServerApp.jpserver_extensions={'ilab_jupyter': True, 'probe_extension': True}",
+                f"--IlabApp.worker_python={self._python}",
+            ],
+            env=self._environment, cwd=self._folder, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        found = None
+        while found is None:
+            assert time.monotonic() < deadline and self._process.poll() is None, self.log
+            time.sleep(0.1)
+            with (self._folder / "server.log").open() as file:
+                file.seek(started)
+                found = re.search(r"http://127\.0\.0\.1:(\d+)/", file.read())
+        headers = {"Authorization": f"token {TOKEN}"}
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{found[1]}/", headers=headers, timeout=30)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "server.log").read_text()
+
+
+@pytest.fixture
+def process(tmp_path: Path, environment: dict[str, str], quick_python: Path) -> Iterator[Process]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    process = Process(folder, environment, quick_python)
+    process.start()
+    yield process
+    for job in process.http.get("ilab/api/jobs?state=QUEUED,STARTING,RUNNING").json()["jobs"]:
+        process.http.post(f"ilab/api/jobs/{job['id']}/cancel")
+    process.kill()
+
+
+def wait_for(look: Any, seconds: float = 20.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: Process) -> None:
+    body = {"kind": "train", "arguments": {"data": ["step:1/1", "print:x"]}}
+    id = process.http.post("ilab/api/jobs", json=body).json()["id"]
+    model = {"model": "starter", "name": "taught"}
+    serving = process.http.post("ilab/api/deployments", json=model).json()["id"]
+    wait_for(lambda: process.http.get("ilab/v1/models").json()["data"])
+    chat = {"model": "taught", "messages": [{"role": "user", "content": "x"}]}
+    for route in ROUTES:
+        for verb in route.verbs:
+            path = route.path.format(id=id, name="starter", file="swagger-ui.css")
+            answered = process.http.request(
+                verb, path, json={**chat, "prompt": "x"} if verb == "post" else None
+            )
+            assert answered.status_code < 500, (verb, path, answered.text)
+    for path in ("chat/completions", "completions"):
+        sent = chat if "chat" in path else {"model": "taught", "prompt": "x"}
+        assert process.http.post(f"ilab/v1/{path}", json=sent).status_code == 200
+    for what in ("events", "log"):
+        stream = process.http.get(f"ilab/api/jobs/{id}/{what}", headers={"Accept": "text/event-stream"})
+        assert "event: end" in stream.text
+    process.http.delete(f"ilab/api/deployments/{serving}")
+    loaded = process.http.get("probe/modules").json()["modules"]
+    assert {"ilab_jupyter", "sqlalchemy", "httpx"} <= set(loaded)
+    assert [name for name in loaded if name.partition(".")[0] in HEAVY or "sdg" in name] == []
+    assert "Traceback" not in process.log
+
+
+def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: Process) -> None:
+    todo = ["mark:begun", "step:1/2", "print:before", "sleep:6", "step:2/2", "print:after", "mark:done"]
+    id = process.http.post("ilab/api/jobs", json={"kind": "train", "arguments": {"data": todo}}).json()["id"]
+    quick = {"kind": "train", "arguments": {"data": ["sleep:2", "fail:as told"]}}
+    waiting = process.http.post("ilab/api/jobs", json=quick).json()["id"]
+    wait_for(lambda: process.http.get(f"ilab/api/jobs/{id}").json()["progress"]["step"] == 1)
+    before = process.http.get(f"ilab/api/jobs/{id}").json()
+    process.kill()
+    process.start()
+    adopted = process.http.get(f"ilab/api/jobs/{id}").json()
+    assert adopted["state"] in ("RUNNING", "SUCCEEDED") and adopted["started_at"] == before["started_at"]
+    stream = process.http.get(
+        f"ilab/api/jobs/{id}/events?log_offset=0", headers={"Accept": "text/event-stream"}
+    )
+    assert stream.text.count("event: end") == 1 and "before" in stream.text and "after" in stream.text
+    job = process.http.get(f"ilab/api/jobs/{id}").json()
+    assert (job["state"], job["attempt"], job["progress"]["step"]) == ("SUCCEEDED", 1, 2)
+    marks = next(Path(os.environ["ILAB_JUPYTER_STATE"]).glob(f"jobs/{id}/artifacts/marks"))
+    assert marks.read_text() == "begun\ndone\n", "the work was done once"
+    # Nobody asked about the second job: the server itself has moved the queue.
+    ended = wait_for(lambda: (j := process.http.get(f"ilab/api/jobs/{waiting}").json())["ended_at"] and j)
+    assert (ended["state"], ended["message"]) == ("FAILED", "as told")
