@@ -79,9 +79,9 @@ class JobHandle:
                 for job in jobs.list(JobFilter(text=prefix[:200]), limit=100).jobs
                 if job.id.startswith(prefix) or job.id.rpartition("-")[2].startswith(prefix)
             ]
-        if len(matches) == 1 and prefix:
+        if prefix and len(matches) == 1:
             return cls(jobs, matches[0])
-        if matches:
+        if prefix and matches:
             shown = ", ".join(matches[:5])
             raise InvalidInput(
                 f"{len(matches)} jobs begin with {prefix!r}: {shown}.", "Give more letters of the id."

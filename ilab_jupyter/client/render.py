@@ -96,10 +96,10 @@ def where(job: Job) -> str:
 
 
 def advice(job: Job) -> str:
-    """What the person can do now about an end that is not success."""
-    if job.next_step:
-        return job.next_step
-    return f"Continue from the last checkpoint: %ilab resume {job.id}" if job.state.resumable else ""
+    """What the person can do now about an end that is not success; empty for one that is."""
+    if not job.state.resumable:
+        return job.next_step or ""
+    return f"{job.next_step or ''} Go on with it: %ilab resume {job.id}".strip()
 
 
 def line(job: Job) -> str:

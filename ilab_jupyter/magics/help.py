@@ -20,7 +20,8 @@ COMMANDS: dict[str, str] = {
     "demo": "run the whole of it on the sample taxonomy",
 }
 
-_QUESTION = re.compile(r"^(\s*)%{1,2}ilab[ \t]+([\w-]+)[ \t]*\?{1,2}\s*$")
+_HELP = re.compile(r"(\s*)%ilab[ \t]+([\w-]+)[ \t]*\?{1,2}\s*")
+_CHAT = re.compile(r"(\s*)%ilab[ \t]+(chat\b.*\?)\s*")
 
 
 def overview() -> str:
@@ -53,7 +54,17 @@ With arguments in the cell, as YAML:
 
 
 def question_marks(lines: list[str]) -> list[str]:
-    """An input transformer: `%ilab train?` asks for help on the command, and not on a Python name `train`."""
-    if len(lines) == 1 and (found := _QUESTION.match(lines[0])) and found[2] in COMMANDS:
-        return [f"{found[1]}%ilab {found[2]} --help\n"]
-    return lines
+    """An input transformer for lines that end in a question mark, which IPython reads as a call for help.
+
+    `%ilab train?` asks about the command, not about a Python name `train`; and a question to a model is no
+    call for help at all.
+    """
+    return [_meant(line) for line in lines]
+
+
+def _meant(line: str) -> str:
+    if (asked := _HELP.fullmatch(line)) and asked[2] in COMMANDS:
+        return f"{asked[1]}%ilab {asked[2]} --help\n"
+    if question := _CHAT.fullmatch(line):
+        return f"{question[1]}get_ipython().run_line_magic('ilab', {question[2]!r})\n"
+    return line

@@ -287,12 +287,12 @@ class IlabMagics(Magics):
         asked = "\n".join(filter(None, (question, (cell or "").strip())))
         if not asked:
             raise InvalidInput("There is no question.", "Write %ilab chat MODEL and the question after it.")
+        checked = parsers.sampling(options)
         model = run(find(self.jobs.service, model)).model
         before = self._conversations.get(model, []) if options["keep"] else []
         if not before and options["system"]:
             before = [{"role": "system", "content": options["system"]}]
         messages = [*before, {"role": "user", "content": asked}]
-        checked = parsers.sampling(options)
         answer = chat.say(
             chat.blocking(stream_chat(self.jobs.service, model, messages, **checked)), sys.stdout
         )

@@ -72,7 +72,7 @@ def _train(made: Parser) -> None:
         "data",
         nargs="*",
         metavar="DATA",
-        help="JSONL files, datasets, or generate jobs; the newest dataset where none is given.",
+        help=f"{TrainSpec.model_fields['data'].description} Or generate jobs; the newest dataset where none.",
     )
     made.add_fields(TrainSpec, without=("data",))
     made.add_wait("Wait for the end.")
@@ -80,7 +80,10 @@ def _train(made: Parser) -> None:
 
 def _serve(made: Parser) -> None:
     made.add_argument(
-        "model", nargs="?", metavar="MODEL", help="Model name, folder or hub id, or the job that trained it."
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help=f"{ServeSpec.model_fields['model'].description} Or the job that trained it.",
     )
     made.add_fields(ServeSpec, without=("model",))
     made.add_wait("Wait until it answers.")

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from IPython import get_ipython
 from IPython.display import publish_display_data
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
     from ilab_jupyter.widgets.job import JobView
 
 BATCH_SECONDS = 0.2
-SAVE_SECONDS = 10.0
+SAVE_SECONDS = (2.0, 10.0)
 KEPT_VIEWS = 16
 
-_open: WeakKeyDictionary[JobHandle, LiveDisplay] = WeakKeyDictionary()
+_open: dict[JobHandle, LiveDisplay] = {}
 # A page that is loaded again after the end finds these views in the kernel; older ones are closed.
 _ended: deque[JobView] = deque()
 
@@ -72,8 +71,9 @@ def show(handle: JobHandle) -> None:
 
 def settle(*_: Any) -> None:
     """After a cell: a job whose end the cell has seen is stored as ended before the next cell runs."""
-    for shown in list(_open.values()):
-        shown.settle()
+    for handle, shown in list(_open.items()):
+        if shown.settle():
+            _open.pop(handle, None)
 
 
 def _publish(bundle: dict[str, Any], display_id: str | None = None, *, update: bool = False) -> None:
@@ -109,25 +109,31 @@ class LiveDisplay:
         self._settled = False
         threading.Thread(target=self._follow, name=f"ilab-view-{self._handle.id}", daemon=True).start()
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """Where the handle has seen the job's end: store the static view as the cell's output, once."""
         seen = self._handle.seen
         if seen is None or not seen.state.ended:
-            return
+            return False
         with self._lock:
             if self._settled:
-                return
+                return True
+            # Under the lock to its end: the cell must not be over before its output is stored.
+            try:
+                bundle = render.bundle(self._handle.snapshot())
+            except PublicError:
+                return False
             self._settled = True
-        _publish(render.bundle(self._handle.snapshot()), self._static, update=True)
-        _publish({}, self._live, update=True)
+            _publish(bundle, self._static, update=True)
+            _publish({}, self._live, update=True)
         _ended.append(self.view)
         while len(_ended) > KEPT_VIEWS:
             _ended.popleft().close()
+        return True
 
     def _follow(self) -> None:
         handle, view = self._handle, self.view
         stream = EventStream(handle.jobs, handle.id, after=view.cursor, log_offset=view.log_offset)
-        saved_at, connected = time.monotonic(), True
+        save_at, connected = time.monotonic() + SAVE_SECONDS[0], True
         goes_on, changed = True, False
         while goes_on and not view.closed:
             events, goes_on = stream.batch(BATCH_SECONDS)
@@ -138,8 +144,8 @@ class LiveDisplay:
                 if connected is not (stream.error is None):
                     connected = not connected
                     view.notice = f"Not connected: {stream.error.message}" if stream.error else ""
-                if changed and goes_on and time.monotonic() - saved_at >= SAVE_SECONDS:
-                    saved_at, changed = time.monotonic(), False
+                if changed and goes_on and time.monotonic() >= save_at:
+                    save_at, changed = time.monotonic() + SAVE_SECONDS[1], False
                     self._save()
             except PublicError as error:
                 connected, view.notice = False, f"Not connected: {error.message}"

@@ -1,6 +1,6 @@
 """A worker without a model: `python -m scripted_worker <job folder> <attempt>`. The job's name says how it goes.
 
-train: `max_steps` steps with a falling loss; names that begin with slow take 0.1 s a step, with fails end in
+train: `max_steps` steps with a falling loss; 0.12 s a step; names that begin with fails end in
 an error, with evil print what must not be shown as HTML. generate: writes a dataset. serve: a real
 OpenAI-speaking server on loopback that repeats the question.
 """
@@ -29,10 +29,13 @@ def train(arguments: dict[str, Any], name: str, reporter: EventReporter, attempt
     total = int(arguments.get("max_steps") or 5)
     reporter.phase("training")
     for step in range(1 if attempt == 1 else 2, total + 1):
-        time.sleep(0.1 if name.startswith("slow") else 0.02)
+        time.sleep(0.12)
         print(f"\rstep {step}/{total}", flush=True)
         if name.startswith("evil"):
-            print("<script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m red \x1b[0m", flush=True)
+            print(
+                "<script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m red \x1b[0m",
+                flush=True,
+            )
         reporter.progress(step, total, loss=3.0 / step)
         if name.startswith("fails") and step == 3 and attempt == 1:
             reporter.last_word(
@@ -77,7 +80,9 @@ class Answers(BaseHTTPRequestHandler):
         print(format % args, flush=True)
 
 
-def serve(arguments: dict[str, Any], name: str, reporter: EventReporter, folder: Path, attempt: int) -> dict[str, Any]:
+def serve(
+    arguments: dict[str, Any], name: str, reporter: EventReporter, folder: Path, attempt: int
+) -> dict[str, Any]:
     reporter.phase("loading")
     model = name or Path(arguments["model"]).name
     Answers.key = os.urandom(8).hex()

@@ -4,7 +4,7 @@ const LINES = 500;
 const POINTS = 600;
 const WIDTH = 560;
 const HEIGHT = 180;
-const EDGE = { left: 48, right: 12, top: 10, bottom: 24 };
+const EDGE = { left: 52, right: 12, top: 10, bottom: 24 };
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Append points; a resumed attempt that goes back in steps overwrites what it repeats. */
@@ -65,7 +65,7 @@ function shape(tag, attributes, text) {
   return node;
 }
 
-const short = number => String(Number(number.toPrecision(4)));
+const short = number => String(Number(number.toPrecision(3)));
 
 function span(values) {
   const low = Math.min(...values);
@@ -96,8 +96,8 @@ function drawCurve(svg, curve) {
     shape("text", { x: EDGE.left - 6, y: EDGE.top + 9, "text-anchor": "end" }, short(top)),
     shape("text", { x: EDGE.left - 6, y: base, "text-anchor": "end" }, short(bottom)),
     shape("text", { x: EDGE.left + 6, y: EDGE.top + 9 }, "loss"),
-    shape("text", { x: EDGE.left, y: HEIGHT - 6 }, short(first)),
-    shape("text", { x: right, y: HEIGHT - 6, "text-anchor": "end" }, `step ${short(last)}`),
+    shape("text", { x: EDGE.left, y: HEIGHT - 6 }, String(first)),
+    shape("text", { x: right, y: HEIGHT - 6, "text-anchor": "end" }, `step ${last}`),
     shape("polyline", { class: "ilab-line", points: curve.map(place).join(" ") })
   );
 }
