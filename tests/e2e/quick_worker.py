@@ -19,7 +19,10 @@ def main(folder: Path, attempt: int) -> int:
     print(f"worker of {spec['kind']}, attempt {attempt}", flush=True)
     if arguments.get("model") == "broken":
         reporter.last_word(
-            "error", cause="bad_data", message="The model folder holds no weights.", next_step="Choose another model."
+            "error",
+            cause="bad_data",
+            message="The model folder holds no weights.",
+            next_step="Choose another model.",
         )
         return 1
     if spec["kind"] == "serve":

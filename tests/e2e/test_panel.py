@@ -16,7 +16,12 @@ from ilab_jupyter.jobs.state import JobState
 
 WORKER = Path(__file__).with_name("quick_worker.py")
 MESSAGES = [
-    {"messages": [{"role": "user", "content": f"Question {n}?"}, {"role": "assistant", "content": f"<i>{n}</i>"}]}
+    {
+        "messages": [
+            {"role": "user", "content": f"Question {n}?"},
+            {"role": "assistant", "content": f"<i>{n}</i>"},
+        ]
+    }
     for n in range(45)
 ]
 

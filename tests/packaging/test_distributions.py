@@ -1,0 +1,92 @@
+"""What is in the sdist and in the wheel, and that building them needs no Node.js and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PANEL = "ilab_jupyter-{version}.data/data/share/jupyter/labextensions/ilab-jupyter/"
+
+
+@pytest.fixture(scope="session")
+def version() -> str:
+    return str(json.loads((ROOT / "labextension/package.json").read_text())["version"])
+
+
+@pytest.fixture(scope="session")
+def names(wheel: Path) -> set[str]:
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_building_leaves_a_clone_as_it_was(sdist, clone):
+    changed = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True
+    )
+    assert [line for line in changed.stdout.splitlines() if not line.startswith("A  ")] == []
+
+
+def test_the_sdist_carries_the_panel_built(sdist, version):
+    names = tarfile.open(sdist).getnames()
+    prefix = f"ilab_jupyter-{version}/"
+    assert f"{prefix}ilab_jupyter/labextension/static/style.js" in names
+    assert f"{prefix}labextension/yarn.lock" in names
+    assert not any("node_modules" in name or "/.yarn/" in name for name in names)
+
+
+def test_the_wheel_has_every_file_of_the_packages_and_no_other(names, clone, version):
+    listed = subprocess.run(
+        ["git", "ls-files", "ilab_jupyter", "instructlab"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    own = {name for name in names if not name.startswith(f"ilab_jupyter-{version}.")}
+    assert own == set(listed.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"ilab_jupyter/py\.typed",
+        r"ilab_jupyter/server/events/.+\.yaml",
+        r"ilab_jupyter/starter/data/.*model\.safetensors",
+        r"ilab_jupyter/starter/data/.*tokenizer\.json",
+        r"ilab_jupyter/widgets/static/.+\.js",
+        r"instructlab/core/__init__\.py",
+    ],
+)
+def test_the_wheel_has_the_data_that_the_code_reads(names, pattern):
+    assert any(re.fullmatch(pattern, name) for name in names)
+
+
+def test_instructlab_stays_a_namespace_that_others_share(names):
+    assert "instructlab/__init__.py" not in names
+
+
+def test_the_wheel_brings_both_halves_and_nothing_else_outside_of_the_packages(names, version):
+    outside = {name for name in names if name.startswith(f"ilab_jupyter-{version}.data/")}
+    panel = PANEL.format(version=version)
+    config = f"ilab_jupyter-{version}.data/data/etc/jupyter/jupyter_server_config.d/ilab_jupyter.json"
+    assert {config, f"{panel}install.json", f"{panel}package.json", f"{panel}static/style.js"} < outside
+    assert {f"{panel}schemas/ilab-jupyter/plugin.json"} < outside
+    assert all(name == config or name.startswith(panel) for name in outside)
+
+
+def test_both_halves_have_one_version(wheel, version):
+    archive = zipfile.ZipFile(wheel)
+    panel = json.loads(archive.read(f"{PANEL.format(version=version)}package.json"))
+    metadata = archive.read(f"ilab_jupyter-{version}.dist-info/METADATA").decode()
+    assert panel["version"] == version
+    assert f"\nVersion: {version}\n" in metadata
+
+
+def test_the_lock_file_names_no_registry():
+    assert "http" not in (ROOT / "labextension/yarn.lock").read_text()
