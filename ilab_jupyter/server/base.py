@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
 from tornado import web
+from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, TooLarge
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 AUTH_RESOURCE = "ilab"
 MAX_BODY = 1024 * 1024
-MOST_READ = 64 * 1024 * 1024
+MOST_READ = 256 * 1024 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -59,15 +60,15 @@ class IlabHandler(APIHandler):
         announced = self.request.headers.get("Content-Length", "")
         if announced.isdigit() and int(announced) > MOST_READ:
             self._refuse_size()
+        if isinstance(self.request.connection, HTTP1Connection):
+            self.request.connection.set_max_body_size(MOST_READ)
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second limit:
+        """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second one:
         a client that is cut off while it still sends never sees why."""
         self._body_size += len(chunk)
         if self._body_size <= self.max_body:
             self._body += chunk
-        elif self._body_size > MOST_READ:
-            self.detach().close()
 
     def _refuse_size(self) -> NoReturn:
         raise TooLarge(f"The body is larger than {self.max_body} bytes.", "Send less at once.")

@@ -32,18 +32,33 @@ PAGE = """<!doctype html>
 </html>
 """
 
+# The library of the page draws OpenAPI 3.0; what 3.1 writes as "or null" is said in 3.0's way for it.
 START = """"use strict";
 const node = document.getElementById("api");
-SwaggerUIBundle({
-  url: node.dataset.document,
-  domNode: node,
-  validatorUrl: null,
-  requestInterceptor: request => {
-    const cookie = document.cookie.split("; ").find(part => part.startsWith("_xsrf="));
-    if (cookie) request.headers["X-XSRFToken"] = decodeURIComponent(cookie.slice(6));
-    return request;
-  },
-});
+const authorize = request => {
+  const cookie = document.cookie.split("; ").find(part => part.startsWith("_xsrf="));
+  if (cookie) request.headers["X-XSRFToken"] = decodeURIComponent(cookie.slice(6));
+  return request;
+};
+const older = value => {
+  if (Array.isArray(value)) return value.map(older);
+  if (value === null || typeof value !== "object") return value;
+  const parts = Object.entries(value).map(([name, part]) => [name, older(part)]);
+  const { anyOf, ...rest } = Object.fromEntries(parts);
+  if (!Array.isArray(anyOf)) return rest;
+  const some = anyOf.filter(part => part.type !== "null");
+  const nullable = some.length < anyOf.length ? { nullable: true } : {};
+  return some.length === 1 ? { ...some[0], ...rest, ...nullable } : { anyOf: some, ...rest, ...nullable };
+};
+fetch(node.dataset.document, authorize({ headers: {} }))
+  .then(answer => answer.json())
+  .then(told =>
+    SwaggerUIBundle({
+      spec: { ...older(told), openapi: "3.0.3" },
+      domNode: node,
+      validatorUrl: null,
+      requestInterceptor: authorize,
+    }));
 """
 
 

@@ -44,10 +44,10 @@ class Ask(Request):
 class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """ilab/api/stream
 
-    For each watched job it sends `{"job": id, ...event}` up to and with `end`; the row that a `state`
-    event brings is its `row`. A job that cannot be watched gets an `error` without `seq`, and no more. For the list it sends
-    `{"type": "jobs", "jobs": [...]}` with the rows that changed. A slow client is waited for: its watches stop
-    reading, nothing piles up in memory and nothing is lost.
+    For each watched job it sends `{"job": id, ...event}` up to and with `end`; the row that a `state` event
+    brings is its `row`. A job that cannot be watched gets an `error` without `seq`, and no more. For the list
+    it sends `{"type": "jobs", "jobs": [...]}` with the rows that changed. A slow client is waited for: its
+    watches stop reading, nothing piles up in memory and nothing is lost.
     """
 
     auth_resource = AUTH_RESOURCE

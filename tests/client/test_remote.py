@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def address(folder: Path, interpreter: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0",
-                f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}", "--ServerApp.base_url=/user/x/",
+                f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}",
+                "--ServerApp.base_url=/user/x/",
                 "--ServerApp.jpserver_extensions={'ilab_jupyter': True}", "--IlabApp.slots={'batch': 4}",
                 f"--IlabApp.worker_python={interpreter}", f"--IlabApp.state_dir={folder / 'remote-state'}",
             ],
@@ -229,10 +231,8 @@ class Relay:
         except OSError:
             pass
         for end in (source, sink):
-            try:
+            with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def close(self) -> None:
         self._listener.close()

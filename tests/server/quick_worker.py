@@ -1,7 +1,7 @@
 """A job's process for tests of the server: does in a moment, and as told, what a real one does in minutes.
 
-Started as the engine starts any worker, with the job's folder and the attempt as arguments. A `train` job's `data` is
-a list of things to do; a `serve` job answers as an OpenAI server does, over a real socket.
+Started as the engine starts any worker, with the job's folder and the attempt as arguments. A `train` job's
+`data` is a list of things to do; a `serve` job answers as an OpenAI server does, over a real socket.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may do what: every address and verb, without a token, with a wrong one, without leave, with a cookie only."""
+"""Who may do what: every address and verb, without a token, without leave, with only a cookie."""
 
 from __future__ import annotations
 

@@ -171,7 +171,8 @@ async def test_no_request_chooses_where_it_goes(server: Any, served: Any) -> Non
     base = server.app.base_url
     body = json.dumps(CHAT).encode()
     paths = [
-        "ilab/v1//chat/completions", "ilab/v1/../v1/chat/completions", "ilab/v1/%2e%2e/admin", "ilab/v1/chat%2fcompletions",
+        "ilab/v1//chat/completions", "ilab/v1/../v1/chat/completions", "ilab/v1/%2e%2e/admin",
+        "ilab/v1/chat%2fcompletions",
     ]  # fmt: skip
     for path in paths:
         reader, writer = await asyncio.open_connection(host, port)

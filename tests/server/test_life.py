@@ -102,7 +102,8 @@ class TestAStateFolderThatCannotBeUsed:
         body = {"kind": "train", "arguments": {"data": ["print:x"]}}
         for method, path in [
             ("GET", "ilab/api/jobs"), ("GET", "ilab/api/health"), ("POST", "ilab/api/jobs"),
-            ("GET", "ilab/api/jobs/train-aaaaaaaa"), ("GET", "ilab/api/deployments"), ("GET", "ilab/v1/models"),
+            ("GET", "ilab/api/jobs/train-aaaaaaaa"), ("GET", "ilab/api/deployments"),
+            ("GET", "ilab/v1/models"),
         ]:  # fmt: skip
             answer = await server.http.request(method, path, json=body if method == "POST" else None)
             assert answer.status_code == 503, path

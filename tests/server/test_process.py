@@ -39,7 +39,7 @@ class Process:
         started = log.tell()
         self._process = subprocess.Popen(
             [
-                sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0", "--port-retries=50",
+                sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0",
                 f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self._folder}",
                 "--ServerApp.jpserver_extensions={'ilab_jupyter': True, 'probe_extension': True}",
                 f"--IlabApp.worker_python={self._python}",

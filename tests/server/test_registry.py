@@ -42,8 +42,10 @@ async def test_models_are_listed_and_described(server: Any) -> None:
 
 
 BAD_NAMES = [
-    "..", "../etc", "..%2fetc", "%2e%2e%2f%2e%2e%2fetc", "%252e%252e", "%2fetc%2fpasswd", "outside", "~root", "%00",
-    "-h", "a;b", "x" * 300, "CON", "run-1%2f..%2fdata-secret", "RUN-1 ", "%ff", "file:%2f%2f%2fetc", "nothing",
+    "..", "../etc", "..%2fetc", "%2e%2e%2f%2e%2e%2fetc", "%252e%252e", "%2fetc%2fpasswd", "outside", "~root",
+    "%00",
+    "-h", "a;b", "x" * 300, "CON", "run-1%2f..%2fdata-secret", "RUN-1 ", "%ff",
+    "file:%2f%2f%2fetc", "nothing",
 ]  # fmt: skip
 
 
