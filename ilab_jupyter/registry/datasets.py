@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from ilab_jupyter import paths
 from ilab_jupyter.errors import InvalidInput, NotFound, Unprocessable
 from ilab_jupyter.registry import jsonl
-from ilab_jupyter.registry.entries import DatasetEntry, DatasetFile, DatasetRow, DatasetRows
+from ilab_jupyter.registry.entries import DatasetEntry, DatasetFile, DatasetRow, DatasetRows, Role
 from ilab_jupyter.registry.folder import lineage
 from ilab_jupyter.registry.names import (
     existing,
@@ -24,7 +23,6 @@ from ilab_jupyter.registry.names import (
     plain_folder,
 )
 
-Role = Literal["skills", "knowledge", "messages", "train", "test", "other"]
 # The names that instructlab-sdg gives its files.
 ROLES: tuple[tuple[str, Role], ...] = (
     ("skills_train_msgs_", "skills"),
@@ -56,10 +54,12 @@ class Datasets:
             raise NotFound(f"There is no dataset {name[:128]!r}.", SEE)
         return entry
 
-    def resolve(self, data: str | os.PathLike[str]) -> builtins.list[Path]:
+    def resolve(
+        self, data: str | os.PathLike[str], roles: Sequence[Role] = ("skills", "knowledge")
+    ) -> builtins.list[Path]:
         """The JSONL training files of a dataset's name, of a folder or of a file, in a fixed order.
 
-        Of a generated run these are its skills and knowledge messages. NotFound where there is nothing
+        Of a generated run these are its files with one of `roles`. NotFound where there is nothing
         of that name; Unprocessable for a recipe, another kind of file, or no row to train on.
         """
         text = os.fspath(data)
@@ -68,7 +68,7 @@ class Datasets:
         if named is None or not (is_plain_file(named) or is_plain_folder(named)):
             path = existing(text)
         if path is not None and path.is_dir():
-            return _training_files(path)
+            return _training_files(path, roles)
         if path is None or not path.is_file():
             raise NotFound(f"There is no dataset {text[:128]!r}, neither by name nor as a file.", SEE)
         _check_file(path)
@@ -161,15 +161,15 @@ def _row(number: int, line: bytes | None) -> DatasetRow:
         return DatasetRow(number=number, problem=str(error))
 
 
-def _training_files(folder: Path) -> list[Path]:
+def _training_files(folder: Path, roles: Sequence[Role]) -> list[Path]:
     files = [
         file
         for name in _names(folder)
         if name.endswith(".jsonl") and (file := _file(folder, name)) is not None
     ]
-    mixed = [file for file in files if file.role in ("knowledge", "skills")]
+    wanted = [file for file in files if file.role in roles]
     # A folder of somebody's own has no file of the SDG's names; there every messages file counts.
-    chosen = mixed or [file for file in files if file.role == "messages"]
+    chosen = wanted or [file for file in files if file.role == "messages"]
     if not chosen:
         raise Unprocessable(
             f"The dataset {folder.name!r} has no messages to train on.",

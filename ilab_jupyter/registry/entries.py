@@ -8,6 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+Role = Literal["skills", "knowledge", "messages", "train", "test", "other"]
+
+
 class Entry(BaseModel):
     """Frozen facts read from disk."""
 
@@ -37,7 +40,7 @@ class DatasetFile(Entry):
     """One JSONL file of a dataset. `role` is what it is for."""
 
     name: str
-    role: Literal["skills", "knowledge", "messages", "train", "test", "other"]
+    role: Role
     rows: int
     size_bytes: int
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.registry.entries import Role
 from ilab_jupyter.registry.names import PART
 
 PROFILE = "ilab-profile.json"
@@ -55,6 +56,11 @@ class Profile(Section):
     lora: Tuning = Tuning()
     generation: Generation = Generation()
     replay: Replay | None = None
+    dataset_roles: tuple[Role, ...] = Field(
+        default=("skills", "knowledge"),
+        min_length=1,
+        description="Which files of a generated dataset suit this model, where a dataset is named as a whole.",
+    )
 
 
 def read(folder: Path) -> Profile:
