@@ -32,7 +32,7 @@ class EventWriter:
         with self._lock:
             seq = self._seq + 1
             line = {"seq": seq, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "type": type}
-            data = _dumps({**self._common, **fields, **line}) + b"\n"
+            data = _dumps({**line, **fields, **self._common, **line}) + b"\n"
             if self._torn:
                 data = b"\n" + data
             self._torn = True

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ilab_jupyter import paths
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
@@ -23,6 +24,7 @@ from ilab_jupyter.jobs import logs, scheduler, view, watch
 from ilab_jupyter.jobs.durable import disk_advice, make_folder, write_json
 from ilab_jupyter.jobs.events import EventTail
 from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.heart import Heart
 from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
 from ilab_jupyter.jobs.lock import is_held, locked
 from ilab_jupyter.jobs.process import kill_all
@@ -59,6 +61,7 @@ class LocalJobs:
         self._store = Store(self.state, thorough=True)
         self._adopting = threading.Lock()
         self._adopted = False
+        self._heart = Heart(self)
 
     # What a host of the service uses besides the protocol. These block.
 
@@ -66,6 +69,8 @@ class LocalJobs:
         """Find out what became of live jobs, and start what may start. Call it now and then."""
         with disk_advice(self.state.path):
             scheduler.turn(self._store)
+        if self.active():
+            self._heart.start()
 
     def active(self) -> int:
         """How many jobs are queued or live, of all owners."""
@@ -93,6 +98,7 @@ class LocalJobs:
 
     def close(self) -> None:
         """Close the database. Jobs go on."""
+        self._heart.stop()
         self._store.close()
 
     # The protocol.
@@ -130,12 +136,9 @@ class LocalJobs:
         _positive(limit, 100_000)
         return await asyncio.to_thread(self._events, id, after, limit)
 
-    async def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
+    def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
         """See JobService."""
-        async for event in watch.watch(
-            self._store, lambda: self._find(id), after=max(0, after), log_offset=log_offset
-        ):
-            yield event
+        return watch.watch(self._store, lambda: self._find(id), after=max(0, after), log_offset=log_offset)
 
     # The same, blocking.
 
@@ -149,36 +152,49 @@ class LocalJobs:
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"The arguments are no JSON: {error}.", "NaN and infinity are none.") from None
         wanted = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+        id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
+        try:
+            row = self._insert(id, spec, key, wanted, launched, given)
+        except BaseException:
+            if self.state.job(id).path.exists() and self._store.get(id) is None:
+                shutil.rmtree(self.state.job(id).path, ignore_errors=True)
+            raise
+        self._turn_if_possible()
+        return self._shown(self._find(row.id))
+
+    def _insert(
+        self,
+        id: str,
+        spec: JobSpec,
+        key: str | None,
+        wanted: str,
+        launched: Mapping[str, Any],
+        secrets: Mapping[str, str],
+    ) -> Row:
         digest = hashlib.sha256(wanted.encode()).hexdigest()
         with disk_advice(self.state.path), self._store.write() as connection:
             row = None if key is None else self._store.by_key(connection, self.owner, key)
             if row is not None and row.spec_hash != digest:
                 raise Conflict(f"The key {key!r} was used for another job, {row.id}.", "Choose another key.")
-            if row is None:
-                id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
-                try:
-                    self._make_folder(id, spec, given)
-                    row = self._store.insert(
-                        connection,
-                        {
-                            "id": id,
-                            "kind": spec.kind,
-                            "name": spec.name or spec.kind,
-                            "owner": self.owner,
-                            "spec": json.loads(wanted),
-                            "launch": launched,
-                            "key": key,
-                            "spec_hash": digest,
-                            "queue": spec.queue,
-                            "priority": spec.priority,
-                            "created": time.time(),
-                        },
-                    )
-                except BaseException:
-                    shutil.rmtree(self.state.job(id).path, ignore_errors=True)
-                    raise
-        self._turn_if_possible()
-        return self._shown(self._find(row.id))
+            if row is not None:
+                return row
+            self._make_folder(id, spec, secrets)
+            return self._store.insert(
+                connection,
+                {
+                    "id": id,
+                    "kind": spec.kind,
+                    "name": spec.name or spec.kind,
+                    "owner": self.owner,
+                    "spec": json.loads(wanted),
+                    "launch": launched,
+                    "key": key,
+                    "spec_hash": digest,
+                    "queue": spec.queue,
+                    "priority": spec.priority,
+                    "created": time.time(),
+                },
+            )
 
     def _make_folder(self, id: str, spec: JobSpec, secrets: Mapping[str, str]) -> None:
         folder = self.state.job(id)

@@ -27,6 +27,8 @@ class Exit:
     """The supervisor was told to end without anyone asking for this job to be cancelled."""
     forced: bool
     """The worker was killed because it did not stop in its grace period."""
+    cleared: bool = True
+    """Nothing that it had started is left; False where the kernel could not kill a process."""
     ended: float = field(default_factory=time.time)
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,42 +46,42 @@ class Exit:
         ):
             return None
         try:
-            return cls(
-                token,
-                data["exit_code"],
-                data["shutdown"] is True,
-                data["forced"] is True,
-                float(data["ended"]),
-            )
+            flags = {name: data[name] is True for name in ("shutdown", "forced", "cleared")}
+            return cls(token, data["exit_code"], **flags, ended=float(data["ended"]))
         except (KeyError, TypeError, ValueError):
             return None
 
 
 def end(row: Row, how: Exit, folder: JobFolder) -> tuple[JobState, dict[str, Any]]:
     """The state to move the row to, and the columns that go with it."""
-    word = events.last_of(folder.events, _LAST_WORDS, row.attempt) or {"type": ""}
-    columns: dict[str, Any] = {
-        "ended": how.ended,
-        "exit_code": how.exit_code,
-        "progress": events.progress(folder.events, row.attempt),
-    }
+    progress = events.progress(folder.events, row.attempt)
+    state, columns = _verdict(
+        row, how, events.last_of(folder.events, _LAST_WORDS, row.attempt) or {"type": ""}
+    )
+    if not how.cleared:
+        left = "A process that it had started could not be killed."
+        columns["message"] = f"{columns.get('message', '')} {left}".strip()
+    return state, {**columns, "ended": how.ended, "exit_code": how.exit_code, "progress": progress}
+
+
+def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str, Any]]:
     if how.exit_code == 0:
         result = word.get("result") if word["type"] == "result" else None
-        return JobState.SUCCEEDED, {**columns, "result": result if isinstance(result, dict) else {}}
+        return JobState.SUCCEEDED, {"result": result if isinstance(result, dict) else {}}
     if row.stop_reason == "cancel":
         late = " It did not stop in time and was killed." if how.forced else ""
-        return JobState.CANCELLED, columns | _said("cancelled", f"Cancelled.{late}", _CONTINUE)
+        return JobState.CANCELLED, _said("cancelled", f"Cancelled.{late}", _CONTINUE)
     if how.shutdown:
-        return JobState.INTERRUPTED, columns | _said(
+        return JobState.INTERRUPTED, _said(
             "shutdown", "It was told to end from outside, as when the machine shuts down.", _CONTINUE
         )
     if how.exit_code in _TERMED:
         message = "Its process was told to end from outside."
-        return JobState.INTERRUPTED, columns | _said("terminated", message, _CONTINUE)
+        return JobState.INTERRUPTED, _said("terminated", message, _CONTINUE)
     if word["type"] == "error":
         texts = [str(word.get(name) or "") for name in ("cause", "message", "next_step")]
-        return JobState.FAILED, columns | _said(texts[0][:64] or "crashed", *texts[1:])
-    return JobState.FAILED, columns | _crash(how.exit_code)
+        return JobState.FAILED, _said(texts[0][:64] or "crashed", *texts[1:])
+    return JobState.FAILED, _crash(how.exit_code)
 
 
 def lost(message: str, *, cause: str = "lost") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -83,7 +84,7 @@ def _reconcile(store: Store, row: Row) -> None:
     if row.token is not None and not kill_all(row.token, 3):
         log.error("Processes of job %s cannot be killed; it stays %s", row.id, row.state)
         return
-    _lose(store, row, began=attempt.record.exists())
+    _lose(store, row)
 
 
 def _may_come(row: Row) -> bool:
@@ -93,14 +94,15 @@ def _may_come(row: Row) -> bool:
     return boot_clock() - row.spawned < SETTLE_SECONDS or bool(with_argument(row.token))
 
 
-def _lose(store: Store, row: Row, *, began: bool) -> None:
+def _lose(store: Store, row: Row) -> None:
     progress = events.progress(store.state.job(row.id).events, row.attempt)
     if row.stop_reason == "cancel":
         store.move(row, JobState.CANCELLED, progress=progress, **lost("Cancelled.", cause="cancelled"))
-    elif began:
+    elif row.state is not JobState.STARTING:
         message = "Its supervisor was killed, or the machine stopped, before it ended."
         store.move(row, JobState.INTERRUPTED, progress=progress, **lost(message, cause="supervisor_lost"))
     else:
+        # Its supervisor moves it to RUNNING before it starts the worker, so nothing of it ever ran.
         ended = store.move(
             row,
             JobState.INTERRUPTED,
@@ -141,7 +143,8 @@ def _start(store: Store, row: Row) -> None:
     try:
         _spawn(store.state.path, row, attempt, token)
     except OSError as error:
-        columns = lost(f"Its supervisor cannot be started: {error.strerror}.", cause="spawn_failed")
+        cause = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "spawn_failed"
+        columns = lost(f"Its supervisor cannot be started: {error.strerror}.", cause=cause)
         store.move(starting, JobState.FAILED, **columns, started=time.time())
 
 

@@ -25,6 +25,10 @@ from ilab_jupyter.jobs.state import MOVES, JobState
 _NETWORK = ("nfs", "cifs", "smb", "ceph", "lustre", "gpfs", "glusterfs", "9p", "fuse.sshfs", "afs", "beegfs")
 
 
+class Unreadable(Exception):
+    """A row holds what we never wrote."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A job as stored; `schema.job` says what the columns are."""
@@ -61,9 +65,12 @@ class Row:
     def read(cls, row: Any) -> Row:
         """From a result of the database."""
         data = dict(row._mapping)
-        for name in _JSON:
-            data[name] = json.loads(data[name] or "{}")
-        return cls(**{**data, "state": JobState(data["state"])})
+        try:
+            for name in _JSON:
+                data[name] = json.loads(data[name] or "{}")
+            return cls(**{**data, "state": JobState(data["state"])})
+        except (TypeError, ValueError) as error:
+            raise Unreadable(f"the row of {data.get('id')} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,7 @@ class Store:
             raise
         except DBAPIError as error:
             raise self._unavailable(error) from error
-        except (SQLAlchemyError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (SQLAlchemyError, UnicodeDecodeError, Unreadable) as error:
             raise self._damaged(str(error)) from error
 
     def _unavailable(self, error: DBAPIError) -> Unavailable:
@@ -264,7 +271,7 @@ class Store:
         """The job, whoever owns it."""
         with self.read() as connection:
             found = connection.execute(sa.select(schema.job).where(schema.job.c.id == id)).first()
-        return None if found is None else Row.read(found)
+            return None if found is None else Row.read(found)
 
     def select(
         self, *where: sa.ColumnElement[bool], limit: int | None = None, newest_first: bool = False

@@ -101,7 +101,7 @@ def clear(duty: Duty) -> bool:
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.02)
-    return kill_all(duty.token, max(0.0, deadline - time.monotonic()))
+    return kill_all(duty.token, max(1.0, deadline - time.monotonic()))
 
 
 def reap(keep: int) -> None:
@@ -140,7 +140,7 @@ class Supervisor:
         lock = FileLock(self.duty.folder.lock)
         if not lock.acquire(timeout=30):
             print("another process holds the lock of this attempt", file=sys.stderr)
-            return 1
+            return 0
         me = Identity.of(os.getpid())
         assert me is not None
         record = {**me.to_dict(), "token": self.duty.token}
@@ -175,8 +175,8 @@ class Supervisor:
         cancelled = row.state is JobState.STOPPING
         code = -signal.SIGTERM if cancelled or self.told_to_end else self._work(store)
         gone = clear(duty)
-        how = Exit(duty.token, code, shutdown=self.told_to_end, forced=self._forced)
-        patiently(lambda: write_json(duty.folder.exit, {**how.to_dict(), "cleared": gone}))
+        how = Exit(duty.token, code, shutdown=self.told_to_end, forced=self._forced, cleared=gone)
+        patiently(lambda: write_json(duty.folder.exit, how.to_dict()))
         patiently(partial(finish, store, row, how))
         return True
 

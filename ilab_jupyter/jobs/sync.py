@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import builtins
 import os
+import sys
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ilab_jupyter.jobs.record import EVERY, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
@@ -88,11 +90,13 @@ class SyncJobs:
             return await anext(stream, None)
 
         async def close() -> None:
-            if hasattr(stream, "aclose"):
-                await stream.aclose()
+            if isinstance(stream, AsyncGenerator):
+                with suppress(RuntimeError):  # an interrupted step is still ending, and closes it itself
+                    await stream.aclose()
 
         try:
             while (event := run(following())) is not None:
                 yield event
         finally:
-            run(close())
+            if not sys.is_finalizing():  # the loop's thread is gone by then
+                run(close())

@@ -32,7 +32,7 @@ async def watch(
     row = await asyncio.to_thread(find)
     folder = store.state.job(row.id)
     tail = await asyncio.to_thread(EventTail, folder.events, after)
-    log = None if log_offset is None else _LogTail(row.attempt, log_offset)
+    log = None if log_offset is None else _LogTail(row.attempt, _start(store, row, log_offset))
     seq, looked = after, time.monotonic()
     yield await asyncio.to_thread(_state, store, row, seq)
     while True:
@@ -82,6 +82,14 @@ async def watch(
             if new.version != row.version:
                 row = new
                 yield await asyncio.to_thread(_state, store, row, seq)
+
+
+def _start(store: Store, row: Row, offset: int) -> int:
+    """An offset behind the end was counted in the log of an earlier attempt: this one's begins anew."""
+    try:
+        return offset if offset <= store.state.job(row.id).attempt(row.attempt).log.stat().st_size else 0
+    except FileNotFoundError:
+        return 0
 
 
 def _state(store: Store, row: Row, seq: int) -> Event:

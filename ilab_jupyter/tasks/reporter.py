@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ class EventReporter:
 
     def __init__(self, path: Path, attempt: int) -> None:
         self._events = EventWriter(path, attempt=attempt)
-        self._stop = threading.Event()
+        self._stopping = False
         self._phase = ""
         self._written = 0.0
         self._waiting: dict[str, Any] | None = None
@@ -27,11 +26,11 @@ class EventReporter:
     @property
     def stopping(self) -> bool:
         """True once the work should save a checkpoint and raise `Stopped`."""
-        return self._stop.is_set()
+        return self._stopping
 
     def stop(self) -> None:
         """Ask the work to stop; for a signal handler."""
-        self._stop.set()
+        self._stopping = True
 
     def phase(self, name: str, message: str = "") -> None:
         """See Reporter."""

@@ -76,10 +76,8 @@ def explain(error: BaseException) -> PublicError:
     for link in _chain(error):
         name = type(link).__name__
         if (
-            (isinstance(link, OSError)
-            and link.errno in (errno.ENOSPC, errno.EDQUOT))
-            or "No space left" in str(link)
-        ):
+            isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT)
+        ) or "No space left" in str(link):
             return Unavailable(
                 "The disk is full.",
                 "Free some space, then resume the job from its last checkpoint.",

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.process import Identity, with_argument, with_token
+from ilab_jupyter.jobs.process import Identity, boot_clock, boot_id, with_argument, with_token
 from ilab_jupyter.jobs.state import LIVE, JobState
 
 
@@ -75,7 +76,7 @@ def test_a_server_killed_at_any_moment_loses_no_job_it_had_accepted_and_runs_non
     ran = tmp_path / "ran"
     accepted: list[str] = []
     chance = random.Random(20)
-    for _ in range(8):
+    for _ in range(5):
         server = servers.start(
             f"for n in range(40): submit(['write', {str(ran)!r}, f'{{time.monotonic_ns()}}\\n'])"
         )
@@ -99,7 +100,7 @@ def test_when_a_supervisor_is_killed_its_tree_dies_and_the_job_is_interrupted_by
 ) -> None:
     child, daemon = tmp_path / "child", tmp_path / "daemon"
     job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
-    pids = [worker_pid for worker_pid in with_token(token(bench, job.id))] + [int(daemon.read_text())]
+    pids = [*with_token(token(bench, job.id)), int(daemon.read_text())]
     assert int(child.read_text()) in pids and len(pids) == 3
     killed = time.monotonic()
     os.kill(supervisor(bench, job.id), signal.SIGKILL)
@@ -189,8 +190,6 @@ def test_a_spawner_killed_between_row_and_process_leaves_a_job_that_starts_again
     bench.local.configure(slots={"batch": 0})
     job = bench.submit(["write", str(ran), "x"])
     store = bench.local._store
-    from ilab_jupyter.jobs.process import boot_clock, boot_id
-
     moved = store.move(
         store.get(job.id), JobState.STARTING, token="0" * 32, boot_id=boot_id(), spawned=boot_clock()
     )
@@ -251,7 +250,8 @@ def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
             for pid in with_argument(chance.choice(live).token)[:: chance.choice((1, -1))][
                 : chance.choice((1, 2))
             ]:
-                with_suppress(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 40
     while bench.local.active() and time.monotonic() < deadline:
         bench.local.turn()
@@ -262,13 +262,6 @@ def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
         assert job.state is not JobState.SUCCEEDED or job.exit_code == 0
         assert not file.exists() or file.read_text() == "x", "it ran twice"
         assert job.state is JobState.INTERRUPTED or file.exists()
-
-
-def with_suppress(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def test_a_stopped_supervisor_is_not_taken_for_dead(bench: Any, running: Any) -> None:
@@ -284,3 +277,32 @@ def test_a_stopped_supervisor_is_not_taken_for_dead(bench: Any, running: Any) ->
         os.kill(pid, signal.SIGCONT)
     bench.jobs.cancel(job.id)
     assert bench.end(job.id).state is JobState.CANCELLED
+
+
+def test_a_second_supervisor_of_the_same_attempt_starts_nothing(
+    bench: Any, state: Path, tmp_path: Path
+) -> None:
+    job = bench.submit(["write", str(tmp_path / "ran"), "x"], ["sleep", 1])
+    bench.reach(job.id, JobState.RUNNING)
+    command = [
+        sys.executable,
+        "-m",
+        "ilab_jupyter.jobs.supervisor",
+        str(state),
+        job.id,
+        "1",
+        token(bench, job.id),
+    ]
+    assert subprocess.run(command, timeout=60).returncode == 0
+    assert bench.end(job.id).state is JobState.SUCCEEDED
+    assert (tmp_path / "ran").read_text() == "x"
+
+
+def test_whoever_only_follows_a_job_learns_that_everything_of_it_was_killed(
+    bench: Any, running: Any, abandon: Any
+) -> None:
+    job = running()
+    stream = bench.jobs.watch(job.id)
+    assert next(stream).fields["job"]["state"] == "RUNNING"
+    abandon(job.id)
+    assert list(stream)[-1].fields["state"] == "INTERRUPTED"

@@ -1,4 +1,4 @@
-"""A job service on a state folder of its own, whose jobs run a real worker process that does as it is told."""
+"""A job service on a state folder of its own, whose jobs run a real process that does as it is told."""
 
 from __future__ import annotations
 

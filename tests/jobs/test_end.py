@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -95,19 +98,20 @@ def test_nothing_of_a_worker_outlives_its_end(bench: Any, tmp_path: Path) -> Non
         assert Identity.of(int(file.read_text())) is None
 
 
-def test_a_job_that_a_job_submitted_outlives_it(bench: Any, state: Path, tmp_path: Path) -> None:
+def test_a_job_that_a_job_submitted_outlives_it(
+    bench: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nested = tmp_path / "nested_worker.py"
     nested.write_text(
         "import sys\nfrom pathlib import Path\n"
         "from ilab_jupyter.jobs.local import LocalJobs\nfrom ilab_jupyter.jobs.record import JobSpec\n"
         "from ilab_jupyter.jobs.sync import SyncJobs\n"
         f"jobs = SyncJobs(LocalJobs(Path({str(state)!r}), worker_module='scripted'))\n"
-        "spec = JobSpec(kind='generate', queue='serving', arguments={'do': [['sleep', 1.5], ['print', 'done']]})\n"
+        "do = [['sleep', 1.5], ['print', 'done']]\n"
+        "spec = JobSpec(kind='generate', queue='serving', arguments={'do': do})\n"
         "print(jobs.submit(spec).id)\n"
     )
-    import os
-
-    os.environ["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     bench.local._module = "nested_worker"
     outer = bench.end(bench.submit().id)
     assert outer.state is JobState.SUCCEEDED
@@ -160,10 +164,6 @@ def test_a_cancelled_job_can_be_resumed_at_once(bench: Any) -> None:
 
 def test_resume_kills_what_is_left_of_the_last_attempt_first(bench: Any, tmp_path: Path) -> None:
     """A process of attempt 1 that its supervisor could not kill must not meet attempt 2."""
-    import os
-    import subprocess
-    import sys
-
     job = bench.submit([["exit", 1]], [["print", "on"]])
     bench.end(job.id)
     token = bench.local._store.get(job.id).token

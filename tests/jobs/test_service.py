@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -168,6 +170,46 @@ def test_the_blocking_form_works_inside_a_running_loop(bench: Any) -> None:
 
     assert asyncio.run(cell()) == "end"
     assert run(asyncio.sleep(0, "and outside")) == "and outside"
+
+
+def test_an_interrupted_wait_ends_and_the_job_goes_on(bench: Any, state: Path) -> None:
+    code = """
+import sys, pathlib
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.sync import SyncJobs
+try:
+    for event in SyncJobs(LocalJobs(pathlib.Path(sys.argv[1]))).watch(sys.argv[2]):
+        print(event.type, flush=True)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    job = bench.submit(["wait_for", str(state / "go")])
+    bench.reach(job.id, JobState.RUNNING)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(state), job.id],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "state\n"
+    process.send_signal(signal.SIGINT)
+    said, complaints = process.communicate(timeout=20)
+    assert (said, complaints, process.returncode) == ("interrupted\n", "", 0)
+    assert bench.jobs.get(job.id).state is JobState.RUNNING
+
+
+def test_a_wait_that_was_never_finished_does_not_keep_the_process(bench: Any, state: Path) -> None:
+    job = bench.submit(["wait_for", str(state / "go")])
+    code = """
+import sys, pathlib
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.sync import SyncJobs
+stream = SyncJobs(LocalJobs(pathlib.Path(sys.argv[1]))).watch(sys.argv[2])
+print(next(stream).type)
+"""
+    command = [sys.executable, "-c", code, str(state), job.id]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr, done.returncode) == ("state\n", "", 0)
 
 
 def test_what_active_counts_is_what_is_not_ended(bench: Any, state: Path) -> None:

@@ -1,9 +1,11 @@
-"""The store: compare-and-swap, and a damaged or lost database that is said aloud and never replaced by an empty one."""
+"""The store: compare-and-swap, and a damaged or lost database that is never replaced by an empty one."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -161,9 +163,6 @@ def test_a_state_folder_that_is_a_file_is_refused_with_advice(tmp_path: Path) ->
 
 
 def test_several_processes_may_open_a_new_folder_at_once(state: Path) -> None:
-    import subprocess
-    import sys
-
-    code = f"from pathlib import Path; from ilab_jupyter.jobs.local import LocalJobs; LocalJobs(Path({str(state)!r}))"
-    opened = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6)]
-    assert [process.wait() for process in opened] == [0] * 6
+    code = "import sys, pathlib, ilab_jupyter.jobs.local as jobs; jobs.LocalJobs(pathlib.Path(sys.argv[1]))"
+    opened = [subprocess.Popen([sys.executable, "-c", code, str(state)]) for _ in range(4)]
+    assert [process.wait() for process in opened] == [0] * 4

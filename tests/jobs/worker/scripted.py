@@ -1,4 +1,4 @@
-"""A worker that does what its arguments say, step by step: `{"do": [["print", "text"], ["sleep", 1], ...]}`."""
+"""A worker that does what its arguments say, in order: `{"do": [["print", "text"], ["sleep", 1], ...]}`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def child(path: str) -> None:
 
 
 def daemon(path: str) -> None:
-    """A grandchild that does all it can to escape: own session, another parent, deaf to TERM, no environment."""
+    """A grandchild that tries to escape: own session, other parent, deaf to TERM, no environment."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
