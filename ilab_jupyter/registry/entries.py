@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
 Role = Literal["skills", "knowledge", "messages", "train", "test", "other"]
 
 

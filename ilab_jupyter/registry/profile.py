@@ -59,7 +59,7 @@ class Profile(Section):
     dataset_roles: tuple[Role, ...] = Field(
         default=("skills", "knowledge"),
         min_length=1,
-        description="Which files of a generated dataset suit this model, where a dataset is named as a whole.",
+        description="Which files of a generated dataset suit this model where the whole is named.",
     )
 
 

@@ -51,11 +51,8 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
     profile = model_profile.read(folder)
     settings = settle(arguments, profile, loading.max_positions(folder))
     name = models.check_free(arguments.name) if arguments.name else models.free_name(_default_name(base, job))
-    files = tuple(
-        dict.fromkeys(
-            path for given in arguments.data for path in Datasets().resolve(given, profile.dataset_roles)
-        )
-    )
+    named = (Datasets().resolve(given, profile.dataset_roles) for given in arguments.data)
+    files = tuple(dict.fromkeys(path for paths in named for path in paths))
     summary = training_data.check(files)
     return Plan(
         base=base,
