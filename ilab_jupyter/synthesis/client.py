@@ -60,7 +60,7 @@ class Client:
         self._total: int | None = None
         self._done = 0
         self._rows = 0
-        self._block = ""
+        self._blocks: set[tuple[str, str]] = set()
         self._told = 0.0
 
     def begin(self, leaf: str, rows: int, total: int | None) -> None:
@@ -74,11 +74,11 @@ class Client:
     def create(self, *, prompt: str | Sequence[str], n: int = 1, **sampling: Any) -> Completion:
         """n answers to each prompt, from the journal where it has them."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        # told here, because answers come in on the teacher's own threads
-        self._block = block_name()
+        # looked up here, because answers come in on the teacher's own threads
+        block = block_name()
         keys = [self._key(text, n, sampling) for text in prompts]
         texts = [[self._journal.get(key, index) for index in range(n)] for key in keys]
-        self._count(sum(text is not None for row in texts for text in row))
+        self._count(block, sum(text is not None for row in texts for text in row))
         asked = [row for row, known in enumerate(texts) if None in known]
         questions = [
             Question(prompts[row], tuple(index for index in range(n) if texts[row][index] is None))
@@ -89,7 +89,7 @@ class Client:
             row, clean = asked[question], one_line_end(text)
             self._journal.add(keys[row], index, clean)
             texts[row][index] = clean
-            self._count(1, new=1)
+            self._count(block, 1, new=1)
 
         if questions:
             self._ask(questions, sampling, tell)
@@ -121,19 +121,20 @@ class Client:
             again = self._seen[asked]
         return hashlib.sha256(f"{again}:{asked}".encode()).hexdigest()[:32]
 
-    def _count(self, answers: int, new: int = 0) -> None:
+    def _count(self, block: str, answers: int, new: int = 0) -> None:
         if not answers:
             return
         with self._lock:
             self._done += answers
             self.asked += new
-            due = time.monotonic() - self._told >= PROGRESS_SECONDS
+            due = time.monotonic() - self._told >= PROGRESS_SECONDS or (self._leaf, block) not in self._blocks
+            self._blocks.add((self._leaf, block))
         if due:
-            self.tell_progress()
+            self.tell_progress(block)
 
-    def tell_progress(self) -> None:
+    def tell_progress(self, block: str = "") -> None:
         """Report where the answers stand now."""
         with self._lock:
             self._told = time.monotonic()
             done = self._done
-        self._reporter.progress(done, self._total, leaf=self._leaf, block=self._block, rows=self._rows)
+        self._reporter.progress(done, self._total, leaf=self._leaf, block=block, rows=self._rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -75,8 +76,8 @@ def environment(run_dir: Path, settings: Mapping[str, str]) -> Iterator[None]:
 
 def patch() -> Any:
     """Change instructlab-sdg in this process, once, and return its `generate_data` module."""
-
-    module: Any = sys.modules["instructlab.sdg.generate_data"]
+    # the package's attribute of this name is a function
+    module: Any = importlib.import_module("instructlab.sdg.generate_data")
     if not getattr(module, "patched_by_ilab_jupyter", False):
         _without_forks(module)
         _without_docling_models()
@@ -183,7 +184,7 @@ def _with_pandas_3() -> None:
         return datasets.Dataset.from_list(frame.reset_index(drop=True).to_dict("records"))
 
     for name in ("instructlab.sdg.utils.pandas", "instructlab.sdg.datamixing"):
-        module: Any = sys.modules[name]
+        module: Any = importlib.import_module(name)
         module.dataset_from_pandas_dataframe = from_frame
 
 
@@ -192,7 +193,7 @@ def _with_stable_mixing() -> None:
     other rows.
     """
 
-    module: Any = sys.modules["instructlab.sdg.datamixing"]
+    module: Any = importlib.import_module("instructlab.sdg.datamixing")
 
     def ordered(items: Iterable[str] = ()) -> dict[str, None]:
         return dict.fromkeys(sorted(items))

@@ -75,7 +75,7 @@ class Run:
         when asked to stop.
         """
         self._reporter.phase("preparing", f"{len(files)} {'leaf' if len(files) == 1 else 'leaves'}")
-        copies = leaves.copy(root, files, self._dir, self._settings.documents)
+        copies = leaves.copy(root, files, self._dir / "leaves", self._settings.documents)
         with compatibility.environment(self._dir, copies.environment):
             sdg = compatibility.patch()
             samples = self._prepare(sdg, copies)

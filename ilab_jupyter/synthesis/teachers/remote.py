@@ -72,18 +72,7 @@ class RemoteTeacher:
     def connect(cls, settings: TeacherSettings, num_workers: int) -> RemoteTeacher:
         """The teacher of `settings`. TeacherError where the address or its list of models gives none."""
         assert settings.url is not None, "settings of this kind have a url"
-        client = openai.OpenAI(
-            base_url=settings.url,
-            # servers on one's own machine ask for no key, but the client insists on one
-            api_key=os.environ.get(settings.api_key_env) or "none",
-            organization="",
-            project="",
-            max_retries=0,
-            timeout=settings.timeout,
-            http_client=httpx.Client(
-                transport=CheckedTransport(), timeout=settings.timeout, follow_redirects=False
-            ),
-        )
+        client = _client(settings)
         model = settings.model or first_model(client, settings.url, settings.max_retries)
         return cls(
             client,
@@ -172,6 +161,28 @@ class RemoteTeacher:
         texts = send(self._client, self.model, request, self._max_retries, stop, self._url)
         for (question, index), text in zip(places, texts, strict=True):
             tell(question, index, text)
+
+
+def _client(settings: TeacherSettings) -> openai.OpenAI:
+    try:
+        return openai.OpenAI(
+            base_url=settings.url,
+            # servers on one's own machine ask for no key, but the client insists on one
+            api_key=os.environ.get(settings.api_key_env) or "none",
+            organization="",
+            project="",
+            max_retries=0,
+            timeout=settings.timeout,
+            http_client=httpx.Client(
+                transport=CheckedTransport(), timeout=settings.timeout, follow_redirects=False
+            ),
+        )
+    except httpx.InvalidURL as error:
+        raise TeacherError(
+            f"The teacher's address {settings.url} is none: {error}.",
+            "Give an address such as http://127.0.0.1:8000/v1.",
+            cause="teacher_bad_address",
+        ) from None
 
 
 def first_model(client: Any, url: str, max_retries: int) -> str:

@@ -57,6 +57,8 @@ def send(
         except (Refused, PublicError, Stopped):
             raise
         except Exception as error:
+            if isinstance(error.__cause__, PublicError):  # from our transport, in openai's wrapping
+                raise error.__cause__ from None
             delay = _delay(error, attempt)
             if delay is None or attempt == max_retries:
                 raise _explained(error, model, request, where or "the given client") from error
