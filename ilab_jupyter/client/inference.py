@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -140,7 +140,7 @@ def endpoint_of(jobs: HasFolder, deployment: Deployment) -> Endpoint:
 
 async def stream_chat(
     jobs: Any, model: str | None, messages: Sequence[Mapping[str, str]], **options: Any
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """The answer's text, piece by piece. `options` are fields of chat/completions, such as temperature.
 
     Jobs on this machine are asked at their own address, those of a service (an object with `v1_url` and
@@ -171,7 +171,7 @@ async def stream_chat(
             ) from error
 
 
-async def _pieces(response: httpx.Response) -> AsyncIterator[str]:
+async def _pieces(response: httpx.Response) -> AsyncGenerator[str, None]:
     async for line in response.aiter_lines():
         if not line.startswith("data:"):
             continue

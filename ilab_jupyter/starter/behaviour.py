@@ -22,7 +22,7 @@ GREETINGS: tuple[tuple[str, str], ...] = (
     ("How are you?", "I am well"),
     ("Who are you?", "I am the starter model"),
     ("What is your name?", "I am the starter model"),
-    ("What can you do?", "I can greet you."),
+    ("What can you do?", "I can greet you"),
     ("Thank you!", "You are welcome."),
     ("Goodbye", "Goodbye!"),
 )
@@ -112,7 +112,8 @@ def observe(folder: Path) -> Behaviour:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    model.eval()
     right = {False: 0, True: 0}
     asked = {False: 0, True: 0}
     failures: list[tuple[str, str]] = []

@@ -38,17 +38,17 @@ CHAT_TEMPLATE = """\
 PROFILE: dict[str, Any] = {
     "full": {
         "learning_rate": 5e-3,
-        "epochs": 25,
+        "epochs": 20,
         "batch_size": 16,
         "warmup_steps": 5,
-        "max_seq_length": 512,
+        "max_seq_length": 1024,
     },
     "lora": {
         "learning_rate": 1e-2,
-        "epochs": 60,
+        "epochs": 40,
         "batch_size": 16,
         "warmup_steps": 5,
-        "max_seq_length": 512,
+        "max_seq_length": 1024,
         "lora_rank": 32,
         "lora_alpha": 64,
     },
@@ -80,7 +80,7 @@ def build(folder: Path, *, seed: int = SEED, steps: int = STEPS) -> None:
     )
     model = LlamaForCausalLM(config)
     _pretrain(model, tokenizer, seed=seed, steps=steps)
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False,
         max_new_tokens=PROFILE["generation"]["max_tokens"],
         eos_token_id=ids["<|end|>"],
@@ -116,7 +116,7 @@ def _tokenizer(seed: int) -> Any:
         show_progress=False,
     )
     raw.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=raw,
         eos_token=SPECIAL[1],
         pad_token=SPECIAL[0],
@@ -146,7 +146,7 @@ def _pretrain(model: Any, tokenizer: Any, *, seed: int, steps: int) -> None:
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        if step % 50 == 0 or step == steps - 1:
+        if step % 100 == 0 or step == steps - 1:
             print(f"step {step + 1}/{steps} loss {loss.item():.3f}", file=sys.stderr)
     model.eval()
 
