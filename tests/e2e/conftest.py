@@ -40,6 +40,8 @@ CHROMIUM_ARGUMENTS = [
 ]
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "test-output"
+# A busy machine is slow, and what is waited for comes or does not.
+expect.set_options(timeout=20_000)
 NOT_ENDED = tuple(state for state in JobState if not state.ended)
 
 
@@ -214,18 +216,33 @@ class LabPage:
         """A cell of the notebook on top."""
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell").nth(index)
 
-    def run_cell(self, index: int, timeout: float = 120) -> Locator:
-        """Run a code cell, wait until it is done, and give its output area."""
+    def start_cell(self, index: int) -> None:
+        """Run a code cell and do not wait."""
         cell = self.cell(index)
         cell.scroll_into_view_if_needed()
         cell.locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Control+Enter")
+
+    def finish_cell(self, index: int, timeout: float = 120) -> Locator:
+        """Wait until a cell that was started is done, and give its output area."""
+        cell = self.cell(index)
         expect(cell.locator(".jp-InputPrompt")).to_have_text(
             # [*] while it runs, [1] when it is done
             re.compile(r"\[\d+\]:?"),
             timeout=timeout * 1000,
         )
         return cell.locator(".jp-OutputArea")
+
+    def run_cell(self, index: int, timeout: float = 120) -> Locator:
+        """Run a code cell, wait until it is done, and give its output area."""
+        self.start_cell(index)
+        return self.finish_cell(index, timeout)
+
+    def save(self) -> None:
+        """Save the notebook on top."""
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("Control+s")
+        self.page.wait_for_timeout(1500)
 
     def restart_kernel(self) -> None:
         """Restart the kernel of the notebook on top."""
