@@ -20,7 +20,7 @@ Paths = str | Path | Sequence[str | Path]
 
 
 class Model:
-    """A student model: a registry name, a model folder, or a hub id, which is downloaded when it is first needed.
+    """A student model: a registry name, a model folder, or a hub id, which is fetched when first needed.
 
     `configuration` may hold `train`, arguments of `train_model` to take where a call names none.
     """
@@ -40,7 +40,7 @@ class Model:
         resume: bool = False,
         reporter: Reporter | None = None,
     ) -> TrainResult:
-        """Fine-tune the model on `data` (messages JSONL files or dataset names) and put the result in the registry.
+        """Fine-tune the model on `data` (messages JSONL files, dataset names); the result is in the registry.
 
         `data` may also stand in `training_args`. With `resume`, `job_id`'s last checkpoint is continued.
         InvalidInput names a wrong argument, Unprocessable a wrong row or model; `progress.Stopped` follows a
@@ -65,8 +65,8 @@ class Model:
     ) -> None:
         """Answer OpenAI requests on a loopback port until the reporter asks to stop.
 
-        `name` is what the API calls the model, its registry name or its folder's where None; port 0 takes a free
-        one, and where it listens is written to `endpoint_file`. `max_tokens` bounds one answer.
+        `name` is what the API calls the model, its registry name or its folder's where None. Port 0 takes a
+        free one; where it listens is written to `endpoint_file`. `max_tokens` bounds one answer.
         """
         from ilab_jupyter.serving.server import serve
 

@@ -21,10 +21,17 @@ def explained(settings: Settings, folder: Path) -> Iterator[None]:
     except (PublicError, Stopped):
         raise
     except Exception as error:
-        raise _explain(error, settings, folder) or error from error
+        if (public := _explain(error, settings, folder)) is not None:
+            raise public from error
+        raise
 
 
 def _explain(error: Exception, settings: Settings, folder: Path) -> PublicError | None:
+    chain = list(_chain(error))
+    for link in chain:
+        # Raised by our own code below a library that wraps what it meets.
+        if isinstance(link, PublicError):
+            return link
     kind, text = type(error).__name__, str(error)
     if disk.ran_out(error, folder):
         return disk.full()
@@ -44,13 +51,16 @@ def _explain(error: Exception, settings: Settings, folder: Path) -> PublicError 
             f"Train with {smaller}.",
             cause="out_of_memory",
         )
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, pickle.UnpicklingError):
-            return Unprocessable(
-                "The checkpoint was changed or damaged, and is not loaded.",
-                "Remove the job's checkpoints and start a new training.",
-                cause="bad_checkpoint",
-            )
-        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(link, pickle.UnpicklingError) for link in chain):
+        return Unprocessable(
+            "The checkpoint was changed or damaged, and is not loaded.",
+            "Remove the job's checkpoints and start a new training.",
+            cause="bad_checkpoint",
+        )
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

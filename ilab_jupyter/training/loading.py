@@ -27,7 +27,7 @@ def require_libraries() -> None:
             "Install the engine: pip install 'ilab-jupyter[engine]'.",
             cause="engine_missing",
         )
-    # transformers imports torchvision wherever it finds it, and then fails on a build that is not for this torch.
+    # transformers imports torchvision where it finds it, and fails on a build that is for another torch.
     if importlib.util.find_spec("torchvision") is not None:
         try:
             importlib.import_module("torchvision")

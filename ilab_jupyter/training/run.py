@@ -44,7 +44,7 @@ def train(
     """
     if resume and job_id is None:
         raise InvalidInput("Resuming needs a job id.", "Give the job_id of the training to continue.")
-    job = job_id or uuid.uuid4().hex[:12]
+    job = uuid.uuid4().hex[:12] if job_id is None else job_id
     models = Models()
     if resume and (done := lineage.published(models, job)) is not None:
         Checkpoints(job).remove()
@@ -75,11 +75,16 @@ def _train(
     loading.require_libraries()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     device = loading.choose_device(settings.device)
+    import datasets  # type: ignore[import-untyped]
     from transformers import set_seed
+    from transformers.utils import logging as library_log
 
     from ilab_jupyter.training import examples
     from ilab_jupyter.training import trainer as engine
 
+    # Progress goes through the reporter; drawn bars would only fill the log with control characters.
+    datasets.disable_progress_bars()
+    library_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     _stop_if_asked(reporter)
     tokenizer = loading.load_tokenizer(plan.folder)
     reporter.phase("preparing", f"{plan.rows + len(plan.replay)} conversations to tokens")

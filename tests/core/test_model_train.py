@@ -1,0 +1,143 @@
+"""The SDK's Model and the train task, on a real tiny model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter import paths
+from ilab_jupyter.core import Model
+from ilab_jupyter.core.model import TrainingArguments
+from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
+from ilab_jupyter.progress import Stopped
+from ilab_jupyter.registry import Models
+from ilab_jupyter.tasks import catalog, train
+from ilab_jupyter.tasks.context import Context
+
+ROWS = [("Who mends the nets?", "Maren."), ("Which door is green?", "The baker's.")]
+FAST = {"max_steps": 2, "batch_size": 2, "learning_rate": 1e-3, "device": "cpu"}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A Llama of one layer in the registry, under the name `tiny`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = ["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    bpe = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}"
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    folder = paths.models_dir() / "tiny"
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(letters), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def dataset() -> Path:
+    """A dataset in the registry, under the name `pairs.jsonl`."""
+    file = paths.datasets_dir() / "pairs.jsonl"
+    file.parent.mkdir(parents=True)
+    roles = ("user", "assistant")
+    rows = [[{"role": role, "content": text} for role, text in zip(roles, row, strict=True)] for row in ROWS]
+    file.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    return file
+
+
+def test_a_model_and_its_data_are_named_as_in_the_registry(tiny: Path, dataset: Path) -> None:
+    result = Model("tiny").train_model({**FAST, "name": "taught"}, data="pairs.jsonl")
+    assert (result.model, result.base, result.steps, result.examples) == ("taught", "tiny", 2, 2)
+    assert Models().get("taught").base == "tiny"
+    again = Model(student_model="taught").train_model(TrainingArguments(data=[str(dataset)], **FAST))
+    assert again.model.startswith("taught-")
+
+
+def test_the_configuration_gives_arguments_that_a_call_may_override(tiny: Path, dataset: Path) -> None:
+    model = Model(tiny, configuration={"train": {**FAST, "seed": 5}})
+    result = model.train_model({"max_steps": 1}, data=[dataset])
+    lineage = Models().get(result.model).lineage
+    assert (result.steps, lineage["seed"], lineage["settings"]["learning_rate"]) == (1, 5, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"data": ["x.jsonl"], "learning_rate": -1}, "learning_rate"),
+        ({"data": ["x.jsonl"], "output_dir": "/elsewhere"}, "output_dir"),
+        ({"data": []}, "data"),
+        ({}, "data"),
+        ({"data": ["x.jsonl"], "epochs": float("nan")}, "epochs"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput, match=f"training argument {field} is wrong"):
+        Model("starter").train_model(arguments)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "../tiny", "/no/such/folder"])
+def test_a_model_that_is_not_there_is_said_before_anything_heavy_loads(name: str) -> None:
+    with pytest.raises(NotFound):
+        Model(name).train_model(data=["x.jsonl"])
+    with pytest.raises(NotFound):
+        Model(name).serve()
+
+
+def test_a_hub_model_without_a_network_is_a_clear_answer() -> None:
+    with pytest.raises(PublicError, match="hub cannot be reached") as caught:
+        Model("some-org/some-model").train_model(data=["x.jsonl"])
+    assert caught.value.cause == "hub_unreachable"
+
+
+def test_importing_the_sdk_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, ilab_jupyter.core.model, ilab_jupyter.tasks.train;"
+        "print([name for name in ('torch', 'transformers', 'numpy', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+class Silent:
+    """A reporter that asks to stop after the first step of its first use."""
+
+    def __init__(self, stop: bool) -> None:
+        self.stop, self.stopping, self.steps = stop, False, list[int]()
+
+    def phase(self, name: str, message: str = "") -> None: ...
+
+    def progress(self, step: int, total: int | None, **metrics: Any) -> None:
+        self.steps.append(step)
+        self.stopping = self.stop
+
+    def artifact(self, kind: str, name: str, path: Path) -> None: ...
+
+    def warning(self, message: str, next_step: str = "") -> None: ...
+
+    def event(self, type: str, **fields: Any) -> None: ...
+
+
+def test_the_second_attempt_of_a_train_job_continues_the_first(
+    tiny: Path, dataset: Path, tmp_path: Path
+) -> None:
+    job = catalog.job_spec("train", {"model": "tiny", "data": ["pairs.jsonl"], **FAST, "max_steps": 4})
+    spec = train.TrainSpec.model_validate(job.arguments)
+    first, second = Silent(stop=True), Silent(stop=False)
+    with pytest.raises(Stopped):
+        train.run(spec, Context("0199aabbccdd", 1, tmp_path, first))
+    result = train.run(spec, Context("0199aabbccdd", 2, tmp_path, second))
+    assert (first.steps, second.steps) == ([1, 2], [3, 4])
+    assert (result["model"], result["resumed_from"], result["steps"]) == ("tiny-aabbccdd", 2, 4)
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_a_train_job_names_the_argument_that_is_wrong() -> None:
+    with pytest.raises(InvalidInput, match="lora_rank"):
+        catalog.job_spec("train", {"data": ["x"], "lora_rank": 0})

@@ -1,0 +1,221 @@
+"""A training that was stopped, killed or damaged goes on from its last whole checkpoint, or says why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter import paths
+from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, Unprocessable
+from ilab_jupyter.progress import Stopped
+from ilab_jupyter.registry import Models
+from ilab_jupyter.training.run import train
+from ilab_jupyter.training.spec import TrainingArguments, TrainResult
+
+STEPS = 12
+
+
+def run(
+    model: Path, data: Path, reporter: Any, *, job: str = "job1", resume: bool = False, **arguments: Any
+) -> TrainResult:
+    values = {"learning_rate": 1e-2, "batch_size": 4, "device": "cpu", "max_steps": STEPS, "save_steps": 3}
+    given = TrainingArguments.model_validate({"data": [str(data)], **values, **arguments})
+    return train(model.name, model, given, job_id=job, resume=resume, reporter=reporter)
+
+
+def stop_after(step: int) -> Any:
+    return lambda event: event[:2] == ("progress", step)
+
+
+def checkpoints(job: str = "job1") -> list[str]:
+    return sorted(path.name for path in (paths.checkpoints_dir() / job).glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_stopped_training_saves_at_the_next_step_and_goes_on_as_if_nothing_had_been(
+    method: str, tiny: Path, pairs: Path, recorder: Any
+) -> None:
+    arguments = {"method": method, "lora_dropout": 0.1} if method == "lora" else {"method": method}
+    whole = recorder()
+    expected = run(tiny, pairs, whole, job="whole", name="whole", **arguments)
+
+    first = recorder(stop_at=stop_after(4))
+    with pytest.raises(Stopped):
+        run(tiny, pairs, first, **arguments)
+    assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
+    assert [entry.name for entry in Models().list() if not entry.builtin] == ["whole"]
+
+    second = recorder()
+    result = run(tiny, pairs, second, resume=True, name="parts", **arguments)
+    assert (result.resumed_from, result.steps) == (5, STEPS)
+    assert list(second.losses) == list(range(6, STEPS + 1))
+    assert {**first.losses, **second.losses} == whole.losses
+    name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
+    assert (Path(result.path) / name).read_bytes() == (Path(expected.path) / name).read_bytes()
+    assert not (paths.checkpoints_dir() / "job1").exists()
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from ilab_jupyter.progress import ConsoleReporter
+from ilab_jupyter.training.run import train
+from ilab_jupyter.training.spec import TrainingArguments
+
+class Deadly(ConsoleReporter):
+    def progress(self, step, total, **metrics):
+        if step == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+model, data = map(Path, sys.argv[1:])
+train("tiny", model, TrainingArguments(data=[str(data)], learning_rate=1e-2, batch_size=4, device="cpu",
+      max_steps=12, save_steps=3), job_id="job1", resume=False, reporter=Deadly())
+"""
+
+
+def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_and_not_from_a_torn_one(
+    tiny: Path, pairs: Path, recorder: Any
+) -> None:
+    whole = recorder()
+    run(tiny, pairs, whole, job="whole", name="whole")
+    killed = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tiny), str(pairs)], capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert checkpoints() == ["checkpoint-3", "checkpoint-6"]
+    folder = paths.checkpoints_dir() / "job1"
+    # What a kill or a power loss in the middle of writing leaves: an unsealed folder, a file cut short.
+    shutil.copytree(folder / "checkpoint-6", folder / "checkpoint-7")
+    (folder / "checkpoint-7" / "ilab-complete.json").unlink()
+    os.truncate(folder / "checkpoint-6" / "optimizer.pt", 1000)
+    told = recorder()
+    result = run(tiny, pairs, told, resume=True)
+    assert result.resumed_from == 3
+    assert told.losses == {step: loss for step, loss in whole.losses.items() if step > 3}
+
+
+def test_resuming_without_a_checkpoint_starts_from_the_beginning(
+    tiny: Path, pairs: Path, recorder: Any
+) -> None:
+    result = run(tiny, pairs, recorder(), resume=True, max_steps=2)
+    assert (result.resumed_from, result.steps) == (None, 2)
+
+
+def test_resuming_needs_a_job(tiny: Path, pairs: Path, recorder: Any) -> None:
+    given = TrainingArguments(data=[str(pairs)])
+    with pytest.raises(InvalidInput, match="job id"):
+        train("tiny", tiny, given, job_id=None, resume=True, reporter=recorder())
+
+
+@pytest.fixture
+def stopped(tiny: Path, pairs: Path, recorder: Any) -> Path:
+    """The checkpoints of a training that was stopped after step 4."""
+    with pytest.raises(Stopped):
+        run(tiny, pairs, recorder(stop_at=stop_after(4)))
+    return paths.checkpoints_dir() / "job1"
+
+
+def test_other_settings_other_data_or_another_base_are_refused(
+    stopped: Path, tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(Conflict, match="settings changed") as caught:
+        run(tiny, pairs, recorder(), resume=True, learning_rate=2e-2)
+    assert caught.value.cause == "checkpoint_mismatch"
+    other = tmp_path / "other.jsonl"
+    other.write_text(pairs.read_text().replace("nine", "ten"))
+    with pytest.raises(Conflict, match="data changed"):
+        run(tiny, other, recorder(), resume=True)
+    moved = shutil.copytree(tiny, tmp_path / "tiny")
+    with pytest.raises(Conflict, match="base changed"):
+        run(moved, pairs, recorder(), resume=True)
+    assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
+
+
+def test_how_often_it_logs_and_saves_may_change(
+    stopped: Path, tiny: Path, pairs: Path, recorder: Any
+) -> None:
+    result = run(tiny, pairs, recorder(), resume=True, save_steps=100, logging_steps=2, name="late")
+    assert result.resumed_from == 5
+
+
+def test_a_new_training_does_not_walk_over_an_old_ones_checkpoints(
+    stopped: Path, tiny: Path, pairs: Path, recorder: Any
+) -> None:
+    with pytest.raises(Conflict, match="Resume it"):
+        run(tiny, pairs, recorder())
+    assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "scheduler.pt"])
+def test_a_checkpoint_that_hides_code_is_not_run(
+    name: str, stopped: Path, tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
+) -> None:
+    import torch
+
+    canary = tmp_path / "canary"
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+            return open, (str(canary), "w")
+
+    file = stopped / "checkpoint-5" / name
+    torch.save({"evil": Evil()}, file)
+    seal = stopped / "checkpoint-5" / "ilab-complete.json"
+    seal.write_text(json.dumps({**json.loads(seal.read_text()), name: file.stat().st_size}))
+    with pytest.raises(Unprocessable, match="changed or damaged") as caught:
+        run(tiny, pairs, recorder(), resume=True)
+    assert caught.value.cause == "bad_checkpoint"
+    assert not canary.exists()
+
+
+def test_a_job_that_had_published_is_not_trained_twice(tiny: Path, pairs: Path, recorder: Any) -> None:
+    result = run(tiny, pairs, recorder(), max_steps=2)
+    told = recorder()
+    assert run(tiny, pairs, told, resume=True, max_steps=2) == result
+    assert told.events == []
+    assert len([entry for entry in Models().list() if not entry.builtin]) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    """A file system of its own with 64 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a file system needs a right that this user does not have")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_meanwhile_loses_no_whole_checkpoint(
+    tiny: Path, pairs: Path, recorder: Any, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(small_disk))
+
+    def fill(event: tuple[Any, ...]) -> bool:
+        if event[:2] == ("progress", 4):
+            free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+            (small_disk / "ballast").write_bytes(bytes(free - 100_000))
+        return False
+
+    with pytest.raises(Unavailable) as caught:
+        run(tiny, pairs, recorder(stop_at=fill))
+    assert caught.value.cause == "disk_full"
+    assert "checkpoint-3" in checkpoints()
+    with pytest.raises(Unavailable, match=r"needs .* of disk"):
+        run(tiny, pairs, recorder(), resume=True)
+    (small_disk / "ballast").unlink()
+    assert run(tiny, pairs, recorder(), resume=True).resumed_from == 3

@@ -1,0 +1,70 @@
+"""Which value wins: the argument, the model's own profile, or the general default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ilab_jupyter.registry.profile import Profile
+from ilab_jupyter.training.spec import TrainingArguments, settle
+
+PROFILE = Profile.model_validate(
+    {"full": {"learning_rate": 0.005, "epochs": 25}, "lora": {"lora_rank": 32}, "replay": {"rows": 3}}
+)
+
+
+def settled(profile: Profile = PROFILE, length: int | None = 512, **arguments: Any) -> dict[str, Any]:
+    return settle(TrainingArguments(data=["x"], **arguments), profile, length).model_dump()
+
+
+def test_a_model_without_a_profile_gets_the_general_defaults() -> None:
+    full = settled(Profile())
+    assert (full["learning_rate"], full["epochs"], full["batch_size"]) == (2e-5, 3, 8)
+    assert (full["lora_rank"], full["lora_alpha"]) == (None, None)
+    lora = settled(Profile(), method="lora")
+    assert (lora["learning_rate"], lora["lora_rank"], lora["lora_alpha"]) == (2e-4, 16, 32)
+
+
+def test_the_profile_wins_over_the_default_and_the_argument_over_both() -> None:
+    assert settled()["learning_rate"] == 0.005
+    assert settled(learning_rate=1e-3)["learning_rate"] == 1e-3
+    assert settled(method="lora")["lora_alpha"] == 64
+    assert settled(method="lora", lora_alpha=8)["lora_alpha"] == 8
+    assert settled()["replay"]["rows"] == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "argument", "length"), [(512, None, 512), (4096, None, 1024), (None, None, 1024)]
+)
+def test_no_sequence_is_longer_than_the_model_was_made_for(
+    model: int | None, argument: int | None, length: int
+) -> None:
+    assert settled(length=model, max_seq_length=argument)["max_seq_length"] == length
+    assert settled(length=128, max_seq_length=4096)["max_seq_length"] == 128
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"output_dir": "/elsewhere"},
+        {"deepspeed": "/etc/x"},
+        {"trust_remote_code": True},
+        {"resume_from_checkpoint": "/evil"},
+        {"report_to": "wandb"},
+        {"optim_args": "x"},
+        {"learning_rate": float("inf")},
+        {"learning_rate": float("nan")},
+        {"learning_rate": -1},
+        {"epochs": -1},
+        {"batch_size": 10**9},
+        {"name": "../x"},
+        {"data": []},
+        {"seed": -1},
+        {"method": "qlora"},
+    ],
+)
+def test_what_is_no_argument_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TrainingArguments.model_validate({"data": ["x"], **wrong})
