@@ -141,7 +141,9 @@ def _explain(text: yamltext.Text, error: ValidationError) -> Iterator[Problem]:
     rule = str(error.validator)
     if rule == "required":
         for key in error.validator_value:
-            if key not in error.instance and f"'{key}'" in error.message:
+            # a misspelt key is told where it stands, not a second time as a missing one
+            misspelt = difflib.get_close_matches(key, [str(have) for have in error.instance], 1, 0.8)
+            if key not in error.instance and f"'{key}'" in error.message and not misspelt:
                 yield text.place(path), f"{key} is missing{where and ' in ' + where}", f"Add `{key}:`."
     elif rule in ("unevaluatedProperties", "additionalProperties"):
         wanted = sorted(_properties(error))
@@ -240,7 +242,8 @@ def _style(text: yamltext.Text) -> Iterator[Problem]:
     if not text.source.endswith("\n"):
         yield (len(lines), len(lines[-1]) + 1), "no line end at the end of the file", "Add one."
     elif text.source.endswith("\n\n"):
-        yield (len(lines) - 1, 1), "empty lines at the end of the file", "Remove them."
+        first = text.source.rstrip("\n").count("\n") + 2
+        yield (first, 1), "empty lines at the end of the file", "Remove them."
     seeds = text.contents.get("seed_examples")
     if "document" not in text.contents and isinstance(seeds, list):
         with_context = [bool(seed.get("context")) for seed in seeds if isinstance(seed, Mapping)]

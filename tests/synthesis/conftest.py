@@ -1,4 +1,6 @@
-"""A teacher behind a real socket that speaks OpenAI's protocol, and a reporter that remembers what it was told."""
+"""A teacher behind a real socket that speaks OpenAI's protocol, and a reporter that remembers what it was
+told.
+"""
 
 from __future__ import annotations
 

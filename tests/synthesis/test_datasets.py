@@ -1,4 +1,6 @@
-"""What a generation with the embedded teacher leaves behind, for all three kinds of leaf and both pipelines."""
+"""What a generation with the embedded teacher leaves behind, for all three kinds of leaf and both
+pipelines.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def turns_of(path: str | Path) -> list[tuple[str, str]]:
 def runs(
     sample: Path, tmp_path_factory: pytest.TempPathFactory, recorder: Callable[..., Any]
 ) -> dict[str, Any]:
-    """Each pipeline once, and `again`: simple in a process of its own, with other hashes and another folder."""
+    """Each pipeline once, and `again`: simple in a process of its own, with other hashes and another
+    folder.
+    """
     folder = tmp_path_factory.mktemp("runs")
     asked = {"taxonomy_path": str(sample), "scale": 2, "batch_size": 32}
     there = {"output_dir": str(folder / "again"), "name": "again", "run_dir": str(folder / "again-run")}

@@ -34,7 +34,8 @@ To better assist you with this task, here is an example:
 {answer}
 [End of Response]
 
-Now generate a response to the following prompt. Remember to use the same style and format as the example above.{space}
+Now generate a response to the following prompt. Remember to use the same style and format as the example
+above.{space}
 
 [Start of Question]
 Please tell me: {question}
@@ -160,7 +161,7 @@ def test_silence_is_a_timeout(teacher_server: Any) -> None:
         (403, b"", "teacher_unauthorized"),
         (429, b"{}", "teacher_rate_limited"),
         (503, b"overloaded", "teacher_failed"),
-        (404, b'{"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}', "teacher_model_missing"),
+        (404, b'{"error": {"message": "The model `x` does not exist"}}', "teacher_model_missing"),
         (400, b'{"error": {"message": "the prompt is too long"}}', "teacher_bad_answer"),
         (200, b'{"choices": "none"}', "teacher_bad_answer"),
         (200, b"[1, 2", "teacher_bad_answer"),

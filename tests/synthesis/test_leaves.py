@@ -1,0 +1,138 @@
+"""Documents of this machine become git repositories that the generator can clone; the user's folders stay
+as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.synthesis import compatibility, leaves
+
+LEAF = "knowledge/transport/railways/brindle_fell/qna.yaml"
+ADDRESS = "https://example.invalid/railways.git"
+
+
+@pytest.fixture
+def taxonomy(sample: Path, tmp_path: Path) -> Path:
+    shutil.copytree(sample, tmp_path / "taxonomy")
+    return tmp_path / "taxonomy"
+
+
+def named(taxonomy: Path, repo: str, commit: str = "local") -> None:
+    leaf = taxonomy / LEAF
+    text = leaf.read_text().replace("repo: documents/brindle_fell", f"repo: {repo}")
+    leaf.write_text(text.replace("commit: local", f"commit: {commit}"))
+
+
+def document_of(copies: leaves.Copies) -> dict[str, str]:
+    found: dict[str, str] = yaml.safe_load((copies.root / LEAF).read_text())["document"]
+    return found
+
+
+def clone(copies: leaves.Copies, target: Path) -> list[str]:
+    document = document_of(copies)
+    environment = {**os.environ, **copies.environment}
+    subprocess.run(["git", "clone", "-q", document["repo"], target], check=True, env=environment)
+    subprocess.run(["git", "checkout", "-q", document["commit"]], cwd=target, check=True)
+    return sorted(path.name for path in target.iterdir() if path.name != ".git")
+
+
+@pytest.mark.parametrize(
+    "repo", ["documents/brindle_fell", "file:documents/brindle_fell", "./documents/brindle_fell"]
+)
+def test_a_path_in_the_taxonomy_is_served_from_a_repository_of_its_own(
+    taxonomy: Path, tmp_path: Path, repo: str
+) -> None:
+    named(taxonomy, repo)
+    before = (taxonomy / LEAF).read_text()
+    copies = leaves.copy(taxonomy, [LEAF], tmp_path / "run", {})
+    assert clone(copies, tmp_path / "clone") == ["railway.md"]
+    assert copies.leaves[0].node == "knowledge_transport_railways_brindle_fell"
+    assert (taxonomy / LEAF).read_text() == before
+    assert not list(taxonomy.rglob(".git"))
+    copied = (copies.root / LEAF).read_text().splitlines()
+    assert [line for line, old in zip(copied, before.splitlines(), strict=True) if line != old] == copied[5:7]
+
+
+def test_the_same_documents_are_always_the_same_commit(taxonomy: Path, tmp_path: Path) -> None:
+    first = document_of(leaves.copy(taxonomy, [LEAF], tmp_path / "one", {}))
+    again = document_of(leaves.copy(taxonomy, [LEAF], tmp_path / "two", {}))
+    assert first["commit"] == again["commit"]
+
+
+def test_an_address_is_served_from_the_folder_that_stands_for_it(taxonomy: Path, tmp_path: Path) -> None:
+    named(taxonomy, ADDRESS, "0123abc")
+    copies = leaves.copy(
+        taxonomy, [LEAF], tmp_path / "run", {ADDRESS: str(taxonomy / "documents/brindle_fell")}
+    )
+    assert clone(copies, tmp_path / "clone") == ["railway.md"]
+
+
+def test_an_address_with_a_local_clone_leaves_the_leaf_as_it_is(taxonomy: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "mirror"
+    shutil.copytree(taxonomy / "documents/brindle_fell", repository)
+    identity = ["-c", "user.name=T", "-c", "user.email=t@localhost"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-q", "-m", "x"]):
+        subprocess.run(["git", *arguments], cwd=repository, check=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True
+    )
+    named(taxonomy, ADDRESS, head.stdout.strip())
+    copies = leaves.copy(taxonomy, [LEAF], tmp_path / "run", {ADDRESS: str(repository)})
+    assert (copies.root / LEAF).read_text() == (taxonomy / LEAF).read_text()
+    assert clone(copies, tmp_path / "clone") == ["railway.md"]
+
+
+@pytest.mark.parametrize(
+    ("repo", "said"),
+    [
+        ("documents/nowhere", "does not exist"),
+        ("../outside", "outside the taxonomy"),
+        ("compositional_skills", "no .md or .pdf"),
+    ],
+)
+def test_documents_that_are_not_there_are_named_with_the_line(
+    taxonomy: Path, tmp_path: Path, repo: str, said: str
+) -> None:
+    named(taxonomy, repo)
+    with pytest.raises(Unprocessable) as caught:
+        leaves.copy(taxonomy, [LEAF], tmp_path / "run", {})
+    assert f"{LEAF}:6: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_a_repository_that_cannot_be_cloned_is_a_failure_in_words(
+    taxonomy: Path, tmp_path: Path, recorder: type
+) -> None:
+    from ilab_jupyter.core import Data
+
+    named(taxonomy, str(tmp_path / "no-repository"), "abc")
+    with pytest.raises(Unprocessable) as caught:
+        Data(taxonomy / LEAF, output_dir=tmp_path).generate_data(
+            run_dir=tmp_path / "run", reporter=recorder()
+        )
+    assert caught.value.cause == "no_documents"
+    assert "documents" in caught.value.next_step
+
+
+def test_two_leaves_with_one_name_for_the_generator_are_refused(taxonomy: Path, tmp_path: Path) -> None:
+    leaf = "compositional_skills/writing/packing_reminders/qna.yaml"
+    twin = "compositional_skills/writing_packing/reminders/qna.yaml"
+    (taxonomy / twin).parent.mkdir(parents=True)
+    shutil.copy(taxonomy / leaf, taxonomy / twin)
+    with pytest.raises(Unprocessable, match="the same name for the generator"):
+        leaves.copy(taxonomy, [leaf, twin], tmp_path / "run", {})
+
+
+def test_inline_markup_that_docling_tears_apart_is_mended() -> None:
+    torn = "Birds\nThe\n**black cap**\n(\n*Poecile*\n) is a\n[tit](tit)\n. It sings.\n- A *bird* ( [tit](tit) , 1884)"
+    assert compatibility.mend_markup(torn) == (
+        "Birds\nThe **black cap** (*Poecile*) is a [tit](tit). It sings.\n- A *bird* ([tit](tit), 1884)"
+    )
