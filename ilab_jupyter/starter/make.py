@@ -58,7 +58,9 @@ PROFILE: dict[str, Any] = {
 
 
 def build(folder: Path, *, seed: int = SEED, steps: int = STEPS) -> None:
-    """Write a complete model into the empty `folder`. One seed, one number of threads: the same weights."""
+    """Write a complete model into the empty `folder`. The same seed on the same kind of machine gives
+    the same weights. `steps` is at least 4: two of warm-up, then the descent.
+    """
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
@@ -133,7 +135,7 @@ def _pretrain(model: Any, tokenizer: Any, *, seed: int, steps: int) -> None:
 
     rng = Random(seed + 1)  # noqa: S311
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01, betas=(0.9, 0.98))
-    warmup = max(1, steps // 20)
+    warmup = max(2, steps // 20)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=4e-3, total_steps=steps, pct_start=warmup / steps, cycle_momentum=False
     )
@@ -238,8 +240,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ilab_jupyter.starter.make", description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the model (the shipped one)")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--steps", type=int, default=STEPS, help="steps of pre-training")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of pre-training, at least 4")
     arguments = parser.parse_args()
+    if arguments.steps < 4:
+        parser.error("--steps must be at least 4")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         print(replace(arguments.out, seed=arguments.seed, steps=arguments.steps))

@@ -88,7 +88,7 @@ def test_two_builds_from_one_seed_are_the_same_and_another_seed_is_not(tmp_path:
     made = {}
     for name, seed in (("first", 7), ("second", 7), ("other", 8)):
         (tmp_path / name).mkdir()
-        make.build(tmp_path / name, seed=seed, steps=3)
+        make.build(tmp_path / name, seed=seed, steps=6)
         made[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
     assert made["first"] == made["second"]
     assert made["first"]["model.safetensors"] != made["other"]["model.safetensors"]
@@ -100,7 +100,7 @@ def test_a_build_that_does_not_behave_replaces_nothing(tmp_path: Path) -> None:
     out.mkdir()
     (out / "mark").write_text("the old one")
     with pytest.raises(Unprocessable) as refused:
-        make.replace(out, seed=1, steps=2)
+        make.replace(out, seed=1, steps=4)
     assert "does not behave" in refused.value.message
     assert [path.name for path in out.iterdir()] == ["mark"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".starter")] == []
