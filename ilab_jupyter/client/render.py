@@ -109,8 +109,8 @@ def line(job: Job) -> str:
     return f"<Job {job.id} {job.kind}{title} {' '.join(fold(standing).split())}>"
 
 
-def bundle(snapshot: Snapshot, *, hidden_by: str = "") -> dict[str, Any]:
-    """The static view in every form a saved notebook may need; a picture only where there is a curve.
+def bundle(snapshot: Snapshot, *, hidden_by: str = "", picture: bool = True) -> dict[str, Any]:
+    """The static view in every form a saved notebook may need; a PNG where there is a curve and `picture`.
 
     `hidden_by` is a class name by which a live view of the same job may hide this one while it is shown.
     """
@@ -118,7 +118,7 @@ def bundle(snapshot: Snapshot, *, hidden_by: str = "") -> dict[str, Any]:
         "text/plain": line(snapshot.job),
         "text/html": html(snapshot, hidden_by=hidden_by),
     }
-    if len(snapshot.curve) > 1:
+    if picture and len(snapshot.curve) > 1:
         data["image/png"] = base64.b64encode(curves.png(snapshot.curve)).decode("ascii")
     return data
 

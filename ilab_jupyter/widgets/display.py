@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ilab_jupyter.widgets.job import JobView
 
 BATCH_SECONDS = 0.2
-SAVE_SECONDS = (2.0, 10.0)
+FIRST_SAVE_SECONDS, SAVE_SECONDS = 2.0, 10.0
 KEPT_VIEWS = 16
 
 _open: dict[JobHandle, LiveDisplay] = {}
@@ -100,7 +100,8 @@ class LiveDisplay:
         self._static, self._live = f"ilab-static-{token}", f"ilab-live-{token}"
         self._settled = False
         self._lock = threading.Lock()
-        _publish(render.bundle(snapshot, hidden_by=self.view.hides), self._static)
+        # Without the PNG: matplotlib takes a second to load, and the cell would wait for it.
+        _publish(render.bundle(snapshot, hidden_by=self.view.hides, picture=False), self._static)
         _publish(_view_bundle(self.view, snapshot), self._live)
         self.view.resumed = self._start
         self._start()
@@ -133,8 +134,8 @@ class LiveDisplay:
     def _follow(self) -> None:
         handle, view = self._handle, self.view
         stream = EventStream(handle.jobs, handle.id, after=view.cursor, log_offset=view.log_offset)
-        save_at, connected = time.monotonic() + SAVE_SECONDS[0], True
-        goes_on, changed = True, False
+        save_at, connected = time.monotonic() + FIRST_SAVE_SECONDS, True
+        goes_on, changed, picture = True, False, False
         while goes_on and not view.closed:
             events, goes_on = stream.batch(BATCH_SECONDS)
             try:
@@ -145,18 +146,19 @@ class LiveDisplay:
                     connected = not connected
                     view.notice = f"Not connected: {stream.error.message}" if stream.error else ""
                 if changed and goes_on and time.monotonic() >= save_at:
-                    save_at, changed = time.monotonic() + SAVE_SECONDS[1], False
-                    self._save()
+                    save_at, changed = time.monotonic() + SAVE_SECONDS, False
+                    self._save(picture)
+                    picture = True
             except PublicError as error:
                 connected, view.notice = False, f"Not connected: {error.message}"
         stream.close()
         if not view.closed:
             self.settle()
 
-    def _save(self) -> None:
+    def _save(self, picture: bool) -> None:
+        bundle = render.bundle(self._handle.snapshot(), hidden_by=self.view.hides, picture=picture)
         with self._lock:
             if not self._settled:
-                bundle = render.bundle(self._handle.snapshot(), hidden_by=self.view.hides)
                 _publish(bundle, self._static, update=True)
 
 

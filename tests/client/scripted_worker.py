@@ -1,8 +1,8 @@
-"""A worker without a model: `python -m scripted_worker <job folder> <attempt>`. The job's name says how it goes.
+"""A worker without a model: `python -m scripted_worker <job folder> <attempt>`. Its name says how a job goes.
 
-train: `max_steps` steps with a falling loss; 0.12 s a step; names that begin with fails end in
-an error, with evil print what must not be shown as HTML. generate: writes a dataset. serve: a real
-OpenAI-speaking server on loopback that repeats the question.
+train: `max_steps` steps of 0.12 s with a falling loss; a name that begins with fails ends in an error, one
+with evil prints what must not be shown as HTML. generate: writes a dataset. serve: a real OpenAI-speaking
+server on loopback that repeats the question.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ def test_a_terminal_loads_no_widgets_no_plots_and_no_heavy_library() -> None:
         "import sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
         "shell = InteractiveShell.instance()\nshell.run_line_magic('load_ext', 'ilab_jupyter')\n"
         "shell.run_cell('%ilab jobs')\n"
-        "print([m for m in ('ipywidgets', 'anywidget', 'matplotlib', 'numpy', 'torch', 'pandas') if m in sys.modules])"
+        "unwanted = ('ipywidgets', 'anywidget', 'matplotlib', 'numpy', 'torch', 'pandas')\n"
+        "print([name for name in unwanted if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
