@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -96,24 +97,35 @@ class RemoteJobs:
     async def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
         """As in JobService. A broken connection is taken up again after the last event and byte seen."""
         state: Event | None = None
+        attempt: int | None = None
         pause, deadline = FIRST_PAUSE, time.monotonic() + self._patience
         while True:
             try:
-                async for event in self._stream(id, after, log_offset):
-                    pause, deadline = FIRST_PAUSE, time.monotonic() + self._patience
-                    if event.type == "log":
-                        log_offset = int(event.fields["next_offset"])
-                    elif event.type == "state":
-                        # Each connection begins with the state; told again, it would be no news.
-                        if state is not None and state.fields == event.fields:
-                            continue
-                        state = event
-                    elif event.type != "end":
-                        after = max(after, event.seq)
-                    yield event
-                    if event.type == "end":
-                        return
-                problem: PublicError = Unavailable("The server closed the stream.", "Try again.")
+                async with aclosing(self._stream(id, after, log_offset)) as events:
+                    first = await anext(events, None)
+                    if first is not None and attempt is not None and _attempt(first) != attempt:
+                        # Resumed while nobody listened: the new attempt has a log of its own.
+                        log_offset, attempt = 0, None
+                        continue
+                    # Each connection begins with the state; told again, it would be no news.
+                    if first is not None and (state is None or state.fields != first.fields):
+                        state = first
+                        yield first
+                    async for event in events:
+                        pause, deadline = FIRST_PAUSE, time.monotonic() + self._patience
+                        if event.type == "log":
+                            log_offset, attempt = (
+                                int(event.fields["next_offset"]),
+                                int(event.fields["attempt"]),
+                            )
+                        elif event.type == "state":
+                            state = event
+                        elif event.type != "end":
+                            after = max(after, event.seq)
+                        yield event
+                        if event.type == "end":
+                            return
+                problem = Unavailable("The server closed the stream.", "Try again.")
             except Unavailable as error:
                 problem = error
             if time.monotonic() >= deadline:
@@ -136,7 +148,7 @@ class RemoteJobs:
         if client is not None:
             await client.aclose()
 
-    async def _stream(self, id: str, after: int, log_offset: int | None) -> AsyncIterator[Event]:
+    async def _stream(self, id: str, after: int, log_offset: int | None) -> AsyncGenerator[Event, None]:
         query = {"after": after} | ({"log_offset": log_offset} if log_offset is not None else {})
         url = f"{self.url}ilab/api/jobs/{_part(id)}/events"
         timeout = httpx.Timeout(10.0, read=SILENCE_SECONDS)
@@ -187,6 +199,12 @@ class RemoteJobs:
 def _part(id: str) -> str:
     """An id as one part of an address; one that cannot be is sent so that the service says so."""
     return quote(id, safe="") if id not in ("", ".", "..") else quote(f"{id} ", safe="")
+
+
+def _attempt(state: Event) -> int | None:
+    """The attempt that a `state` event tells of."""
+    job = state.fields.get("job")
+    return job.get("attempt") if isinstance(job, dict) else None
 
 
 def _error(response: httpx.Response) -> PublicError:

@@ -201,12 +201,14 @@ def test_a_secret_with_a_dangerous_name_is_refused(jobs: SyncJobs) -> None:
 
 
 class Relay:
-    """Passes connections on to a server, and cuts each after it has brought back so many bytes."""
+    """Passes connections on to a server; cuts each after it has brought so many bytes, or all when told."""
 
-    def __init__(self, port: int, cut_after: int) -> None:
+    def __init__(self, port: int, cut_after: int | None = None) -> None:
         self._target = port
         self._cut_after = cut_after
+        self._open: list[socket.socket] = []
         self.connections = 0
+        self.blocked = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -217,7 +219,11 @@ class Relay:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            if self.blocked:
+                near.close()
+                continue
             self.connections += 1
+            self._open.append(near)
             far = socket.create_connection(("127.0.0.1", self._target))
             threading.Thread(target=self._pass, args=(near, far, None), daemon=True).start()
             threading.Thread(target=self._pass, args=(far, near, self._cut_after), daemon=True).start()
@@ -233,6 +239,11 @@ class Relay:
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        for near in self._open:
+            with suppress(OSError):
+                near.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.close()
@@ -253,6 +264,31 @@ def test_a_watch_over_a_bad_line_loses_and_repeats_nothing(address: str) -> None
     text = "".join(event.fields["text"] for event in events if event.type == "log")
     assert text == "".join(f"line {number}\n" for number in range(1, 11))
     assert [event.type for event in events].count("end") == 1 and events[-1].type == "end"
+
+
+def test_a_job_resumed_while_the_line_was_down_is_followed_from_its_new_logs_start(
+    address: str,
+) -> None:
+    direct = SyncJobs(RemoteJobs(address, TOKEN))
+    id = direct.submit(spec("print:a rather long first line", "first:30", "print:done")).id
+    relay = Relay(int(re.search(r":(\d+)/", address)[1]))  # type: ignore[index]
+    through = SyncJobs(RemoteJobs(f"http://127.0.0.1:{relay.port}/user/x", TOKEN))
+    logs: dict[int, str] = {}
+    for event in through.watch(id, log_offset=0):
+        if event.type == "log":
+            attempt = event.fields["attempt"]
+            logs[attempt] = logs.get(attempt, "") + event.fields["text"]
+            if attempt == 1:
+                relay.blocked = True
+                relay.cut()
+                direct.cancel(id)
+                ended(direct, id)
+                direct.resume(id)
+                ended(direct, id)
+                relay.blocked = False
+    relay.close()
+    assert logs == {1: "a rather long first line\n", 2: "a rather long first line\ndone\n"}
+    assert event.type == "end" and event.fields["state"] == "SUCCEEDED"
 
 
 def test_a_wrong_token_a_missing_server_and_a_foreign_one_are_told_apart(address: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -135,10 +134,3 @@ def server(
                 await jobs.cancel(job.id)
 
     jp_asyncio_loop.run_until_complete(leave())
-
-
-@pytest.fixture
-def environment(own_folders: Path) -> dict[str, str]:
-    """For processes: this test's folders, and the source tree."""
-    root = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": root, "JUPYTER_CONFIG_DIR": str(own_folders / "jupyter")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from ilab_jupyter.server.routes import ROUTES
+from tests.server.conftest import make_interpreter
 
 HEAVY = {"torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", "docling", "matplotlib"}
 TOKEN = "process-token"
@@ -24,13 +26,18 @@ TOKEN = "process-token"
 class Process:
     """A server in its own process, which may be killed and started again on the same folders."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], python: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.state = folder / "state"
+        here = Path(__file__).parent
         self._environment = {
-            **environment,
-            "PYTHONPATH": f"{environment['PYTHONPATH']}:{Path(__file__).parent}",
+            **os.environ,
+            "HOME": str(folder),
+            "JUPYTER_CONFIG_DIR": str(folder),
+            "ILAB_JUPYTER_STATE": str(self.state),
+            "PYTHONPATH": f"{here.parents[1]}:{here}",
         }
-        self._python = python
+        self._python = make_interpreter(folder / "quick-python")
         self._process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client()
 
@@ -67,11 +74,9 @@ class Process:
         return (self._folder / "server.log").read_text()
 
 
-@pytest.fixture
-def process(tmp_path: Path, environment: dict[str, str], quick_python: Path) -> Iterator[Process]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    process = Process(folder, environment, quick_python)
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("served"))
     process.start()
     yield process
     for job in process.http.get("ilab/api/jobs?state=QUEUED,STARTING,RUNNING").json()["jobs"]:
@@ -114,6 +119,28 @@ def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: Pr
     assert "Traceback" not in process.log
 
 
+def test_the_page_of_the_api_draws_and_calls_in_a_browser(process: Process) -> None:
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{process.http.base_url}ilab/api/docs?token={TOKEN}")
+        page.wait_for_selector(".opblock")
+        assert page.locator(".opblock").count() == sum(len(route.verbs) for route in ROUTES)
+        page.locator(".opblock-summary", has_text="/ilab/api/info").click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+        page.wait_for_selector(".live-responses-table tbody .response-col_status")
+        assert page.locator(".live-responses-table tbody .response-col_status").first.inner_text() == "200"
+        assert complaints == []
+        browser.close()
+
+
 def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: Process) -> None:
     todo = ["mark:begun", "step:1/2", "print:before", "sleep:6", "step:2/2", "print:after", "mark:done"]
     id = process.http.post("ilab/api/jobs", json={"kind": "train", "arguments": {"data": todo}}).json()["id"]
@@ -131,7 +158,7 @@ def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: Proc
     assert stream.text.count("event: end") == 1 and "before" in stream.text and "after" in stream.text
     job = process.http.get(f"ilab/api/jobs/{id}").json()
     assert (job["state"], job["attempt"], job["progress"]["step"]) == ("SUCCEEDED", 1, 2)
-    marks = next(Path(os.environ["ILAB_JUPYTER_STATE"]).glob(f"jobs/{id}/artifacts/marks"))
+    marks = process.state / "jobs" / id / "artifacts" / "marks"
     assert marks.read_text() == "begun\ndone\n", "the work was done once"
     # Nobody asked about the second job: the server itself has moved the queue.
     ended = wait_for(lambda: (j := process.http.get(f"ilab/api/jobs/{waiting}").json())["ended_at"] and j)
