@@ -15,7 +15,7 @@ import pytest
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import ENDS, MOVES, JobState
-from ilab_jupyter.jobs.store import Store
+from ilab_jupyter.jobs.store import Store, filesystem
 
 
 @pytest.fixture
@@ -166,3 +166,21 @@ def test_several_processes_may_open_a_new_folder_at_once(state: Path) -> None:
     code = "import sys, pathlib, ilab_jupyter.jobs.local as jobs; jobs.LocalJobs(pathlib.Path(sys.argv[1]))"
     opened = [subprocess.Popen([sys.executable, "-c", code, str(state)]) for _ in range(4)]
     assert [process.wait() for process in opened] == [0] * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts are read where Linux has them")
+def test_the_file_system_of_a_folder_is_that_of_its_nearest_mount(tmp_path: Path) -> None:
+    assert filesystem(Path("/proc/self")) == "proc" and filesystem(Path("/sys")) == "sysfs"
+    (tmp_path / "link").symlink_to("/proc")
+    assert filesystem(tmp_path / "link") == "proc"
+
+
+def test_a_row_with_a_state_that_nobody_knows_is_refused_aloud(bench: Any) -> None:
+    job = bench.submit(["print"])
+    bench.end(job.id)
+    with sqlite3.connect(bench.local.state.database) as connection:
+        connection.execute("UPDATE job SET state = 'ODD'")
+    with pytest.raises(Unavailable, match="ODD"):
+        bench.jobs.get(job.id)
+    with sqlite3.connect(bench.local.state.database) as connection:
+        connection.execute("UPDATE job SET state = 'FAILED'")
