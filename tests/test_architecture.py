@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "jobs": {"jobs"},
     "registry": {"registry", "starter"},
     "starter": {"starter"},
-    "tasks": {"tasks", "jobs", "core"},
+    "tasks": {"tasks", "jobs", "core", "synthesis"},
     "client": {"client", "jobs", "tasks", "registry"},
     "server": {"server", "client", "jobs", "tasks", "registry"},
     "magics": {"magics", "client", "jobs", "tasks", "registry", "demo"},
