@@ -84,7 +84,6 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   start(): void {
     this.stream.open();
     void this.poll.start();
-    void this.poll.refresh();
   }
 
   /** A job that is loaded, whether the filter shows it or not. */
@@ -144,7 +143,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     this.oldest = '';
     this.pages = 0;
     this._changed.emit();
-    void this.poll.refresh();
+    this.ask();
   }
 
   async cancel(id: string): Promise<void> {
@@ -239,7 +238,14 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
       max: 60_000
     };
     this._changed.emit();
-    void this.poll.refresh();
+    this.ask();
+  }
+
+  /** Refresh now. The poll would let it pass while an answer to an older question is on its way. */
+  private ask(): void {
+    this.refresh().catch(() => {
+      // `error` says why.
+    });
   }
 
   private readonly known = new Map<string, Job>();

@@ -23,10 +23,14 @@ interface IJobsProps {
 /** The job list with its filter. */
 export function Jobs({ model, commands, trans }: IJobsProps): React.JSX.Element {
   const [text, setText] = React.useState(model.filter.text);
-  const [choice, setChoice] = React.useState('all');
+  const [choice, setChoice] = React.useState(
+    () =>
+      Object.keys(CHOICES).find(key => CHOICES[key].join() === model.filter.states.join()) ?? 'all'
+  );
   React.useEffect(() => {
     const states = CHOICES[choice];
-    if (text === model.filter.text && states === model.filter.states) {
+    const now = model.filter;
+    if (text === now.text && states.join() === now.states.join()) {
       return;
     }
     // A request for each letter typed would be too many.
