@@ -70,13 +70,9 @@ class Lab:
     @property
     def environment(self) -> dict[str, str]:
         """The server's environment. The HOME, XDG and state folders are the test's already."""
-        folders = {name: str(self.home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
-        return {
-            **os.environ,
-            **folders,
-            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
-            "JUPYTER_NO_CONFIG": "",
-        }
+        names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+        folders = {name: str(self.home / name.lower()) for name in names}
+        return {**os.environ, **folders, "JUPYTER_NO_CONFIG": ""}
 
     def settings(self, plugin: str, **values: Any) -> None:
         """Settings of a JupyterLab plugin, as its user would have them."""

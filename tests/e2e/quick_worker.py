@@ -1,4 +1,4 @@
-"""A worker that stands in for the engine: the same files and events as a real one, in seconds and without torch."""
+"""A worker in place of the engine: the same files and events as a real one, in seconds and without torch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,8 @@ def main(folder: Path, attempt: int) -> int:
     arguments = spec["arguments"]
     print(f"worker of {spec['kind']}, attempt {attempt}", flush=True)
     if arguments.get("model") == "broken":
-        reporter.last_word(
-            "error",
-            cause="bad_data",
-            message="The model folder holds no weights.",
-            next_step="Choose another model.",
-        )
+        told = {"message": "The model folder holds no weights.", "next_step": "Choose another model."}
+        reporter.last_word("error", cause="bad_data", **told)
         return 1
     if spec["kind"] == "serve":
         reporter.phase("serving")

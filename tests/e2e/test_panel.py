@@ -1,4 +1,4 @@
-"""The panel in a real JupyterLab: what a person sees of jobs, logs, models and datasets, and can do to them."""
+"""The panel in a real JupyterLab: what a person sees of jobs, logs, models and datasets, and can do."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from ilab_jupyter import paths
 from ilab_jupyter.jobs.state import JobState
 
 WORKER = Path(__file__).with_name("quick_worker.py")
-MESSAGES = [
-    {
-        "messages": [
-            {"role": "user", "content": f"Question {n}?"},
-            {"role": "assistant", "content": f"<i>{n}</i>"},
-        ]
-    }
-    for n in range(45)
-]
+
+
+def row(number: int) -> str:
+    """A line of a messages dataset."""
+    question = {"role": "user", "content": f"Question {number}?"}
+    answer = {"role": "assistant", "content": f"<i>{number}</i>"}
+    return json.dumps({"messages": [question, answer]}) + "\n"
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def dataset(own_folders: Path) -> Path:
     folder = paths.datasets_dir() / "orchard"
     folder.mkdir(parents=True)
     file = folder / "messages_orchard.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in MESSAGES))
+    file.write_text("".join(row(number) for number in range(45)))
     return file
 
 
@@ -121,7 +119,7 @@ def test_the_log_tab_follows_the_job_to_its_end(lab_page, lab):
     expect(log).not_to_contain_text("loading")
     lab_page.screenshot("log-running")
     status = lab_page.page.locator(".jp-IlabLog-status")
-    expect(status).to_have_text(re.compile(r"Succeeded after \d+ s"), timeout=30_000)
+    expect(status).to_have_text(re.compile(r"Succeeded after \d+ s"), timeout=40_000)
     lines = log.locator(".jp-IlabLog-line")
     expect(lines).to_have_count(121)
     expect(lines.first).to_have_text("worker of train, attempt 1")

@@ -70,18 +70,8 @@ def wheel(sdist: Path, nodeless: dict[str, str], tmp_path_factory: pytest.TempPa
     """The wheel, built from the sdist with neither Node.js nor an npm registry within reach."""
     folder = tmp_path_factory.mktemp("wheel")
     environment = {**nodeless, "YARN_NPM_REGISTRY_SERVER": "http://127.0.0.1:9", "YARN_ENABLE_NETWORK": "0"}
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--verbose",
-        "--no-deps",
-        "--wheel-dir",
-        str(folder),
-        str(sdist),
-    ]
-    told = run(command, env=environment)
+    options = ["--verbose", "--no-deps", "--wheel-dir", str(folder)]
+    told = run([sys.executable, "-m", "pip", "wheel", *options, str(sdist)], env=environment)
     assert "nodejs" not in told.replace("hatch-nodejs-version", "").replace("hatch_nodejs_version", "")
     [path] = folder.glob("*.whl")
     return path

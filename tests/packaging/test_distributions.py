@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PANEL = "ilab_jupyter-{version}.data/data/share/jupyter/labextensions/ilab-jupyter/"
 
 
+def git(folder: Path, *arguments: str) -> list[str]:
+    """The lines that a git command prints."""
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 @pytest.fixture(scope="session")
 def version() -> str:
     return str(json.loads((ROOT / "labextension/package.json").read_text())["version"])
@@ -26,14 +32,13 @@ def names(wheel: Path) -> set[str]:
 
 
 def test_building_leaves_a_clone_as_it_was(sdist, clone):
-    changed = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True
-    )
-    assert [line for line in changed.stdout.splitlines() if not line.startswith("A  ")] == []
+    changed = [line for line in git(clone, "status", "--porcelain") if not line.startswith("A  ")]
+    assert changed == []
 
 
 def test_the_sdist_carries_the_panel_built(sdist, version):
-    names = tarfile.open(sdist).getnames()
+    with tarfile.open(sdist) as archive:
+        names = archive.getnames()
     prefix = f"ilab_jupyter-{version}/"
     assert f"{prefix}ilab_jupyter/labextension/static/style.js" in names
     assert f"{prefix}labextension/yarn.lock" in names
@@ -41,15 +46,9 @@ def test_the_sdist_carries_the_panel_built(sdist, version):
 
 
 def test_the_wheel_has_every_file_of_the_packages_and_no_other(names, clone, version):
-    listed = subprocess.run(
-        ["git", "ls-files", "ilab_jupyter", "instructlab"],
-        cwd=clone,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    listed = git(clone, "ls-files", "ilab_jupyter", "instructlab")
     own = {name for name in names if not name.startswith(f"ilab_jupyter-{version}.")}
-    assert own == set(listed.stdout.splitlines())
+    assert own == set(listed)
 
 
 @pytest.mark.parametrize(
