@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter import starter
 from ilab_jupyter.errors import NotFound, PublicError, Unavailable, Unprocessable
 from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import profile
-from ilab_jupyter.registry.models import Models
+from ilab_jupyter.registry.models import STARTER, Models
 
 LIBRARIES = ("torch", "transformers", "peft")
 TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json")
@@ -111,12 +110,14 @@ def _device(asked: str) -> str:
 
 
 def _base(adapter: Path, given: str | None) -> Path:
+    models = Models()
     try:
-        return Models().resolve(given or "")
+        return models.resolve(given or "")
     except NotFound:
         # The shipped starter moves with the environment that it is installed in.
-        if given and Path(given).parts[-3:] == starter.FOLDER.parts[-3:]:
-            return starter.FOLDER
+        starter = models.resolve(STARTER)
+        if given and Path(given).parts[-3:] == starter.parts[-3:]:
+            return starter
         raise Unprocessable(
             f"The base model of the adapter {adapter.name!r} is not where the adapter says.",
             "Put the base model back, or correct base_model_name_or_path in adapter_config.json.",

@@ -99,6 +99,7 @@ def test_completions_refuses_by_name_too(starter_server: Any, field: str, value:
         b'{"model": "starter", "messages": [{"role": "user", "content": "x"}], "top_p": Infinity}',
         b"[" * 100_000,
         b'{"a":' * 5000,
+        b'{"model": "starter", "messages": [{"role": "user", "content": "\\ud800"}]}',
     ],
 )
 def test_a_body_that_is_no_request_is_refused(starter_server: Any, body: bytes) -> None:
