@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ilab_jupyter.client import curve
 from ilab_jupyter.client.handle import JobHandle
 from ilab_jupyter.client.inference import stream_chat
 from ilab_jupyter.errors import NotFound, Unprocessable
@@ -73,16 +74,15 @@ def run(jobs: SyncJobs, *, output: Path, say: Callable[[str], None] = print) -> 
 
     generated = _job(jobs, say, "generate", taxonomy_path=str(samples / "taxonomy"), scale=SCALE)
     dataset = str(generated.result["dataset"])
-    files = Datasets().resolve(dataset)
-    trained = _job(jobs, say, "train", model=BASE, data=[str(path) for path in files])
+    trained = _job(jobs, say, "train", model=BASE, data=[dataset])
     model = str(trained.result["model"])
 
     say("serve: the model before and after, side by side")
     servers = [_submit(jobs, "serve", model=BASE), _submit(jobs, "serve", model=model)]
     try:
         for server in servers:
-            _wait_ready(server)
-        seen = _ask(jobs, model, _taught(files))
+            server.wait(until=lambda event: event.type == "endpoint")
+        seen = _ask(jobs, model, _taught([Path(name) for name in trained.result["files"]]))
         unseen = _ask(jobs, model, _read(samples / "paraphrases.jsonl"))
     finally:
         for server in servers:
@@ -122,37 +122,23 @@ def _job(jobs: SyncJobs, say: Callable[[str], None], kind: str, **arguments: Any
     return handle
 
 
-def _wait_ready(server: JobHandle) -> None:
-    for event in server.jobs.watch(server.id):
-        if event.type == "endpoint":
-            return
-    server.wait()
-
-
 def _read(path: Path) -> list[Question]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [Question(row["question"], row["answer"]) for row in rows]
 
 
 def _taught(files: list[Path]) -> list[Question]:
-    """Different questions of the training set, taken evenly from each of its files and leaves."""
-    by_source: dict[tuple[str, str], list[Question]] = {}
-    seen: set[str] = set()
+    """Different questions of the training set, taken evenly from its beginning to its end."""
+    taught: dict[str, Question] = {}
     for path in files:
         for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            turns = {message["role"]: message["content"] for message in row["messages"]}
+            turns = {message["role"]: message["content"] for message in json.loads(line)["messages"]}
             question = Question(turns.get("user", ""), turns.get("assistant", ""))
-            if not question.text or not question.expected or question.text in seen:
-                continue
-            seen.add(question.text)
-            source = str(json.loads(row.get("metadata") or "{}").get("leaf_node_path", ""))
-            by_source.setdefault((path.name, source), []).append(question)
-    if len(seen) < ASKED:
-        raise Unprocessable(f"The dataset holds only {len(seen)} different questions, {ASKED} are needed.")
-    share = -(-ASKED // len(by_source))
-    chosen = [question for group in by_source.values() for question in group[:: max(1, len(group) // share)][:share]]
-    return chosen[:ASKED]
+            taught.setdefault(question.text, question)
+    if len(taught) < ASKED:
+        raise Unprocessable(f"The dataset holds only {len(taught)} different questions, {ASKED} are needed.")
+    every = list(taught.values())
+    return [every[n * len(every) // ASKED] for n in range(ASKED)]
 
 
 def _ask(jobs: SyncJobs, tuned: str, questions: list[Question]) -> list[Answer]:
@@ -174,16 +160,24 @@ def _keep(
     output: Path, trained: JobHandle, dataset: Path, model: Path, seen: list[Answer], unseen: list[Answer]
 ) -> None:
     """Loss curve, side-by-side answers, dataset and model below `output`, instead of an earlier run's."""
-    picture = trained.loss_png()
-    (output / "loss.png").write_bytes(picture)
+    (output / "loss.png").write_bytes(curve.png(curve.points(trained.history())))
     for name, folder in {"dataset": dataset, "model": model}.items():
         shutil.rmtree(output / name, ignore_errors=True)
         shutil.copytree(folder, output / name)
     lines = ["# The same questions before and after training", ""]
-    for title, answers in {"Questions of the training set": seen, "Paraphrases that it was not trained on": unseen}.items():
-        lines += [f"## {title}", "", "| question | expected | before | after | |", "| --- | --- | --- | --- | --- |"]
+    for title, answers in {
+        "Questions of the training set": seen,
+        "Paraphrases that it was not trained on": unseen,
+    }.items():
         lines += [
-            "| " + " | ".join(_cell(part) for part in (a.question.text, a.question.expected, a.base, a.tuned))
+            f"## {title}",
+            "",
+            "| question | expected | before | after | |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        lines += [
+            "| "
+            + " | ".join(_cell(part) for part in (a.question.text, a.question.expected, a.base, a.tuned))
             + f" | {'✓' if a.tuned_correct else '✗'} |"
             for a in answers
         ]
@@ -197,4 +191,6 @@ def _cell(text: str) -> str:
 
 def _show(say: Callable[[str], None], answers: list[Answer]) -> None:
     for answer in answers[:3]:
-        say(f"\n  Q: {_cell(answer.question.text)[:160]}\n  before: {_cell(answer.base)}\n  after:  {_cell(answer.tuned)}")
+        say(
+            f"\n  Q: {_cell(answer.question.text)[:160]}\n  before: {_cell(answer.base)}\n  after:  {_cell(answer.tuned)}"
+        )

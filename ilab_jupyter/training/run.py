@@ -154,6 +154,7 @@ def _result(
         truncated=tally.truncated,
         dropped=tally.dropped,
         replay=len(plan.replay),
+        files=[str(file) for file in plan.files],
         dataset_hash=plan.dataset_hash,
         resumed_from=step_of(checkpoint) if checkpoint else None,
     )

@@ -134,5 +134,6 @@ class TrainResult(BaseModel):
     truncated: int = Field(description="Examples cut at max_seq_length.")
     dropped: int = Field(description="Examples left out because no answer was left after the cut.")
     replay: int = Field(description="Examples of the model's own replay file among them.")
+    files: list[str] = Field(description="The files that it was trained on.")
     dataset_hash: str = Field(description="SHA-256 over the training files' bytes.")
     resumed_from: int | None = Field(default=None, description="Step of the checkpoint that was continued.")
