@@ -37,16 +37,10 @@ class Identity:
     @classmethod
     def read(cls, data: dict[str, Any] | None) -> Identity | None:
         """From a record that may be torn or forged; None where it names no process that can be a job's."""
-        try:
-            assert data is not None
-            pid, texts = data["pid"], [data[name] for name in ("starttime", "boot_id", "namespace")]
-            assert (
-                type(pid) is int
-                and pid > 1
-                and pid != os.getpid()
-                and all(type(text) is str for text in texts)
-            )
-        except (AssertionError, KeyError):
+        known = data or {}
+        pid = known.get("pid")
+        texts = [str(known[name]) for name in ("starttime", "boot_id", "namespace") if name in known]
+        if type(pid) is not int or pid <= 1 or pid == os.getpid() or len(texts) != 3:
             return None
         return cls(pid, *texts)
 
