@@ -134,6 +134,8 @@ class Services:
         self.completions.end_all()
         if self._upstream is not None:
             await self._upstream.aclose()
+        if self._jobs is not None:
+            await asyncio.to_thread(self._jobs.close)
 
     @property
     def models(self) -> Models:
