@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import json
 import os
 import shutil
@@ -105,19 +108,18 @@ class Data:
         run.check_pipeline(settings.pipeline)
         inputs = run.inputs_hash(settings, root, files)
         folder = Path(run_dir).absolute() if run_dir else paths.state_dir() / "generate" / inputs[:16]
-        plan = _plan(folder, inputs, settings, resume)
-        target = Path(plan["target"])
-        if plan["published"] and (target / "ilab-lineage.json").is_file():
-            return _result(target, plan["suffix"])
-        if target.exists():
-            raise Conflict(
-                f"A dataset named {target.name} exists already.", "Choose another name, or remove it."
-            )
+        plan = _plan(folder, inputs, resume)
+        if plan["published"] and (Path(plan["published"]) / "ilab-lineage.json").is_file():
+            return _result(Path(plan["published"]), plan["suffix"])
+        _target(settings, plan["started"])
 
+        reporter.phase("preparing", f"{len(files)} {'leaf' if len(files) == 1 else 'leaves'}")
         teacher = _teacher(settings, client)
         try:
             work = run.Run(settings, teacher, folder, plan["suffix"], reporter)
             tally = work.work(root, files)
+            # looked for again: another run may have taken the name meanwhile
+            target = _target(settings, plan["started"])
             reporter.phase("saving", str(target))
             lineage = {
                 "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -133,12 +135,18 @@ class Data:
                 "rejected": tally.rejected,
                 "extractive": bool(teacher.describe().get("extractive")),
             }
-            _keep(folder, {**plan, "published": True})
+            _keep(folder, {**plan, "published": str(target)})
             run.publish(work.build, target, lineage, plan["suffix"])
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise Unavailable(
+                f"There is no space left for {folder}.", "Free some and resume; nothing answered is lost."
+            ) from error
         finally:
             teacher.close()
         result = _result(target, plan["suffix"])
-        _clean(folder)
+        _clean(folder, "answers.jsonl")
         reporter.artifact("dataset", result.dataset, target)
         return result
 
@@ -152,32 +160,41 @@ def _checked(fields: dict[str, Any]) -> Settings:
         raise InvalidInput(f"{where}: {first['msg']}.", "See the arguments of Data.") from None
 
 
-def _plan(folder: Path, inputs: str, settings: Settings, resume: bool) -> dict[str, Any]:
-    """What this run writes, and whether it has: taken up where the inputs are still the same, made anew
+def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
+    """What is known of the run in `folder`: taken up where its inputs are still the same, made anew
     otherwise.
     """
-    path = folder / "run.json"
-    if resume and path.is_file():
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if plan["inputs"] == inputs:
-            return plan
+    if resume:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            plan: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            if plan["inputs"] == inputs:
+                return plan
     # the answers stay with resume: each is kept under its own prompt, and what has changed asks other prompts
-    for old in folder.glob("*"):
-        if not (resume and old.name == "answers.jsonl"):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-    datasets = (
-        Path(settings.output_dir).expanduser().absolute() if settings.output_dir else paths.datasets_dir()
-    )
-    target = datasets / (settings.name or datetime.now().strftime("%Y-%m-%d_%H%M%S"))
-    number = 1
-    while settings.name is None and target.exists():
-        number += 1
-        target = target.with_name(f"{target.name.split('-n')[0]}-n{number}")
-    from ilab_jupyter.synthesis.run import suffix_now
-
-    plan = {"inputs": inputs, "suffix": suffix_now(), "target": str(target), "published": False}
+    _clean(folder, *(() if resume else ("answers.jsonl",)))
+    now = datetime.now().replace(microsecond=0)
+    plan = {
+        "inputs": inputs,
+        "started": now.strftime("%Y-%m-%d_%H%M%S"),
+        "suffix": now.isoformat().replace(":", "_"),
+        "published": None,
+    }
     _keep(folder, plan)
     return plan
+
+
+def _target(settings: Settings, started: str) -> Path:
+    """The folder to be made: the name that was asked for, or the first free one of this second."""
+    output = settings.output_dir
+    datasets = Path(output).expanduser().absolute() if output else paths.datasets_dir()
+    if settings.name is not None:
+        target = datasets / settings.name
+        if target.exists():
+            raise Conflict(
+                f"A dataset named {target.name} exists already.", "Choose another name, or remove it."
+            )
+        return target
+    names = itertools.chain([started], (f"{started}-{number}" for number in itertools.count(2)))
+    return next(datasets / name for name in names if not (datasets / name).exists())
 
 
 def _keep(folder: Path, plan: dict[str, Any]) -> None:
@@ -192,12 +209,12 @@ def _keep(folder: Path, plan: dict[str, Any]) -> None:
         ) from error
 
 
-def _clean(folder: Path) -> None:
-    """What a finished run no longer needs; a resume of it finds its result."""
-    for old in folder.glob("*"):
-        if old.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-    (folder / "answers.jsonl").unlink(missing_ok=True)
+def _clean(folder: Path, *files: str) -> None:
+    """Remove what a run leaves behind, and nothing else that may lie in a folder of the user's choice."""
+    for name in ("leaves", "inputs", "build", "cache"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _teacher(settings: Settings, client: Any) -> Any:

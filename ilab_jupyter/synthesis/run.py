@@ -13,7 +13,6 @@ import random
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,6 @@ class Run:
         """Fill `build` with the dataset of these leaves. PublicError for what a person can mend, Stopped
         when asked to stop.
         """
-        self._reporter.phase("preparing", f"{len(files)} {'leaf' if len(files) == 1 else 'leaves'}")
         copies = leaves.copy(root, files, self._dir / "leaves", self._settings.documents)
         with compatibility.environment(self._dir, copies.environment):
             sdg = compatibility.patch()
@@ -288,11 +286,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def suffix_now() -> str:
-    """The ending of InstructLab's file names, such as `2026-01-31T12_00_00`."""
-    return datetime.now().replace(microsecond=0).isoformat().replace(":", "_")
 
 
 def check_pipeline(pipeline: str) -> None:

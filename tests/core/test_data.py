@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ilab_jupyter.core import Data
-from ilab_jupyter.errors import InvalidInput, Unprocessable
+from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
 from ilab_jupyter.tasks.catalog import job_spec
 
 SAMPLE = Path(__file__).parents[2] / "notebooks" / "taxonomy"
@@ -79,3 +79,13 @@ def test_a_pipeline_that_is_none_is_named(tmp_path: Path, content: str | None) -
     with pytest.raises(Unprocessable) as caught:
         Data(SAMPLE, pipeline=str(tmp_path)).generate_data(run_dir=tmp_path / "run")
     assert caught.value.cause == "bad_pipeline"
+
+
+def test_a_folder_of_the_users_choice_keeps_what_else_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "data" / "taken").mkdir(parents=True)
+    with pytest.raises(Conflict, match="taken"):
+        Data(SAMPLE, output_dir=tmp_path / "data", name="taken").generate_data(run_dir=tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "thesis").is_dir()

@@ -34,8 +34,7 @@ To better assist you with this task, here is an example:
 {answer}
 [End of Response]
 
-Now generate a response to the following prompt. Remember to use the same style and format as the example
-above.{space}
+Now generate a response to the following prompt. Remember to use the same style and format as the {end}
 
 [Start of Question]
 Please tell me: {question}
@@ -45,7 +44,7 @@ Return the response between [Start of Response] and [End of Response] tags."""
 
 
 def prompt(number: int) -> str:
-    return PROMPT.format(question=f"What is {number}?", answer=f"Number {number}.", space=" ")
+    return PROMPT.format(question=f"What is {number}?", answer=f"Number {number}.", end="example above. ")
 
 
 def ask(
