@@ -241,8 +241,12 @@ def test_the_panel_is_used_with_the_keyboard_and_the_palette(lab_page, lab):
     lab.submit("train", "orchard", data=["orchard"], max_steps=2)
     lab_page.open()
     page = lab_page.page
-    page.keyboard.press("Control+Shift+C")
-    page.locator(".lm-CommandPalette-input").fill("Show InstructLab")
+    palette = page.locator(".lm-CommandPalette-input")
+    while not palette.is_visible():
+        # The shortcut is not there yet when the page is.
+        page.keyboard.press("Control+Shift+C")
+        page.wait_for_timeout(1000)
+    palette.fill("Show InstructLab")
     page.keyboard.press("Enter")
     panel = page.locator("#ilab-panel")
     expect(panel).to_be_visible()
