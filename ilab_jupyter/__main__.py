@@ -19,7 +19,11 @@ def demo(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output).absolute()
     figures = main_job.run(SyncJobs(connect()), output=output)
     print(f"\nLook at {output}: loss.png, answers.md, dataset/, model/.")
-    print(f"Open the notebook with: {Path(sys.executable).parent}/jupyter lab {main_job.sample_notebooks()}/quickstart.ipynb")
+    lab, notebook = (
+        Path(sys.executable).with_name("jupyter"),
+        main_job.sample_notebooks() / "quickstart.ipynb",
+    )
+    print(f"Open the notebook with: {lab} lab {notebook}")
     print(json.dumps(figures))
     return 0
 
@@ -56,7 +60,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ilab-jupyter", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("demo", help="generate, train, serve and ask, with nothing but this machine")
+    command = commands.add_parser(
+        "demo", help="generate, train, serve and ask, with nothing but this machine"
+    )
     command.add_argument("--output", default="demo-output", help="folder for what the demo leaves")
     command.set_defaults(run=demo)
     command = commands.add_parser("doctor", help="check this installation")

@@ -1,4 +1,4 @@
-"""The main job on the embedded default: generate, train, serve, ask before and after, and leave what a person can look at."""
+"""The main job on the embedded default: generate, train, serve, ask before and after."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ilab_jupyter.client import curve
 from ilab_jupyter.client.handle import JobHandle
 from ilab_jupyter.client.inference import stream_chat
 from ilab_jupyter.errors import NotFound, Unprocessable
-from ilab_jupyter.jobs.sync import SyncJobs, run as run_blocking
-from ilab_jupyter.registry.datasets import Datasets
+from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.jobs.sync import run as run_blocking
 from ilab_jupyter.tasks.catalog import job_spec
 
 ASKED = 12
@@ -191,6 +191,6 @@ def _cell(text: str) -> str:
 
 def _show(say: Callable[[str], None], answers: list[Answer]) -> None:
     for answer in answers[:3]:
-        say(
-            f"\n  Q: {_cell(answer.question.text)[:160]}\n  before: {_cell(answer.base)}\n  after:  {_cell(answer.tuned)}"
-        )
+        say(f"\n  Q: {_cell(answer.question.text)[:160]}")
+        say(f"  before: {_cell(answer.base)}")
+        say(f"  after:  {_cell(answer.tuned)}")

@@ -37,7 +37,12 @@ def _extensions() -> list[Finding]:
         editable = False
     develop = f"{sys.executable} -m pip install -e ." if editable else again
     return [
-        Finding(what, found, str(Path(sys.prefix) / file) if found else "is not installed", "" if found else develop)
+        Finding(
+            what,
+            found,
+            str(Path(sys.prefix) / file) if found else "is not installed",
+            "" if found else develop,
+        )
         for what, file in (("server extension", SERVER_CONFIG), ("JupyterLab panel", EXTENSION))
         for found in [(Path(sys.prefix) / file).is_file()]
     ]
@@ -48,7 +53,9 @@ def _engine(machine: hardware.Machine) -> Finding:
     if missing:
         advice = f"{sys.executable} -m pip install 'ilab-jupyter[engine]', or set ILAB_JUPYTER_WORKER_PYTHON."
         return Finding("engine", False, f"{', '.join(missing)} not installed here", advice)
-    return Finding("engine", True, ", ".join(f"{name} {version}" for name, version in machine.libraries.items()))
+    return Finding(
+        "engine", True, ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    )
 
 
 def _state(machine: hardware.Machine) -> Finding:
@@ -58,12 +65,18 @@ def _state(machine: hardware.Machine) -> Finding:
     folder = paths.state_dir()
     try:
         jobs = LocalJobs(folder)
-        return Finding("state folder", True, f"{folder}, {jobs.active()} active jobs, {machine.disk_free / 2**30:.0f} GiB free")
+        return Finding(
+            "state folder",
+            True,
+            f"{folder}, {jobs.active()} active jobs, {machine.disk_free / 2**30:.0f} GiB free",
+        )
     except PublicError as error:
         return Finding("state folder", False, error.message, error.next_step)
 
 
 def _gpu(machine: hardware.Machine) -> Finding:
     if machine.gpus:
-        return Finding("GPU", True, ", ".join(f"{gpu.name}, {gpu.memory_total / 2**30:.0f} GiB" for gpu in machine.gpus))
+        return Finding(
+            "GPU", True, ", ".join(f"{gpu.name}, {gpu.memory_total / 2**30:.0f} GiB" for gpu in machine.gpus)
+        )
     return Finding("GPU", True, machine.gpu_message)

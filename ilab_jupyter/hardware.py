@@ -1,4 +1,4 @@
-"""What this machine offers a job: processors, memory, disk, GPUs. Read without torch; each part degrades by itself."""
+"""What this machine offers a job: processors, memory, disk, GPUs. Read without torch."""
 
 from __future__ import annotations
 
@@ -41,9 +41,12 @@ class Machine(Facts):
     memory_available: int
     disk_free: int = Field(description="In the folder of the state.")
     gpus: list[Gpu] = []
-    gpu_message: str = Field(default="", description="Why there is no GPU, in words; empty where there is one.")
+    gpu_message: str = Field(
+        default="", description="Why there is no GPU, in words; empty where there is one."
+    )
     libraries: dict[str, str | None] = Field(
-        default_factory=dict, description="Version of each engine library in this interpreter, None where absent."
+        default_factory=dict,
+        description="Version of each engine library in this interpreter, None where absent.",
     )
 
 
@@ -75,7 +78,7 @@ def _version(distribution: str) -> str | None:
 
 def _gpus() -> tuple[list[Gpu], str]:
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-untyped]
     except ImportError:
         return [], "nvidia-ml-py is not installed."
     try:

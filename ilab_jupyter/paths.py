@@ -1,4 +1,4 @@
-"""Where things lie on disk. InstructLab's own folders (XDG), so its users find their files here and the other way round."""
+"""Where things lie on disk. InstructLab's own folders (XDG), so each finds the other's files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 def _xdg(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
-    return Path(value) if os.path.isabs(value) else Path.home() / default
+    return Path(value) if Path(value).is_absolute() else Path.home() / default
 
 
 def config_file() -> Path:
@@ -42,6 +42,6 @@ def models_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """The job engine's folder, `$ILAB_JUPYTER_STATE` or `$XDG_STATE_HOME/ilab-jupyter`: the store and one folder a job."""
+    """The job engine's folder, `$ILAB_JUPYTER_STATE` or `$XDG_STATE_HOME/ilab-jupyter`: store, jobs."""
     chosen = os.environ.get("ILAB_JUPYTER_STATE", "")
     return Path(chosen) if chosen else _xdg("XDG_STATE_HOME", ".local/state") / "ilab-jupyter"

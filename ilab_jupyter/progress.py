@@ -1,4 +1,4 @@
-"""How long work tells its caller where it stands, and learns that it should stop. The SDK's side of a job's events."""
+"""How long work tells where it stands, and learns that it should stop. The SDK's side of a job's events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Stopped(Exception):
-    """Work was asked to stop, has saved what it could, and stops now. Raised by the work, not by the reporter."""
+    """Work was asked to stop, has saved what it could, and stops now. Raised by the work."""
 
 
 class Reporter(Protocol):

@@ -81,7 +81,9 @@ def test_a_light_room_loads_no_heavy_library(room: str) -> None:
 
 
 def test_importing_the_package_loads_nothing_but_itself() -> None:
-    script = "import sys, ilab_jupyter; print(sorted(m for m in sys.modules if m.startswith('ilab_jupyter.')))"
+    script = (
+        "import sys, ilab_jupyter; print(sorted(m for m in sys.modules if m.startswith('ilab_jupyter.')))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -89,7 +91,11 @@ def test_importing_the_package_loads_nothing_but_itself() -> None:
 def test_no_file_is_longer_than_500_lines() -> None:
     root = PACKAGE.parent
     tracked = subprocess.run(
-        ["git", "ls-files", "*.py", "*.ts", "*.tsx", "*.js", "*.css"], cwd=root, capture_output=True, text=True, check=True
+        ["git", "ls-files", "*.py", "*.ts", "*.tsx", "*.js", "*.css"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert tracked
     generated = {"labextension/src/contract.ts"}

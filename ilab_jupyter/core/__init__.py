@@ -1,4 +1,7 @@
-"""The InstructLab SDK: one class a command group, each usable alone. Heavy libraries load inside the methods that need them."""
+"""The InstructLab SDK: one class a command group, each usable alone.
+
+Heavy libraries load inside the methods that need them.
+"""
 
 from ilab_jupyter.core.data import Data
 from ilab_jupyter.core.model import Model

@@ -10,5 +10,5 @@ class System:
 
     @staticmethod
     def info() -> hardware.Machine:
-        """Processors, memory, disk, GPUs and engine libraries; needs no torch and never fails for a missing part."""
+        """Processors, memory, disk, GPUs and engine libraries; no torch needed, a missing part is told."""
         return hardware.look(paths.state_dir())

@@ -43,7 +43,11 @@ def job_spec(kind: str, arguments: Mapping[str, Any], *, name: str = "", priorit
     try:
         checked = known.spec.model_validate(dict(arguments))
         return JobSpec(
-            kind=kind, name=name, arguments=checked.model_dump(mode="json"), queue=known.queue, priority=priority
+            kind=kind,
+            name=name,
+            arguments=checked.model_dump(mode="json"),
+            queue=known.queue,
+            priority=priority,
         )
     except ValidationError as error:
         raise InvalidInput(describe(error), f"See the arguments with `%ilab {kind}?`.") from None
@@ -51,4 +55,9 @@ def job_spec(kind: str, arguments: Mapping[str, Any], *, name: str = "", priorit
 
 def describe(error: ValidationError) -> str:
     """One sentence on what a person has to change: `learning_rate: Input should be greater than 0`."""
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:5]) + "."
+    return (
+        "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:5]
+        )
+        + "."
+    )

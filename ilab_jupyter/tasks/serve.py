@@ -1,4 +1,4 @@
-"""The `serve` job: a model behind an OpenAI-compatible API on loopback, reached only through the server extension."""
+"""The `serve` job: a model behind an OpenAI-compatible API on loopback."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_the_quickstart_teaches_a_model_in_five_cells_and_any_openai_client_can_
 
 @pytest.mark.timeout(900)
 def test_a_training_survives_the_page_the_kernel_and_the_server(lab, lab_page):
-    """Close the page, restart the kernel, kill -9 the server, start it again: one training, its whole story."""
+    """Close the page, restart the kernel, kill -9 the server, start it again: one training, all of it."""
     rows = [
         {
             "messages": [
