@@ -775,10 +775,10 @@ export interface components {
     };
     /**
      * Event
-     * @description A line of events.jsonl: seq (1, 2, ... in a job), time (ISO 8601, UTC), type, and the type's own fields.
+     * @description A line of events.jsonl: seq (1, 2, ... in a job), time (ISO 8601 UTC), type, and the type's own fields.
      *
      *     Types written by a worker: phase, progress, artifact, warning, endpoint, result, error.
-     *     Types made by a stream: state (the row moved), log (part of the log), end (it has ended).
+     *     Types made by a stream: state (the row moved), log (a part of it), end (it has ended).
      */
     Event: {
       /** Seq */
