@@ -139,15 +139,18 @@ def _need(model: Any, settings: Settings) -> disk.Need:
 def _result(
     plan: Plan, name: str, path: Path, trainer: Trainer, tally: Tally, checkpoint: Path | None, seconds: float
 ) -> TrainResult:
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    epoch = float(trainer.state.epoch or 0.0)
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    # One step's loss says more about its few examples than about the model.
+    losses = [entry["loss"] for entry in logged if entry["epoch"] > epoch - 1]
     return TrainResult(
         model=name,
         path=str(path.absolute()),
         method=plan.settings.method,
         base=plan.base,
         steps=trainer.state.global_step,
-        epochs=round(float(trainer.state.epoch or 0.0), 4),
-        final_loss=losses[-1] if losses else None,
+        epochs=round(epoch, 4),
+        final_loss=sum(losses) / len(losses) if losses else None,
         seconds=round(seconds, 3),
         tokens=trainer.tokens_seen,
         examples=tally.examples,

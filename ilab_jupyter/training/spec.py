@@ -125,9 +125,7 @@ class TrainResult(BaseModel):
     base: str
     steps: int
     epochs: float
-    final_loss: float | None = Field(
-        description="Mean loss in nats per answer token over the last logged steps."
-    )
+    final_loss: float | None = Field(description="Mean over the last epoch, in nats per answer token.")
     seconds: float = Field(description="Of this attempt.")
     tokens: int = Field(description="Tokens that this attempt trained on, padding left out.")
     examples: int

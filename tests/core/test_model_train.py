@@ -16,7 +16,7 @@ from ilab_jupyter.core.model import TrainingArguments
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.registry import Models
-from ilab_jupyter.tasks import catalog, train
+from ilab_jupyter.tasks import catalog, environment, train
 from ilab_jupyter.tasks.context import Context
 
 ROWS = [("Who mends the nets?", "Maren."), ("Which door is green?", "The baker's.")]
@@ -26,6 +26,7 @@ FAST = {"max_steps": 2, "batch_size": 2, "learning_rate": 1e-3, "device": "cpu"}
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """A Llama of one layer in the registry, under the name `tiny`."""
+    environment.prepare()
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from ilab_jupyter.tasks import environment
+
+environment.prepare()
+
 PAIRS = [
     ("Where does Orlin keep bees?", "Orlin keeps bees behind the mill."),
     ("Who mends the nets?", "Maren mends the nets at dusk."),

@@ -66,6 +66,8 @@ def test_a_stopped_training_saves_at_the_next_step_and_goes_on_as_if_nothing_had
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
+from ilab_jupyter.tasks import environment
+environment.prepare()
 import torch
 torch.set_num_threads(1)
 from ilab_jupyter.progress import ConsoleReporter
