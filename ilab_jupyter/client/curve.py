@@ -56,7 +56,7 @@ def svg(curve: Sequence[Point]) -> str:
         f'<text x="{LEFT - 6}" y="{base}" text-anchor="end">{bottom:.3g}</text>'
         f'<text x="{LEFT}" y="{HEIGHT - 8}">{low:g}</text>'
         f'<text x="{right}" y="{HEIGHT - 8}" text-anchor="end">step {high:g}</text>'
-        f'<text x="{LEFT + 6}" y="{TOP + 8}">loss</text>'
+        f'<text x="{right}" y="{TOP + 8}" text-anchor="end">loss</text>'
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '

@@ -95,7 +95,7 @@ function drawCurve(svg, curve) {
     shape("path", { class: "ilab-axis", d: `M${EDGE.left},${EDGE.top}V${base}H${right}` }),
     shape("text", { x: EDGE.left - 6, y: EDGE.top + 9, "text-anchor": "end" }, short(top)),
     shape("text", { x: EDGE.left - 6, y: base, "text-anchor": "end" }, short(bottom)),
-    shape("text", { x: EDGE.left + 6, y: EDGE.top + 9 }, "loss"),
+    shape("text", { x: right, y: EDGE.top + 9, "text-anchor": "end" }, "loss"),
     shape("text", { x: EDGE.left, y: HEIGHT - 6 }, String(first)),
     shape("text", { x: right, y: HEIGHT - 6, "text-anchor": "end" }, `step ${last}`),
     shape("polyline", { class: "ilab-line", points: curve.map(place).join(" ") })

@@ -1,0 +1,105 @@
+"""The live view of a job in a real notebook: what a person sees, and what stays when page or kernel go."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+WORKER = Path(__file__).parent.parent / "client"
+SETUP = """%load_ext ilab_jupyter
+from pathlib import Path
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.sync import SyncJobs
+service = LocalJobs(worker_module="scripted_worker")
+get_ipython().magics_manager.registry["IlabMagics"].jobs = SyncJobs(service)
+Path("data.jsonl").write_text("{}");"""
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.fixture
+def lab_config(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Kernels and jobs find the scripted worker."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(WORKER.parent.parent), str(WORKER)]))
+    return {}
+
+
+def notebook(folder: Path, *sources: str) -> Path:
+    cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *sources)]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path = folder / "n.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    return path
+
+
+def open_with_magics(lab_page: Any) -> None:
+    lab_page.open_notebook("n.ipynb")
+    # The indicator says idle a moment before a cell is taken.
+    lab_page.page.wait_for_timeout(1000)
+    lab_page.run_cell(0)
+
+
+def test_a_training_is_seen_live_cancelled_by_its_button_and_kept_in_the_file(lab_page, lab):
+    path = notebook(lab.root, "job = %ilab train data.jsonl --name evil --max-steps 600\njob")
+    open_with_magics(lab_page)
+    output = lab_page.run_cell(1)
+    view = output.get_by_role("region", name="Job")
+    expect(view.get_by_role("status")).to_have_text("▶ RUNNING")
+    expect(view.get_by_role("progressbar")).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d?$"))
+    expect(view.get_by_text(re.compile(r"step \d+ of 600 · loss .* left"))).to_be_visible()
+    expect(view.get_by_role("img", name=re.compile(r"^Loss .* at step \d+"))).to_be_visible()
+    log = view.get_by_role("log")
+    expect(log).to_contain_text("<script>document.title='owned'</script>")
+    assert view.locator("script, img").count() == 0
+    assert "owned" not in lab_page.page.title()
+    # The static view lies beside it for the file, and is not shown twice.
+    static = output.locator("div[class^='ilab-job-'] > div", has_text="Live again")
+    expect(static).to_have_count(1)
+    expect(static).to_be_hidden()
+    lab_page.screenshot("job-live")
+
+    view.get_by_role("button", name="Cancel", exact=True).click()
+    expect(view).to_have_count(0, timeout=30_000)
+    expect(output.get_by_text("■ CANCELLED")).to_be_visible()
+    expect(output.get_by_text(re.compile("%ilab resume train-"))).to_be_visible()
+    expect(output.get_by_role("img", name=re.compile("^Loss 3 at step 1, "))).to_be_visible()
+    lab_page.screenshot("job-ended")
+
+    lab_page.page.keyboard.press("Control+s")
+    lab_page.page.wait_for_timeout(1000)
+    kept = [item.get("data", {}) for item in json.loads(path.read_text())["cells"][1]["outputs"]]
+    assert WIDGET not in str(kept)
+    assert "CANCELLED" in "".join(kept[0]["text/html"]) and kept[0]["image/png"]
+
+
+def test_the_view_lives_on_after_a_reload_and_is_whole_again_in_a_new_kernel(lab_page, lab):
+    notebook(lab.root, "job = %ilab train data.jsonl --name slow --max-steps 900\njob", "%ilab attach")
+    open_with_magics(lab_page)
+    output = lab_page.run_cell(1)
+    standing = re.compile(r"step (\d+) of 900")
+    expect(output.get_by_text(standing)).to_be_visible()
+    lab_page.page.keyboard.press("Control+s")
+    lab_page.page.wait_for_timeout(1000)
+
+    lab_page.open_notebook("n.ipynb")
+    view = lab_page.cell(1).get_by_role("region", name="Job")
+    expect(view.get_by_role("status")).to_have_text("▶ RUNNING")
+    before = int(standing.search(view.inner_text())[1])
+    # Some step of the next hundred or so: the view leaves some out.
+    expect(view.get_by_text(re.compile(f"step {before // 100 + 1}\\d\\d of 900"))).to_be_visible(
+        timeout=30_000
+    )
+
+    (session,) = lab.get("api/sessions")
+    lab.post(f"api/kernels/{session['kernel']['id']}/restart")
+    open_with_magics(lab_page)
+    view = lab_page.run_cell(2).get_by_role("region", name="Job")
+    expect(view.get_by_role("log")).to_contain_text("step 1/900")
+    expect(view.get_by_role("img", name=re.compile("from 3$"))).to_be_visible()
+    assert int(standing.search(view.inner_text())[1]) > before
