@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ilab_jupyter import paths
+from ilab_jupyter import engine, paths
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable
 from ilab_jupyter.progress import ConsoleReporter, Reporter
@@ -103,6 +103,7 @@ class Data:
         files = Taxonomy.check(settings.taxonomy_path, settings.taxonomy_base)
         root = taxonomy_root(settings.taxonomy_path)
 
+        engine.require("Generation", "instructlab.sdg", "datasets", "openai")
         from ilab_jupyter.synthesis import run
 
         run.check_pipeline(settings.pipeline)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.errors import NotFound, PublicError, Unavailable, Unprocessable
+from ilab_jupyter import engine
+from ilab_jupyter.errors import NotFound, PublicError, Unprocessable
 from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import profile
 from ilab_jupyter.registry.models import STARTER, Models
@@ -48,8 +48,8 @@ def load(folder: Path, *, device: str = "auto") -> Loaded:
     NotFound: no such folder. Unprocessable: pickled weights, code of its own, no tokenizer, a damaged file,
     an adapter whose base is missing or does not fit. Unavailable: no CUDA device, or no engine libraries.
     """
-    _require_libraries()
-    place = _device(device)
+    engine.require("Serving", *LIBRARIES)
+    place = engine.choose_device(device)
     facts = model_folder.inspect(folder, follow_links=True)
     adapter = facts.kind == "adapter"
     base = _base(folder, facts.base) if adapter else folder
@@ -86,27 +86,6 @@ def _read(base: Path, home: Path, adapter: Path | None) -> tuple[Any, Any]:
 
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
     return model, tokenizer
-
-
-def _require_libraries() -> None:
-    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Unavailable(
-            f"Serving needs {', '.join(missing)}, which this Python does not have.",
-            "Install the engine: pip install 'ilab-jupyter[engine]'.",
-            cause="engine_missing",
-        )
-
-
-def _device(asked: str) -> str:
-    import torch
-
-    found = torch.cuda.is_available()
-    if asked == "cuda" and not found:
-        raise Unavailable(
-            "No CUDA GPU is available to this job.", "Use device cpu or auto, or another machine."
-        )
-    return "cuda" if found and asked != "cpu" else "cpu"
 
 
 def _base(adapter: Path, given: str | None) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ilab_jupyter import engine
 from ilab_jupyter.starter import REFUSAL
 from ilab_jupyter.starter.corpus import Chat
 
@@ -109,6 +110,7 @@ def chats() -> list[tuple[Chat, str, bool]]:
 
 def observe(folder: Path) -> Behaviour:
     """Ask the model in `folder` every question greedily. Needs the engine's libraries."""
+    engine.require("The starter", "torch", "transformers")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)

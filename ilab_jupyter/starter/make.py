@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from ilab_jupyter import engine
 from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.starter import FOLDER, corpus
 
@@ -63,6 +64,7 @@ def build(folder: Path, *, seed: int = SEED, steps: int = STEPS) -> None:
     """Write a complete model into the empty `folder`. The same seed on the same kind of machine gives
     the same weights. `steps` is at least 4: two of warm-up, then the descent.
     """
+    engine.require("The starter", "torch", "transformers")
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 

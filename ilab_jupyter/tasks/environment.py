@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from ilab_jupyter.engine import hide_unfit_torchvision
 
 
 def prepare() -> None:
@@ -17,21 +18,7 @@ def prepare() -> None:
     # Idle OpenMP threads that spin take the processors that the next part of the work needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OMP_NUM_THREADS", str(_cpus()))
-    if torchvision_is_broken():
-        sys.modules["torchvision"] = None  # type: ignore[assignment]
-
-
-def torchvision_is_broken() -> bool:
-    """Whether a torchvision for CUDA lies beside a torch for the CPU, whose import fails in transformers."""
-    torch, torchvision = _version("torch"), _version("torchvision")
-    return torch.endswith("+cpu") and torchvision != "" and not torchvision.endswith("+cpu")
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
+    hide_unfit_torchvision()
 
 
 def _path() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from ilab_jupyter.core.model import TrainingArguments
 from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.training.spec import TrainingArguments
 
 
 class TrainSpec(TaskSpec, TrainingArguments):

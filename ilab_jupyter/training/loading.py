@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ilab_jupyter.errors import Unavailable, Unprocessable
-from ilab_jupyter.training.spec import Device, Method
+from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.training.spec import Method
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
-
-
-def require_libraries() -> None:
-    """Unavailable where a library of the training engine is missing in this interpreter."""
-    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Unavailable(
-            f"Training needs {', '.join(missing)}, which this Python does not have.",
-            "Install the engine: pip install 'ilab-jupyter[engine]'.",
-            cause="engine_missing",
-        )
-    # transformers imports torchvision where it finds it, and fails on a build that is for another torch.
-    if importlib.util.find_spec("torchvision") is not None:
-        try:
-            importlib.import_module("torchvision")
-        except Exception as error:
-            raise Unavailable(
-                f"The installed torchvision does not fit the installed torch: {first_line(error)}",
-                "Training does not need it: pip uninstall torchvision.",
-                cause="engine_broken",
-            ) from error
-
-
-def choose_device(device: Device) -> str:
-    """'cuda' or 'cpu'; Unavailable where CUDA is asked for and not there."""
-    import torch
-
-    found = torch.cuda.is_available()
-    if device == "cuda" and not found:
-        raise Unavailable(
-            "No CUDA GPU is available to this job.", "Use device cpu or auto, or another machine."
-        )
-    return "cuda" if found and device != "cpu" else "cpu"
 
 
 def max_positions(folder: Path) -> int | None:

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilab_jupyter import engine
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.registry import Models
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ilab_jupyter.training.tokens import Tally
     from ilab_jupyter.training.trainer import Trainer
 
+LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 ADAM_BYTES = 8
 FLOAT_BYTES = 4
 
@@ -72,15 +74,15 @@ def _train(
     started = time.monotonic()
     settings = plan.settings
     reporter.phase("loading", f"{plan.base} for {settings.method} training")
-    loading.require_libraries()
+    engine.require("Training", *LIBRARIES)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    device = loading.choose_device(settings.device)
+    device = engine.choose_device(settings.device)
     import datasets  # type: ignore[import-untyped]
     from transformers import set_seed
     from transformers.utils import logging as library_log
 
     from ilab_jupyter.training import examples
-    from ilab_jupyter.training import trainer as engine
+    from ilab_jupyter.training import trainer as training
 
     # Progress goes through the reporter; drawn bars would only fill the log with control characters.
     datasets.disable_progress_bars()
@@ -99,7 +101,7 @@ def _train(
     )
     _stop_if_asked(reporter)
 
-    trainer = engine.build(model, tokenizer, dataset, settings, device, checkpoints, reporter)
+    trainer = training.build(model, tokenizer, dataset, settings, device, checkpoints, reporter)
     known = f", continuing after step {step_of(checkpoint)}" if checkpoint else ""
     reporter.phase("training", f"{steps} steps on {len(dataset)} examples, on the {device}{known}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ilab_jupyter.engine import Device
 from ilab_jupyter.registry.names import NEW_NAME
 from ilab_jupyter.registry.profile import Profile, Replay, Tuning
 
 Method = Literal["full", "lora"]
-Device = Literal["auto", "cpu", "cuda"]
 
 # What suits most models of 1 to 10 billion parameters.
 DEFAULTS: dict[Method, Tuning] = {

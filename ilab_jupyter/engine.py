@@ -1,0 +1,56 @@
+"""The heavy libraries: whether they are there, and what must be so before the first one is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from ilab_jupyter.errors import Unavailable
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def require(work: str, *libraries: str) -> None:
+    """Call before the first of `libraries` is imported for `work`; Unavailable where one is missing."""
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Unavailable(
+            f"{work} needs {', '.join(missing)}, which this Python does not have.",
+            "Install the engine: pip install 'ilab-jupyter[engine]'.",
+            cause="engine_missing",
+        )
+    hide_unfit_torchvision()
+
+
+def hide_unfit_torchvision() -> None:
+    """Let transformers do without a torchvision that is made for another torch.
+
+    docling brings torchvision's CUDA build. Beside a CPU build of torch its import fails, and with it that
+    of every model class. Nothing here needs it; one that fits, or is loaded already, is left alone.
+    """
+    if "torchvision" in sys.modules:
+        return
+    torch, torchvision = _version("torch"), _version("torchvision")
+    if torch.endswith("+cpu") and torchvision and not torchvision.endswith("+cpu"):
+        sys.modules["torchvision"] = None  # type: ignore[assignment]
+
+
+def choose_device(asked: str) -> Literal["cpu", "cuda"]:
+    """The device for `asked`; Unavailable where CUDA is asked for and not there. Imports torch."""
+    import torch
+
+    found = torch.cuda.is_available()
+    if asked == "cuda" and not found:
+        raise Unavailable(
+            "No CUDA GPU is available to this job.", "Use device cpu or auto, or another machine."
+        )
+    return "cuda" if found and asked != "cpu" else "cpu"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
