@@ -45,8 +45,9 @@ def test_the_sdist_carries_the_panel_built(sdist, version):
     assert not any("node_modules" in name or "/.yarn/" in name for name in names)
 
 
-def test_the_wheel_has_every_file_of_the_packages_and_no_other(names, clone, version):
+def test_the_wheel_has_every_file_of_the_packages_and_the_tutorials_and_no_other(names, clone, version):
     listed = git(clone, "ls-files", "ilab_jupyter", "instructlab")
+    listed += [f"ilab_jupyter/{name}" for name in git(clone, "ls-files", "notebooks")]
     own = {name for name in names if not name.startswith(f"ilab_jupyter-{version}.")}
     assert own == set(listed)
 
@@ -60,6 +61,8 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(names, clone, ver
         r"ilab_jupyter/starter/data/.*tokenizer\.json",
         r"ilab_jupyter/widgets/static/.+\.js",
         r"instructlab/core/__init__\.py",
+        r"ilab_jupyter/notebooks/quickstart\.ipynb",
+        r"ilab_jupyter/notebooks/taxonomy/.+/qna\.yaml",
     ],
 )
 def test_the_wheel_has_the_data_that_the_code_reads(names, pattern):
