@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,22 +37,46 @@ class Reporter(Protocol):
 
 
 class ConsoleReporter:
-    """Prints to stderr; what the SDK uses when it is called alone in a script."""
+    """Prints to stderr what a person wants to read later: a script's output, or a job's log.
+
+    Progress is printed at most once in `interval` seconds, and at a phase's last step.
+    """
 
     stopping = False
 
+    def __init__(self, interval: float = 2.0) -> None:
+        self._interval = interval
+        self._printed = 0.0
+
     def phase(self, name: str, message: str = "") -> None:
-        print(f"[{name}] {message}".rstrip(), file=sys.stderr)
+        """See Reporter."""
+        self._printed = 0.0
+        self._print(f"[{name}] {message}")
 
     def progress(self, step: int, total: int | None, **metrics: Any) -> None:
-        shown = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in metrics.items())
-        print(f"  {step}/{total if total is not None else '?'} {shown}".rstrip(), file=sys.stderr)
+        """See Reporter."""
+        now = time.monotonic()
+        if now - self._printed < self._interval and step != total:
+            return
+        self._printed = now
+        told = [f"{name} {_short(value)}" for name, value in metrics.items() if value is not None]
+        self._print("  ".join([f"step {step}" + ("" if total is None else f" of {total}"), *told]))
 
     def artifact(self, kind: str, name: str, path: Path) -> None:
-        print(f"  {kind} {name}: {path}", file=sys.stderr)
+        """See Reporter."""
+        self._print(f"{kind} {name}: {path}")
 
     def warning(self, message: str, next_step: str = "") -> None:
-        print(f"  warning: {message} {next_step}".rstrip(), file=sys.stderr)
+        """See Reporter."""
+        self._print(f"warning: {message} {next_step}")
 
     def event(self, type: str, **fields: Any) -> None:
-        print(f"  {type}: {fields}", file=sys.stderr)
+        """See Reporter."""
+        self._print(f"{type}: " + ", ".join(f"{name} {value}" for name, value in fields.items()))
+
+    def _print(self, line: str) -> None:
+        print(line.rstrip(), file=sys.stderr, flush=True)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A job's side of the telling: what the work reports becomes lines of events.jsonl."""
+"""A job's side of the telling: what the work reports becomes lines of events.jsonl, and of the log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.jobs.events import EventWriter
+from ilab_jupyter.progress import ConsoleReporter
 
 _INTERVAL = 0.1
 
@@ -17,6 +18,7 @@ class EventReporter:
 
     def __init__(self, path: Path, attempt: int) -> None:
         self._events = EventWriter(path, attempt=attempt)
+        self._log = ConsoleReporter()
         self._stopping = False
         self._phase = ""
         self._written = 0.0
@@ -35,6 +37,7 @@ class EventReporter:
     def phase(self, name: str, message: str = "") -> None:
         """See Reporter."""
         self._flush()
+        self._log.phase(name, message)
         self._phase, self._first = name, None
         self._written = 0.0
         self._write("phase", name=name, message=message)
@@ -46,6 +49,7 @@ class EventReporter:
             self._first = (now, step)
         if "eta_seconds" not in metrics and (eta := self._eta(now, step, total)) is not None:
             metrics["eta_seconds"] = round(eta, 1)
+        self._log.progress(step, total, **metrics)
         self._waiting = {**metrics, "phase": self._phase, "step": step, "total": total}
         if now - self._written >= _INTERVAL or (total is not None and step >= total):
             self._flush()
@@ -53,14 +57,17 @@ class EventReporter:
     def artifact(self, kind: str, name: str, path: Path) -> None:
         """See Reporter."""
         self._flush()
+        self._log.artifact(kind, name, path)
         self._write("artifact", kind=kind, name=name, path=str(path))
 
     def warning(self, message: str, next_step: str = "") -> None:
         """See Reporter."""
+        self._log.warning(message, next_step)
         self._write("warning", message=message, next_step=next_step)
 
     def event(self, type: str, **fields: Any) -> None:
         """See Reporter."""
+        self._log.event(type, **fields)
         self._write(type, **fields)
 
     def last_word(self, type: str, **fields: Any) -> None:

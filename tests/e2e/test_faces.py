@@ -40,19 +40,19 @@ def shell():
 
 
 def look(lab, shell, id: str) -> dict[str, tuple[str, int]]:
-    """State and step of the job, as four faces tell it."""
+    """State and step of the job, as each face tells it."""
     rest = lab.job(id)
     sdk = SyncJobs(connect()).get(id)
     magic = shell.run_line_magic("ilab", f"attach {id}")
     view = JobView(JobHandle(SyncJobs(connect()), id))
-    assert view.curve[-1][0] == view.job["progress"]["step"]
+    assert view.job["fraction"] == rest.progress.fraction
     listed = next(job for job in shell.run_line_magic("ilab", "jobs").jobs if job.id == id)
     return {
         "REST": (rest.state.value, rest.progress.step),
         "SDK": (sdk.state.value, sdk.progress.step),
         "%ilab attach": (magic.state.value, magic.progress.step),
         "%ilab jobs": (listed.state.value, listed.progress.step),
-        "widget": (view.job["state"], view.job["progress"]["step"]),
+        "widget": (view.job["state"], int(view.curve[-1][0])),
     }
 
 
