@@ -207,6 +207,8 @@ class LabPage:
         """Wait until the kernel does nothing. A cell that is run before is lost."""
         selector = '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator[data-status="idle"]'
         self.page.wait_for_selector(selector, state="attached", timeout=timeout * 1000)
+        # It says idle a moment before the kernel's connection takes a cell.
+        self.page.wait_for_timeout(1000)
 
     def cell(self, index: int) -> Locator:
         """A cell of the notebook on top."""

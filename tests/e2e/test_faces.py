@@ -46,7 +46,7 @@ def look(lab, shell, id: str) -> dict[str, tuple[str, int]]:
     magic = shell.run_line_magic("ilab", f"attach {id}")
     view = JobView(JobHandle(SyncJobs(connect()), id))
     assert view.job["fraction"] == rest.progress.fraction
-    listed = next(job for job in shell.run_line_magic("ilab", "jobs").jobs if job.id == id)
+    listed = next(job for job in shell.run_line_magic("ilab", "jobs") if job.id == id)
     return {
         "REST": (rest.state.value, rest.progress.step),
         "SDK": (sdk.state.value, sdk.progress.step),

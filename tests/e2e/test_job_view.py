@@ -40,8 +40,6 @@ def notebook(folder: Path, *sources: str) -> Path:
 
 def open_with_magics(lab_page: Any) -> None:
     lab_page.open_notebook("n.ipynb")
-    # The indicator says idle a moment before a cell is taken.
-    lab_page.page.wait_for_timeout(1000)
     lab_page.run_cell(0)
 
 

@@ -22,7 +22,6 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.progress import Reporter
 from ilab_jupyter.tasks.catalog import job_spec
-from ilab_jupyter.tasks.environment import torchvision_is_broken
 from ilab_jupyter.tasks.reporter import EventReporter
 from ilab_jupyter.tasks.worker import explain
 
@@ -261,21 +260,6 @@ def test_a_jobs_libraries_are_quiet_and_its_programs_are_found() -> None:
 def test_what_the_person_has_chosen_stays() -> None:
     assert prepared("os.environ['OMP_NUM_THREADS']", OMP_NUM_THREADS="3") == "3"
     assert prepared("os.environ['OMP_WAIT_POLICY']", OMP_WAIT_POLICY="active") == "active"
-
-
-@pytest.mark.parametrize(
-    ("torch", "torchvision", "broken"),
-    [("2.13.0+cpu", "0.28.0", True), ("2.13.0+cpu", "0.28.0+cpu", False), ("2.13.0", "0.28.0", False)],
-)
-def test_a_torchvision_that_does_not_fit_its_torch_is_recognised_without_importing_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str, torchvision: str, broken: bool
-) -> None:
-    for name, version in {"torch": torch, "torchvision": torchvision}.items():
-        folder = tmp_path / f"{name}-{version}.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert torchvision_is_broken() is broken
 
 
 def test_a_stop_during_the_slow_imports_is_not_a_crash(jobs: SyncJobs) -> None:
