@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -65,15 +66,19 @@ def look(folder: Path) -> Machine:
         disk_free=shutil.disk_usage(folder).free,
         gpus=gpus,
         gpu_message=message,
-        libraries={name: _version(name) for name in ENGINE_LIBRARIES},
+        libraries=versions(ENGINE_LIBRARIES),
     )
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+def versions(distributions: Iterable[str]) -> dict[str, str | None]:
+    """The version of each distribution in this interpreter, None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def _gpus() -> tuple[list[Gpu], str]:

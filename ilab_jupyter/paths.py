@@ -11,11 +11,6 @@ def _xdg(variable: str, default: str) -> Path:
     return Path(value) if Path(value).is_absolute() else Path.home() / default
 
 
-def config_file() -> Path:
-    """InstructLab's configuration, `$XDG_CONFIG_HOME/instructlab/config.yaml`."""
-    return _xdg("XDG_CONFIG_HOME", ".config") / "instructlab" / "config.yaml"
-
-
 def data_dir() -> Path:
     """`$XDG_DATA_HOME/instructlab`: datasets, checkpoints, the taxonomy."""
     return _xdg("XDG_DATA_HOME", ".local/share") / "instructlab"

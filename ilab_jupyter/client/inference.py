@@ -6,13 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ilab_jupyter.client.deployment import Deployment
 from ilab_jupyter.errors import NotFound, PublicError, Unavailable
 from ilab_jupyter.jobs.record import Job, JobFilter
 from ilab_jupyter.jobs.service import JobService
@@ -40,20 +40,6 @@ class Endpoint(BaseModel):
         """The base URL of its OpenAI API."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/v1"
-
-
-class Deployment(BaseModel):
-    """A `serve` job that has not ended. `ready`: it answers now."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    model: str
-    state: JobState
-    ready: bool
-    created_at: datetime
-    message: str = Field(description="What it is doing or waiting for, in words.")
-    job: Job = Field(repr=False)
 
 
 class HasFolder(Protocol):

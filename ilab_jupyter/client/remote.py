@@ -16,12 +16,11 @@ from pydantic import ValidationError
 
 from ilab_jupyter import errors
 from ilab_jupyter.errors import Forbidden, InvalidInput, PublicError, Unavailable
-from ilab_jupyter.jobs.record import Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.record import EVERY, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
 
 # A stream sends a comment every 15 s; silence this long means that the connection is dead.
 SILENCE_SECONDS = 45.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-EVERY = JobFilter()
 
 _KNOWN: dict[tuple[int, str], type[PublicError]] = {
     (kind.status, kind.cause): kind

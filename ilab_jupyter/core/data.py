@@ -10,13 +10,12 @@ import os
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ilab_jupyter import engine, paths
+from ilab_jupyter import engine, hardware, paths
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable
 from ilab_jupyter.progress import ConsoleReporter, Reporter
@@ -88,14 +87,13 @@ class Data:
         """Generate a dataset and return where it lies.
 
         `client` is an openai client, or anything with its `completions.create`, in place of the teacher; it
-        needs
-        `teacher={'kind': 'openai', 'url': ..., 'model': ...}` only where the model's name cannot be listed.
-        `run_dir` keeps what is done; with `resume` it is taken up, and no answer that it holds is asked for
-        again.
+        needs `teacher={'kind': 'openai', 'url': ..., 'model': ...}` only where the model's name cannot be
+        listed. `run_dir` keeps what is done; with `resume` it is taken up, and no answer that it holds is
+        asked for again.
 
-        The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no
-        rows at all,
-        TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter asks to stop.
+        The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no rows
+        at all, TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter asks to
+        stop.
         """
         reporter = reporter or ConsoleReporter()
         settings = self.settings
@@ -130,7 +128,7 @@ class Data:
                 "leaves": files,
                 "spec": settings.model_dump(mode="json"),
                 "seed": settings.seed,
-                "libraries": {name: _version(name) for name in _LIBRARIES},
+                "libraries": hardware.versions(_LIBRARIES),
                 "rows": sum(tally.rows_per_leaf.values()),
                 "rows_per_leaf": tally.rows_per_leaf,
                 "rejected": tally.rejected,
@@ -267,10 +265,3 @@ def _counted(path: Path) -> tuple[int, int]:
             turns = {turn["role"]: turn["content"] for turn in row.get("messages", ())} or row
             pairs.append((turns.get("user"), turns.get("assistant")))
     return len(pairs), len(set(pairs))
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

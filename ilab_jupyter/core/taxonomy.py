@@ -75,9 +75,7 @@ class Taxonomy:
 
 
 def taxonomy_root(path: str | os.PathLike[str]) -> Path:
-    """The folder that holds compositional_skills/ and knowledge/; for one file, found from the file
-    upwards.
-    """
+    """The folder that holds compositional_skills/ and knowledge/; for one file, found upwards from it."""
     place = Path(path).absolute()
     if not place.is_file():
         return place

@@ -102,8 +102,8 @@ class IlabMagics(Magics):
         documents = dict(_pair(text) for text in options.pop("documents", None) or [])
         if documents:
             options["documents"] = documents
-        if (path := options.pop("taxonomy_path")) is not None:
-            options["taxonomy_path"] = path
+        if options["taxonomy_path"] is None:
+            del options["taxonomy_path"]
         arguments = merged(given, nested(options))
         if "taxonomy_path" not in arguments:
             arguments["taxonomy_path"] = str(paths.taxonomy_dir())

@@ -7,7 +7,7 @@ from tornado import web
 
 from ilab_jupyter.errors import NotFound
 from ilab_jupyter.server.jobs import JobHandler
-from ilab_jupyter.server.wire import Deployment, DeploymentList
+from ilab_jupyter.server.wire import DeploymentList
 from ilab_jupyter.tasks.catalog import job_spec
 
 
@@ -22,12 +22,7 @@ class DeploymentsHandler(JobHandler):
         """The models that are served, or about to be."""
         from ilab_jupyter.client.inference import deployments
 
-        found = await deployments(await self.services.jobs())
-        self.answer(
-            DeploymentList(
-                deployments=[Deployment.model_validate(one, from_attributes=True) for one in found]
-            )
-        )
+        self.answer(DeploymentList(deployments=await deployments(await self.services.jobs())))
 
     @web.authenticated
     @authorized

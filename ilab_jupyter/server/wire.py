@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ilab_jupyter.jobs.record import Event, Job, JobFilter
+from ilab_jupyter.client.deployment import Deployment
+from ilab_jupyter.jobs.record import Event, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.registry.entries import DatasetEntry, ModelEntry
 
@@ -136,18 +136,6 @@ class DatasetList(Answer):
     """All datasets on disk."""
 
     datasets: list[DatasetEntry]
-
-
-class Deployment(Answer):
-    """A `serve` job, and whether `ilab/v1` answers for its model now."""
-
-    id: str
-    model: str
-    state: JobState
-    ready: bool
-    created_at: datetime
-    message: str = Field(description="What it is doing or waiting for, in words.")
-    job: Job
 
 
 class DeploymentList(Answer):

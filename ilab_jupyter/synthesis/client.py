@@ -1,6 +1,4 @@
-"""The client that instructlab-sdg talks to: it looks like openai's, counts, remembers, and stops when
-asked.
-"""
+"""The client that instructlab-sdg talks to: looks like openai's, counts, remembers, stops when asked."""
 
 from __future__ import annotations
 
@@ -40,9 +38,8 @@ class Client:
     """`client.completions.create(...)` over a teacher, with a journal.
 
     `server_supports_batched` is always true: how a real server takes its prompts is the teacher's own
-    business, and
-    instructlab-sdg then neither probes a server nor asks each of n answers n times, as it does for servers
-    without lists.
+    business, and instructlab-sdg then neither probes a server nor asks each of n answers n times, as it does
+    for servers without lists.
     """
 
     server_supports_batched = True
@@ -50,7 +47,6 @@ class Client:
     def __init__(self, teacher: Teacher, journal: Journal, reporter: Reporter) -> None:
         self.completions = self
         self.failure: Exception | None = None
-        self.asked = 0
         self._teacher = teacher
         self._journal = journal
         self._reporter = reporter
@@ -64,8 +60,8 @@ class Client:
         self._told = 0.0
 
     def begin(self, leaf: str, rows: int, total: int | None) -> None:
-        """What follows belongs to `leaf`: `rows` samples, and `total` answers of the whole run where that
-        is known.
+        """What follows belongs to `leaf`: `rows` samples, and `total` answers of the whole run where that is
+        known.
         """
         self._leaf = leaf
         self._rows = rows
@@ -89,7 +85,7 @@ class Client:
             row, clean = asked[question], one_line_end(text)
             self._journal.add(keys[row], index, clean)
             texts[row][index] = clean
-            self._count(block, 1, new=1)
+            self._count(block, 1)
 
         if questions:
             self._ask(questions, sampling, tell)
@@ -121,12 +117,11 @@ class Client:
             again = self._seen[asked]
         return hashlib.sha256(f"{again}:{asked}".encode()).hexdigest()[:32]
 
-    def _count(self, block: str, answers: int, new: int = 0) -> None:
+    def _count(self, block: str, answers: int) -> None:
         if not answers:
             return
         with self._lock:
             self._done += answers
-            self.asked += new
             due = time.monotonic() - self._told >= PROGRESS_SECONDS or (self._leaf, block) not in self._blocks
             self._blocks.add((self._leaf, block))
         if due:

@@ -189,8 +189,8 @@ def _with_pandas_3() -> None:
 
 
 def _with_stable_mixing() -> None:
-    """Distractor documents are drawn from a set, whose order differs in each process: the same run gave
-    other rows.
+    """Distractor documents are drawn from a set, whose order differs in each process: the same run gave other
+    rows.
     """
 
     module: Any = importlib.import_module("instructlab.sdg.datamixing")
@@ -205,8 +205,8 @@ def normalise_samples(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Samples as `preprocess_taxonomy` wrote them, with three repairs.
 
     The outline becomes one line: prompts put it right above the document, and nothing else tells where it
-    ends.
-    Seeds lose blank ends, which YAML blocks bring along. Chunks get docling's torn inline markup mended.
+    ends. Seeds lose blank ends, which YAML blocks bring along. Chunks get docling's torn inline markup
+    mended.
     """
     repaired = []
     for row in rows:

@@ -44,9 +44,6 @@ class Journal:
                 self._file.write(line)
                 self._file.flush()
 
-    def __len__(self) -> int:
-        return len(self._answers)
-
     def __enter__(self) -> Journal:
         return self
 

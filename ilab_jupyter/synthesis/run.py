@@ -36,7 +36,6 @@ class Tally:
 
     rows_per_leaf: dict[str, int]
     rejected: dict[str, int]
-    asked: int
 
 
 def inputs_hash(settings: Settings, root: Path, files: list[str]) -> str:
@@ -154,7 +153,7 @@ class Run:
                 "Try another model, or look at what it answers in the job's log and answers.jsonl.",
                 cause="no_rows",
             )
-        return Tally(rows_per_leaf, rejected, client.asked)
+        return Tally(rows_per_leaf, rejected)
 
     def _alone(self, node: str) -> Path:
         """A folder with one leaf's samples: a step then does that leaf, and tells it by doing so."""

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-NAME = r"^[a-z0-9][a-z0-9._-]{0,127}$"
+from ilab_jupyter.registry.names import NEW_NAME
 
 
 class TeacherSettings(BaseModel):
-    """Which teacher answers. The key is never here: it comes from the environment variable that
-    `api_key_env` names.
+    """Which teacher answers. The key is never here: it comes from the environment variable that `api_key_env`
+    names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +77,9 @@ class Settings(BaseModel):
     )
     output_dir: str | None = Field(default=None, description="Folder of datasets; InstructLab's where None.")
     name: str | None = Field(
-        default=None, pattern=NAME, description="Folder name below it; the date where None."
+        default=None,
+        pattern=f"^{NEW_NAME.pattern}$",
+        description="Folder name below it; the date where None.",
     )
     batch_size: int = Field(default=8, ge=1, le=512, description="Prompts per request to the teacher.")
     num_workers: int = Field(default=4, ge=1, le=256, description="Requests in flight.")

@@ -87,7 +87,7 @@ def explain(error: BaseException) -> PublicError:
             return Unavailable(
                 "The GPU ran out of memory.",
                 "Resume with nothing else on the GPU, or submit with a smaller batch_size or max_seq_length.",
-                cause="gpu_oom",
+                cause="gpu_out_of_memory",
             )
         if isinstance(link, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(link):
             return Unavailable(

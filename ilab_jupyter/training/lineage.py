@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,9 @@ def describe(plan: Plan, job: str, result: TrainResult) -> dict[str, Any]:
         "settings": plan.settings.model_dump(mode="json"),
         "seed": plan.settings.seed,
         "libraries": {
-            name: found for name in (*hardware.ENGINE_LIBRARIES, "ilab-jupyter") if (found := _version(name))
+            name: found
+            for name, found in hardware.versions((*hardware.ENGINE_LIBRARIES, "ilab-jupyter")).items()
+            if found
         },
         "python": sys.version.split()[0],
         "job": job,
@@ -54,10 +55,3 @@ def carry_profile(plan: Plan, folder: Path) -> None:
     for name in names:
         if (plan.folder / name).is_file():
             shutil.copyfile(plan.folder / name, folder / name)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

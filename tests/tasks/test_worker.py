@@ -153,7 +153,7 @@ class OutOfMemoryError(RuntimeError):
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
             "out_of_memory",
         ),
-        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "gpu_oom"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "gpu_out_of_memory"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk_full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk_full"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), "engine_missing"),

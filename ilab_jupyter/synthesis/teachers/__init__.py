@@ -38,10 +38,9 @@ class Teacher(Protocol):
     ) -> None:
         """Answer each question as often as answers are missing.
 
-        `tell(question, answer index, text)` is called once for each answer, as soon as it is there, from
-        any thread.
-        `stop` is called before each request and raises when the work should end. TeacherError says what
-        failed.
+        `tell(question, answer index, text)` is called once for each answer, as soon as it is there, from any
+        thread. `stop` is called before each request and raises when the work should end. TeacherError says
+        what failed.
         """
 
     def close(self) -> None:

@@ -61,9 +61,7 @@ def _forms(address: Address) -> list[Address]:
 
 
 class CheckedTransport(httpx.HTTPTransport):
-    """Connects only to addresses that were checked: a name is resolved once, so it cannot change in
-    between.
-    """
+    """Connects only to addresses that were checked: a name is resolved once, so it cannot change later."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host

@@ -24,8 +24,8 @@ Tell = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Way:
-    """How answers are asked for: `lists` puts many prompts into a request, `many` asks for several answers
-    of each.
+    """How answers are asked for: `lists` puts many prompts into a request, `many` asks for several answers of
+    each.
     """
 
     chat: bool

@@ -45,8 +45,8 @@ class Templates:
         self._patterns = [(name, _pattern(text, values)) for name, text in _sources()]
 
     def recognise(self, prompt: str) -> Prompt | None:
-        """The configuration and fields of `prompt`, which may be wrapped in a model family's tags; None if
-        it is another's.
+        """The configuration and fields of `prompt`, which may be wrapped in a model family's tags; None if it
+        is another's.
         """
         text = unwrap(prompt)
         for name, pattern in self._patterns:
