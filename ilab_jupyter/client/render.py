@@ -76,11 +76,11 @@ def size(count: float) -> str:
 
 
 def where(job: Job) -> str:
-    """Where the job stands, in words: why it waits, or phase, step and time left; empty once it has ended."""
+    """Where the job stands, in words: why it waits, or phase, step and time left; how long it took."""
     if job.state is JobState.QUEUED:
         return f"waiting: {job.pending_reason}" if job.pending_reason else "waiting for its turn"
     progress = job.progress
-    parts = [progress.phase] if progress.phase else []
+    parts = [progress.phase] if progress.phase and not job.state.ended else []
     if progress.total:
         parts.append(f"step {progress.step} of {progress.total}")
     elif progress.step:

@@ -77,7 +77,10 @@ def load(folder: Path, *, device: str = "auto") -> Loaded:
 
 def _read(base: Path, home: Path, adapter: Path | None) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as library_log
 
+    # A drawn bar would only fill the log with control characters.
+    library_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer: Any = AutoTokenizer.from_pretrained(str(home), **local)
     model: Any = AutoModelForCausalLM.from_pretrained(str(base), use_safetensors=True, dtype="auto", **local)

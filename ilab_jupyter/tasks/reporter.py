@@ -18,7 +18,6 @@ class EventReporter:
 
     def __init__(self, path: Path, attempt: int) -> None:
         self._events = EventWriter(path, attempt=attempt)
-        self._log = ConsoleReporter()
         self._stopping = False
         self._phase = ""
         self._written = 0.0
@@ -37,7 +36,6 @@ class EventReporter:
     def phase(self, name: str, message: str = "") -> None:
         """See Reporter."""
         self._flush()
-        self._log.phase(name, message)
         self._phase, self._first = name, None
         self._written = 0.0
         self._write("phase", name=name, message=message)
@@ -49,7 +47,6 @@ class EventReporter:
             self._first = (now, step)
         if "eta_seconds" not in metrics and (eta := self._eta(now, step, total)) is not None:
             metrics["eta_seconds"] = round(eta, 1)
-        self._log.progress(step, total, **metrics)
         self._waiting = {**metrics, "phase": self._phase, "step": step, "total": total}
         if now - self._written >= _INTERVAL or (total is not None and step >= total):
             self._flush()
@@ -57,17 +54,14 @@ class EventReporter:
     def artifact(self, kind: str, name: str, path: Path) -> None:
         """See Reporter."""
         self._flush()
-        self._log.artifact(kind, name, path)
         self._write("artifact", kind=kind, name=name, path=str(path))
 
     def warning(self, message: str, next_step: str = "") -> None:
         """See Reporter."""
-        self._log.warning(message, next_step)
         self._write("warning", message=message, next_step=next_step)
 
     def event(self, type: str, **fields: Any) -> None:
         """See Reporter."""
-        self._log.event(type, **fields)
         self._write(type, **fields)
 
     def last_word(self, type: str, **fields: Any) -> None:
@@ -94,3 +88,36 @@ class EventReporter:
             self._events.write(type, **fields)
         except OSError as error:
             print(f"An event of type {type} was lost: {error}", file=sys.stderr)
+
+
+class LoggedReporter(EventReporter):
+    """The same, and the log tells it to a person."""
+
+    def __init__(self, path: Path, attempt: int) -> None:
+        super().__init__(path, attempt)
+        self._log = ConsoleReporter()
+
+    def phase(self, name: str, message: str = "") -> None:
+        """See Reporter."""
+        self._log.phase(name, message)
+        super().phase(name, message)
+
+    def progress(self, step: int, total: int | None, **metrics: Any) -> None:
+        """See Reporter."""
+        self._log.progress(step, total, **metrics)
+        super().progress(step, total, **metrics)
+
+    def artifact(self, kind: str, name: str, path: Path) -> None:
+        """See Reporter."""
+        self._log.artifact(kind, name, path)
+        super().artifact(kind, name, path)
+
+    def warning(self, message: str, next_step: str = "") -> None:
+        """See Reporter."""
+        self._log.warning(message, next_step)
+        super().warning(message, next_step)
+
+    def event(self, type: str, **fields: Any) -> None:
+        """See Reporter."""
+        self._log.event(type, **fields)
+        super().event(type, **fields)

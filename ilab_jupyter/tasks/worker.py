@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput, PublicError, Unavailable
 from ilab_jupyter.progress import Stopped
-from ilab_jupyter.tasks.reporter import EventReporter
+from ilab_jupyter.tasks.reporter import LoggedReporter
 
 STOPPED = 128 + signal.SIGTERM
 _ENGINE = frozenset(
@@ -26,7 +26,7 @@ _ENGINE = frozenset(
 def main(arguments: list[str]) -> int:
     """Run attempt `arguments[1]` of the job in folder `arguments[0]`; the exit code is for its supervisor."""
     folder, attempt = Path(arguments[0]), int(arguments[1])
-    reporter = EventReporter(folder / "events.jsonl", attempt)
+    reporter = LoggedReporter(folder / "events.jsonl", attempt)
     # First of all, so that a stop during the slow imports is not a crash.
     signal.signal(signal.SIGTERM, lambda *_: reporter.stop())
     try:
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _work(folder: Path, attempt: int, reporter: EventReporter) -> dict[str, Any]:
+def _work(folder: Path, attempt: int, reporter: LoggedReporter) -> dict[str, Any]:
     from ilab_jupyter.tasks import environment
 
     environment.prepare()

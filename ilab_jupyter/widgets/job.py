@@ -133,6 +133,8 @@ def wire(job: Job) -> dict[str, Any]:
         "stopping": job.state.value == "STOPPING",
         "where": render.where(job),
         "fraction": job.progress.fraction,
+        # A model is served until somebody stops it: there is no end to come nearer to.
+        "endless": job.kind == "serve" and job.state.value == "RUNNING",
         "message": job.message or "",
         "advice": render.advice(job),
     }

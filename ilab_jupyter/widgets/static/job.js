@@ -153,6 +153,7 @@ function render({ model, el }) {
     const known = typeof job.fraction === "number";
     const percent = known ? Math.round(job.fraction * 100) : 0;
     done.style.width = `${known ? job.fraction * 100 : 0}%`;
+    bar.hidden = job.endless;
     bar.classList.toggle("ilab-unknown", !known && !job.ended);
     bar.setAttribute("aria-valuetext", job.where);
     if (known) {
