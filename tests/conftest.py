@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ilab_jupyter.engine import hide_unfit_torchvision
+
+# Tests make tiny models with transformers themselves, in this process.
+hide_unfit_torchvision()
+
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.sync import SyncJobs
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +38,17 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return home
+
+
+@pytest.fixture
+def scripted_jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncJobs]:
+    """A job service on a folder of the test, with a worker that needs no model: client/scripted_worker.py."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), str(HERE / "client")]))
+    service = LocalJobs(worker_module="scripted_worker")
+    service.configure(slots={"batch": 4, "serving": 4}, grace_seconds=5)
+    jobs = SyncJobs(service)
+    yield jobs
+    for job in jobs.list(limit=100).jobs:
+        if not job.state.ended:
+            jobs.cancel(job.id)
+    service.close()

@@ -290,9 +290,12 @@ def lab(own_folders: Path, tmp_path: Path, lab_config: dict[str, Any]) -> Iterat
         lab.end_jobs()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium: $CHROMIUM, or the one on PATH."""
+    """A headless Chromium: $CHROMIUM, or the one on PATH.
+
+    Of one module, because an open playwright keeps an event loop running in this thread.
+    """
     chosen = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if chosen is None:
         pytest.fail("The browser tests need Chromium: install it, or set CHROMIUM to its path.")

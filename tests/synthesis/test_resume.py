@@ -95,15 +95,19 @@ def test_a_worker_that_is_killed_is_taken_up_by_the_next(
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     given = server.answers
-    with (tmp_path / "run" / "answers.jsonl").open("ab") as answers:
+    journal = tmp_path / "run" / "answers.jsonl"
+    kept = len(journal.read_bytes().splitlines())
+    with journal.open("ab") as answers:
         answers.write(b'{"k": "cut sho')
 
     server.script = None
     server.requests.clear()
     data = data_for(skills_only, tmp_path, server.url)
     result = data.generate_data(run_dir=tmp_path / "run", resume=True, reporter=recorder())
-    assert given >= 4 * 2 * 3 - 2 * 2 * 3
-    assert 3 * len(prompts_of(server)) == SKILL_ANSWERS - given
+    in_flight = 2 * 2 * 3
+    """Workers, prompts a request, answers a prompt."""
+    assert kept >= given - in_flight >= 0
+    assert SKILL_ANSWERS - kept <= 3 * len(prompts_of(server)) <= SKILL_ANSWERS - given + in_flight
     assert result.rows == SKILL_ANSWERS
 
 
