@@ -208,8 +208,6 @@ class LocalJobs:
     def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
         _positive(limit, 500)
         where = [table.c.owner == self.owner]
-        if filter.owner is not None:
-            where.append(table.c.owner == filter.owner)
         if filter.states:
             where.append(table.c.state.in_(list(filter.states)))
         if filter.kinds:

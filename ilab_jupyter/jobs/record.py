@@ -76,7 +76,6 @@ class JobFilter(Frozen):
 
     states: tuple[JobState, ...] = ()
     kinds: tuple[str, ...] = ()
-    owner: str | None = None
     text: str = Field(default="", max_length=200, description="Part of the id or the name.")
 
 

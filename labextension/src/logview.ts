@@ -76,11 +76,6 @@ export class LogView extends Widget {
     return this._followChanged;
   }
 
-  /** The attempt whose log is shown; 0 before the first answer. */
-  get attempt(): number {
-    return this._attempt;
-  }
-
   dispose(): void {
     if (this.isDisposed) {
       return;
@@ -301,6 +296,7 @@ export class LogView extends Widget {
   private pendingSize = 0;
   private frame = 0;
   private attached = true;
+  /** The attempt whose log is shown; 0 before the first answer. */
   private _attempt = 0;
   private _follow = true;
   private readonly _followChanged = new Signal<this, boolean>(this);

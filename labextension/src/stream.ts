@@ -23,9 +23,7 @@ export interface ILogFrame extends IJobFrame {
 }
 
 interface IWatch {
-  /** The newest event seen; a reconnection continues behind it. */
-  after: number;
-  /** The next byte of the log wanted. */
+  /** The next byte of the log wanted; a reconnection continues there. */
   logOffset: number;
   receive: (frame: IJobFrame) => void;
 }
@@ -100,8 +98,7 @@ export class JobStream implements IDisposable {
    * A job has one watch on this page; a second one takes the place of the first.
    */
   watch(id: string, logOffset: number, receive: (frame: IJobFrame) => void): IDisposable {
-    // Only the log and the end are wanted; the list tells the progress. No event has such a number.
-    const watch: IWatch = { after: Number.MAX_SAFE_INTEGER, logOffset, receive };
+    const watch: IWatch = { logOffset, receive };
     this.watches.set(id, watch);
     if (this.connected) {
       this.sendWatch(id, watch);
@@ -129,7 +126,8 @@ export class JobStream implements IDisposable {
   }
 
   private sendWatch(id: string, watch: IWatch): void {
-    this.send({ watch: id, after: watch.after, log_offset: watch.logOffset });
+    // Only the log and the end are wanted; the list tells the progress. No event has such a number.
+    this.send({ watch: id, after: Number.MAX_SAFE_INTEGER, log_offset: watch.logOffset });
   }
 
   private send(message: object): void {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,24 +9,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.magics.ilab import IlabMagics
-
-WORKER = Path(__file__).parent.parent / "client"
-
-
-@pytest.fixture
-def scripted_jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncJobs]:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(WORKER.parent.parent), str(WORKER)]))
-    service = LocalJobs(worker_module="scripted_worker")
-    service.configure(slots={"batch": 4, "serving": 4}, grace_seconds=5)
-    jobs = SyncJobs(service)
-    yield jobs
-    for job in jobs.list(limit=100).jobs:
-        if not job.state.ended:
-            jobs.cancel(job.id)
-    service.close()
 
 
 @pytest.fixture

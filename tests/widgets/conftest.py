@@ -13,7 +13,6 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from ilab_jupyter import paths
-from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
 
 WORKER = Path(__file__).parent.parent / "client"
@@ -31,19 +30,6 @@ Path("data.jsonl").write_text("{{}}")
 """
 
 Run = Callable[..., list[NotebookNode]]
-
-
-@pytest.fixture
-def scripted_jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncJobs]:
-    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
-    service = LocalJobs(worker_module="scripted_worker")
-    service.configure(slots={"batch": 4, "serving": 4}, grace_seconds=5)
-    jobs = SyncJobs(service)
-    yield jobs
-    for job in jobs.list(limit=100).jobs:
-        if not job.state.ended:
-            jobs.cancel(job.id)
-    service.close()
 
 
 @pytest.fixture(scope="session")

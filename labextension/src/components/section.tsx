@@ -5,13 +5,12 @@ interface ISectionProps {
   title: string;
   /** Shown beside the title: how many there are. */
   count?: number;
-  open?: boolean;
   children: React.ReactNode;
 }
 
 /** A part of the panel that opens and closes. */
 export function Section(props: ISectionProps): React.JSX.Element {
-  const [open, setOpen] = React.useState(props.open ?? true);
+  const [open, setOpen] = React.useState(true);
   const body = React.useId();
   const Caret = open ? caretDownIcon : caretRightIcon;
   return (
