@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.jobs import events
@@ -14,6 +16,10 @@ from ilab_jupyter.jobs.store import Row, Store
 
 _TERMED = frozenset({-signal.SIGTERM, 128 + signal.SIGTERM})
 _LAST_WORDS = frozenset({"result", "error"})
+_OTHER_PYTHON = (
+    "Jobs need a Python in which ilab-jupyter[engine] is installed: "
+    "name it in worker_python (or ILAB_JUPYTER_WORKER_PYTHON)."
+)
 _CONTINUE = "Resume it to continue from its last checkpoint."
 
 
@@ -55,9 +61,10 @@ class Exit:
 def end(row: Row, how: Exit, folder: JobFolder) -> tuple[JobState, dict[str, Any]]:
     """The state to move the row to, and the columns that go with it."""
     progress = events.progress(folder.events, row.attempt)
-    state, columns = _verdict(
-        row, how, events.last_of(folder.events, _LAST_WORDS, row.attempt) or {"type": ""}
-    )
+    word = events.last_of(folder.events, _LAST_WORDS, row.attempt) or {"type": ""}
+    state, columns = _verdict(row, how, word)
+    if state is JobState.FAILED and not word["type"] and (why := _unfit(folder.attempt(row.attempt).log)):
+        columns |= _said("worker_unfit", f"{row.launch['python']} cannot run this job: {why}.", _OTHER_PYTHON)
     if not how.cleared:
         left = "A process that it had started could not be killed."
         columns["message"] = f"{columns.get('message', '')} {left}".strip()
@@ -65,8 +72,8 @@ def end(row: Row, how: Exit, folder: JobFolder) -> tuple[JobState, dict[str, Any
 
 
 def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str, Any]]:
-    if how.exit_code == 0:
-        result = word.get("result") if word["type"] == "result" else None
+    if how.exit_code == 0 and word["type"] == "result":
+        result = word.get("result")
         return JobState.SUCCEEDED, {"result": result if isinstance(result, dict) else {}}
     if row.stop_reason == "cancel":
         late = " It did not stop in time and was killed." if how.forced else ""
@@ -93,7 +100,21 @@ def _said(cause: str, message: str, next_step: str) -> dict[str, Any]:
     return {"cause": cause, "message": message, "next_step": next_step}
 
 
+def _unfit(log: Path) -> str:
+    """The last line of the log where it is an interpreter's complaint that it cannot start the work."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 1000))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return last.rstrip(".")[:300] if re.search(r"No module named|[Uu]nknown option:? -P", last) else ""
+
+
 def _crash(code: int) -> dict[str, Any]:
+    if code == 0:
+        return _said("no_result", "Its process ended without a result.", f"Read its log. {_OTHER_PYTHON}")
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return _said(
             "killed",

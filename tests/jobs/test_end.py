@@ -29,6 +29,24 @@ def test_a_workers_own_words_on_its_error_are_the_jobs(bench: Any) -> None:
     assert (job.state, job.cause, job.message, job.next_step) == (JobState.FAILED, *error.values())
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("exit 0", "without a result"),
+        ('echo "$0: No module named ilab_jupyter" >&2; exit 1', "python cannot run this job"),
+    ],
+)
+def test_an_interpreter_that_does_no_work_is_named_and_never_a_success(
+    bench: Any, tmp_path: Path, program: str, said: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{program}\n")
+    python.chmod(0o755)
+    bench.local._python = str(python)
+    job = bench.end(bench.submit().id)
+    assert job.state is JobState.FAILED and said in job.message and "worker_python" in job.next_step
+
+
 def test_a_result_without_a_clean_exit_is_no_success(bench: Any) -> None:
     job = bench.end(bench.submit(["event", "result", {"result": {"a": 1}}], ["die", signal.SIGSEGV]).id)
     assert (job.state, job.exit_code, job.cause, job.result) == (JobState.FAILED, -11, "crashed", {})
@@ -110,6 +128,8 @@ def test_a_job_that_a_job_submitted_outlives_it(
         "do = [['sleep', 1.5], ['print', 'done']]\n"
         "spec = JobSpec(kind='generate', queue='serving', arguments={'do': do})\n"
         "print(jobs.submit(spec).id)\n"
+        "from ilab_jupyter.jobs.events import EventWriter\n"
+        "EventWriter(Path(sys.argv[1]) / 'events.jsonl', attempt=1).write('result', result={})\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     bench.local._module = "nested_worker"
