@@ -48,6 +48,7 @@ _REFUSED = re.compile(
     rf"|PATH|HOME|SHELL|IFS|ENV|USER|LOGNAME|TMPDIR|GCONV_PATH|LOCPATH|NLSPATH|PAGER|EDITOR|VISUAL|{TOKEN}"
 )
 _MAX_SECRET = 32_768
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def launch(python: str, module: str, cwd: str | None = None) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def check_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
                 f"A secret cannot be named {name[:80]!r}.",
                 "Use capital letters, digits and underscores, such as ILAB_TEACHER_API_KEY.",
             )
-        if not isinstance(value, str) or "\0" in value or len(value) > _MAX_SECRET:
+        if not isinstance(value, str) or _NO_TEXT.search(value) or len(value) > _MAX_SECRET:
             raise InvalidInput(
                 f"The value of the secret {name} is no text of at most {_MAX_SECRET} characters."
             )

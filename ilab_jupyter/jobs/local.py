@@ -148,7 +148,11 @@ class LocalJobs:
         given = check_secrets(secrets or {})
         launched = launch(interpreter(self._python, spec.kind), self._module)
         try:
-            json.dumps(spec.arguments, allow_nan=False)
+            json.dumps(spec.arguments, allow_nan=False, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(
+                "The arguments hold half a character, which is no text.", "Write it again."
+            ) from None
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"The arguments are no JSON: {error}.", "NaN and infinity are none.") from None
         wanted = json.dumps(spec.model_dump(mode="json"), sort_keys=True)

@@ -116,6 +116,13 @@ class IlabHandler(APIHandler):
         elif not isinstance(value, StreamClosedError):
             super().log_exception(typ, value, tb)
 
+    def finish(self, *args: Any, **kwargs: Any) -> Any:
+        """An answer given before the body was read ends the connection: a client that would use it again must
+        know."""
+        if not self._headers_written and not self.request._body_future.done():
+            self.set_header("Connection", "close")
+        return super().finish(*args, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One shape for every error: {cause, message, next_step}."""
         self.finish(json.dumps(self.told(status_code, **kwargs)))

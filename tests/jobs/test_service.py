@@ -287,6 +287,13 @@ def test_a_secret_cannot_be_a_variable_that_makes_programs_load_code(bench: Any,
     assert bench.jobs.list().jobs == []
 
 
+def test_half_a_character_is_refused_in_arguments_and_secrets(bench: Any) -> None:
+    with pytest.raises(InvalidInput, match="half a character"):
+        bench.submit(["print", "\ud800"])
+    with pytest.raises(InvalidInput, match="no text"):
+        bench.submit(["print"], secrets={"KEY": "\ud800"})
+
+
 def test_a_secret_with_a_null_byte_is_refused(bench: Any) -> None:
     with pytest.raises(InvalidInput):
         bench.submit(["print"], secrets={"KEY": "a\0b"})

@@ -93,6 +93,7 @@ async def test_an_unknown_address_is_a_json_404_and_an_unknown_verb_a_405(server
     for path in ("ilab/api", "ilab/api/", "ilab/api/nothing", "ilab/api/jobs/x/y/z", "ilab/api/../api/x"):
         answer = await server.http.get(path)
         assert answer.status_code == 404 and answer.json()["cause"] == "not_found", path
+        assert answer.headers["Connection"] == "close", "it answered before reading the body, and hangs up"
     answer = await server.http.get("ilab/v1/embeddings")
     assert answer.status_code == 404 and answer.json()["error"]["code"] == "not_found"
     answer = await server.http.delete("ilab/api/jobs")
