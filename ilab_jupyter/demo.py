@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from ilab_jupyter.client import curve
 from ilab_jupyter.client.handle import JobHandle
 from ilab_jupyter.client.inference import stream_chat
-from ilab_jupyter.errors import NotFound, Unprocessable
+from ilab_jupyter.errors import NotFound, Unavailable, Unprocessable
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.jobs.sync import run as run_blocking
 from ilab_jupyter.tasks.catalog import job_spec
@@ -70,7 +71,8 @@ def run(jobs: SyncJobs, *, output: Path, say: Callable[[str], None] = print) -> 
     """Run the main job, write `output` and give the figures that its last line shows."""
     started = time.monotonic()
     samples = sample_notebooks()
-    output.mkdir(parents=True, exist_ok=True)
+    with _writing(output):
+        output.mkdir(parents=True, exist_ok=True)
 
     generated = _job(jobs, say, "generate", taxonomy_path=str(samples / "taxonomy"), scale=SCALE)
     dataset = str(generated.result["dataset"])
@@ -89,7 +91,8 @@ def run(jobs: SyncJobs, *, output: Path, say: Callable[[str], None] = print) -> 
             server.cancel()
     seconds = time.monotonic() - started
 
-    _keep(output, trained, Path(generated.result["path"]), Path(trained.result["path"]), seen, unseen)
+    with _writing(output):
+        _keep(output, trained, Path(generated.result["path"]), Path(trained.result["path"]), seen, unseen)
     for server in servers:
         server.wait()
     _show(say, seen)
@@ -106,6 +109,17 @@ def run(jobs: SyncJobs, *, output: Path, say: Callable[[str], None] = print) -> 
         "dataset": dataset,
         "seconds": round(seconds, 1),
     }
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"The demo cannot write to {output}: {error.strerror or error}.",
+            "Choose another folder with --output, or free space there.",
+        ) from None
 
 
 def _submit(jobs: SyncJobs, kind: str, **arguments: Any) -> JobHandle:

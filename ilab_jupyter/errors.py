@@ -5,6 +5,7 @@ Anything that is not a PublicError is a bug: it keeps its traceback in the log a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -90,3 +91,18 @@ class TooMany(PublicError):
 
     status = 429
     cause = "too_many"
+
+
+def wrong_field(detail: Mapping[str, Any]) -> str:
+    """One detail of a pydantic ValidationError for a person: `scale: Input should be greater than 0`."""
+    where = ".".join(map(str, detail["loc"]))
+    kind, said = detail["type"], str(detail["msg"])
+    if kind == "extra_forbidden":
+        return f"There is no argument {where!r}"
+    if kind == "missing":
+        said = "it is missing"
+    elif kind == "value_error":
+        said = said.removeprefix("Value error, ")
+    elif kind == "string_pattern_mismatch" and detail["ctx"]["pattern"].startswith("^[a-z0-9][a-z0-9._-]"):
+        said = "use up to 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+    return f"{where}: {said}" if where else said

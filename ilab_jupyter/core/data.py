@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ilab_jupyter import engine, hardware, paths
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
-from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable
+from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, wrong_field
 from ilab_jupyter.progress import ConsoleReporter, Reporter
 from ilab_jupyter.synthesis.settings import Settings, TeacherSettings
 
@@ -154,9 +155,7 @@ def _checked(fields: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidInput(f"{where}: {first['msg']}.", "See the arguments of Data.") from None
+        raise InvalidInput(f"{wrong_field(error.errors()[0])}.", "See the arguments of Data.") from None
 
 
 def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
@@ -185,6 +184,15 @@ def _target(settings: Settings, started: str) -> Path:
     """The folder to be made: the name that was asked for, or the first free one of this second."""
     output = settings.output_dir
     datasets = Path(output).expanduser().absolute() if output else paths.datasets_dir()
+    # before the teacher is asked: its answers may have cost hours
+    try:
+        datasets.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=datasets).close()
+    except OSError as error:
+        raise Unavailable(
+            f"No dataset can be written into {datasets}: {error.strerror}.",
+            "Make it a folder that you may write to, with space on its disk, or choose another `output_dir`.",
+        ) from None
     if settings.name is not None:
         target = datasets / settings.name
         if target.exists():

@@ -53,7 +53,11 @@ def inspect(folder: Path, *, follow_links: bool) -> Facts:
     adapter = "adapter_config.json" in files
     config_name = "adapter_config.json" if adapter else "config.json"
     if config_name not in files:
-        raise _lacks(folder, config_name, "It is not a model folder of the transformers library.")
+        raise _lacks(
+            folder,
+            config_name,
+            "Give a folder with config.json, tokenizer.json and safetensors weights, as transformers saves it.",
+        )
     config = read_json(folder / config_name)
     if not adapter:
         if not any(all(name in files for name in choice) for choice in TOKENIZERS):

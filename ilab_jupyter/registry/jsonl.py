@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
@@ -31,10 +32,12 @@ def lines(stream: BinaryIO, limit: int = MAX_LINE) -> Iterator[tuple[int, bytes 
 
 def parse(line: bytes) -> Any:
     """The JSON value of a line; BadLine for bad UTF-8, bad JSON, NaN, infinities and too deep nesting."""
+    if line.startswith(codecs.BOM_UTF8):
+        raise BadLine("it begins with a byte order mark; save the file as UTF-8 without one")
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadLine(f"not UTF-8 at byte {error.start + 1}") from None
+        raise BadLine(f"not UTF-8 at byte {error.start + 1}; save the file as UTF-8") from None
     try:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.errors import Unprocessable, wrong_field
 from ilab_jupyter.registry.entries import Role
 from ilab_jupyter.registry.names import PART
 
@@ -73,8 +73,7 @@ def read(folder: Path) -> Profile:
     try:
         return Profile.model_validate_json(raw[:MAX_BYTES])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise Unprocessable(
-            f"{PROFILE} of the model is wrong: {where}: {first['msg']}.", "Correct the file or remove it."
+            f"{PROFILE} of the model is wrong: {wrong_field(error.errors()[0])}.",
+            "Correct the file or remove it.",
         ) from None

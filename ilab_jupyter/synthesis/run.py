@@ -259,8 +259,8 @@ def publish(build: Path, target: Path, lineage: dict[str, Any], suffix: str) -> 
     """
     partial = target.parent / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(build, partial)
         for path in partial.glob(f"node_datasets_{suffix}/*_task.yaml"):
             # lm-eval wants an absolute path in its tasks
@@ -347,9 +347,10 @@ def _spoken_errors(client: Client | None = None) -> Iterator[None]:
             raise spoken from error
         for cause in chain:
             if type(cause).__module__.startswith("git."):
-                said = " ".join(str(getattr(cause, "stderr", "") or cause).split())[-300:]
+                said = " ".join(str(getattr(cause, "stderr", "") or cause).split())
+                said = said[said.rfind("fatal: ") :].removeprefix("fatal: ").strip(" '")[-300:]
                 raise Unprocessable(
-                    f"A leaf's documents cannot be fetched: {said}",
+                    f"A leaf's documents cannot be fetched: {said}.",
                     "Check `repo:`, `commit:` and the network, or give a local folder in `documents`.",
                     cause="no_documents",
                 ) from error

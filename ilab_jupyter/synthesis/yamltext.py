@@ -80,7 +80,9 @@ def read(data: bytes) -> Text:
             _check_keys(root)
         contents = yaml.safe_load(source)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # what was never closed is mended where it was opened, not where the text ran out
+        ran_out = "end of stream" in str(error.problem) and error.context_mark
+        mark = ran_out or error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.problem, error.context) if part)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise Broken(f"not valid YAML: {problem}", line, column) from None
@@ -94,14 +96,19 @@ def read(data: bytes) -> Text:
 
 def _check_bounds(source: str) -> None:
     """Events come before the recursive parts of the parser, so a hostile depth never reaches those."""
-    depth = aliases = 0
+    aliases = 0
+    around: list[str | None] = []
     for event in yaml.parse(source, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+            around.append(event.anchor)
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+            around.pop()
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
+            if event.anchor in around:
+                start: Any = event.start_mark
+                raise Broken(f"{event.anchor!r} contains itself", start.line + 1, start.column + 1)
+        depth = len(around)
         if depth > MAX_DEPTH or aliases > MAX_ALIASES:
             what = (
                 f"nesting deeper than {MAX_DEPTH}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.tasks import generate, serve, train
 from ilab_jupyter.tasks.context import Context, TaskSpec
@@ -55,9 +55,4 @@ def job_spec(kind: str, arguments: Mapping[str, Any], *, name: str = "", priorit
 
 def describe(error: ValidationError) -> str:
     """One sentence on what a person has to change: `learning_rate: Input should be greater than 0`."""
-    return (
-        "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:5]
-        )
-        + "."
-    )
+    return "; ".join(wrong_field(detail) for detail in error.errors()[:5]) + "."

@@ -86,6 +86,8 @@ def _message(file: Path, number: int, place: int, message: Any) -> dict[str, str
     if not isinstance(message, dict):
         _wrong(file, number, f"{where}` is not an object with role and content")
     role, content = message.get("role"), message.get("content")
+    if role is None:
+        _wrong(file, number, f"{where}.role` is missing")
     if role not in ROLES:
         _wrong(file, number, f"{where}.role` is {str(role)[:40]!r}, not one of {', '.join(ROLES)}")
     if role == "system" and place:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ilab_jupyter.core import Data
-from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
+from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, Unprocessable
 from ilab_jupyter.tasks.catalog import job_spec
 
 SAMPLE = Path(__file__).parents[2] / "notebooks" / "taxonomy"
@@ -89,3 +89,10 @@ def test_a_folder_of_the_users_choice_keeps_what_else_is_in_it(tmp_path: Path) -
         Data(SAMPLE, output_dir=tmp_path / "data", name="taken").generate_data(run_dir=tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert (tmp_path / "thesis").is_dir()
+
+
+def test_a_folder_that_takes_no_dataset_is_found_out_before_the_teacher_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    data = Data(SAMPLE, output_dir=tmp_path / "file", teacher="http://127.0.0.1:9/v1")
+    with pytest.raises(Unavailable, match=r"No dataset can be written into .*file"):
+        data.generate_data(run_dir=tmp_path / "run")

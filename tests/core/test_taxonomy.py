@@ -66,6 +66,8 @@ BROKEN = {
     "no value": (GROUNDED, swap("created_by: ilab-jupyter", "created_by:"), "created_by:", "created_by is empty", ""),
     "too few seeds": (SKILL, lambda text: text[: text.index("  - question: Write a packing reminder for a school")], "seed_examples:", "3 of at least 5", "Add 2 more"),
     "the same seed twice": (SKILL, lambda text: text + text[text.index("  - question: Write a packing reminder for a long") :], "seed_examples:", "the same item twice", ""),
+    "a list that contains itself": (SKILL, swap("seed_examples:\n", "seed_examples: &all\n  - *all\n"), "- *all", "'all' contains itself", ""),
+    "a quote that nothing closes": (SKILL, lambda text: text + 'note: "left open\nand on\n', 'note: "left', "not valid YAML", ""),
     "a key twice": (SKILL, swap("created_by: ilab-jupyter\n", "created_by: ilab-jupyter\ncreated_by: someone\n"), "created_by: someone", "a second time", ""),
     "a version that does not exist": (SKILL, swap("version: 3", "version: 99"), "version: 99", "version is 99", "version: 3"),
     "an old version": (KNOWLEDGE, swap("version: 3", "version: 2"), "version: 2", "the least that is read is 3", "version: 3"),

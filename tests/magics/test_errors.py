@@ -34,12 +34,13 @@ from ilab_jupyter.magics.failure import CommandError
         ("%ilab cancel nosuchjob", "There is no job 'nosuchjob'."),
         ("%ilab attach", "There are no jobs yet."),
         ("%ilab jobs --limit 0", "--limit is a number from 1 to 500, not 0."),
+        ("%ilab demo --output data.jsonl", "The demo cannot write to"),
         ("%ilab jobs 'open", "A quotation mark is not closed."),
         ("%ilab jobs -o 2x", "'2x' cannot be the name of a variable."),
         ("%%ilab jobs\nx", "%%ilab jobs takes no cell."),
         ("%%ilab train\ndata: [a\nb: }", "The cell is not YAML at line"),
         ("%%ilab train\njust words", "The cell is not a list of arguments."),
-        ("%%ilab train\ndata: [data.jsonl]\nbatchsize: 3", "batchsize: Extra inputs are not permitted"),
+        ("%%ilab train\ndata: [data.jsonl]\nbatchsize: 3", "There is no argument 'batchsize'"),
     ],
 )
 def test_a_mistake_is_one_sentence(

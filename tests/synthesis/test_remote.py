@@ -165,13 +165,16 @@ def test_silence_is_a_timeout(teacher_server: Any) -> None:
         (200, b'{"choices": "none"}', "teacher_bad_answer"),
         (200, b"[1, 2", "teacher_bad_answer"),
         (200, b'{"choices": []}', "teacher_bad_answer"),
+        (200, b"[1, 2]", "teacher_bad_answer"),
     ],
 )  # fmt: skip
 def test_what_a_server_answers_instead_is_named(
     teacher_server: Any, status: int, body: bytes, cause: str
 ) -> None:
     server = teacher_server("lists", lambda number, asked: (status, {}, body))
-    assert refusal(server.url).cause == cause
+    error = refusal(server.url)
+    assert error.cause == cause and error.message.endswith(".")
+    assert "attribute" not in error.message, "a person is told nothing of our libraries"
 
 
 def test_a_page_in_place_of_an_answer_is_nonsense_and_is_quoted(teacher_server: Any) -> None:

@@ -128,7 +128,7 @@ class RemoteTeacher:
         following = 3 if refusal.chat_wanted and way < 3 else way + 1
         if following >= len(WAYS):
             raise TeacherError(
-                f"The teacher {self._url} refuses every kind of request: {refusal.reason}",
+                f"The teacher {self._url} refuses every kind of request: {refusal.reason}.",
                 "Check that the address ends in /v1 and belongs to an OpenAI-compatible server.",
                 cause="teacher_bad_answer",
             )

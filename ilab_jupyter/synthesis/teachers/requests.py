@@ -109,7 +109,7 @@ def _shaped(answer: Any, key: str, where: str) -> list[Any]:
 
 def _nonsense(where: str, what: str) -> TeacherError:
     return TeacherError(
-        f"The teacher at {where} answers nonsense: {' '.join(what.split())[:160]}",
+        f"The teacher at {where} answers nonsense: {' '.join(what.split())[:160]}.",
         "Check that the address ends in /v1 and belongs to an OpenAI-compatible server.",
         cause="teacher_bad_answer",
     )
@@ -145,14 +145,9 @@ def _explained(error: Exception, model: str, request: Request, where: str) -> Ex
         )
     if isinstance(error, openai.APIStatusError):
         return _explained_status(error, model, request, where)
-    if isinstance(
-        error,
-        json.JSONDecodeError
-        | openai.APIResponseValidationError
-        | httpx.DecodingError
-        | AttributeError
-        | TypeError,
-    ):
+    if isinstance(error, AttributeError | TypeError):
+        return _nonsense(where, "something else than the JSON of OpenAI's API")
+    if isinstance(error, json.JSONDecodeError | openai.APIResponseValidationError | httpx.DecodingError):
         return _nonsense(where, str(error) or type(error).__name__)
     return TeacherError(
         f"The teacher at {where} failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
@@ -165,12 +160,13 @@ def _explained_status(error: openai.APIStatusError, model: str, request: Request
     if status in (401, 403):
         return TeacherError(
             f"The teacher at {where} refuses the key ({status}).",
-            "Set the environment variable that `api_key_env` names where the job runs.",
+            "Put a valid key into the environment variable that `api_key_env` names and submit again: "
+            "a resumed job keeps the key that it was given.",
             cause="teacher_unauthorized",
         )
     if status == 429:
         return TeacherError(
-            f"The teacher at {where} has had too many requests: {said}",
+            f"The teacher at {where} has had too many requests: {said}.",
             "Use fewer num_workers, or wait; resume goes on from here.",
             cause="teacher_rate_limited",
         )
@@ -200,7 +196,7 @@ def _explained_status(error: openai.APIStatusError, model: str, request: Request
     if status in (400, 404, 405, 422) or (status == 500 and (len(request.prompts) > 1 or request.count > 1)):
         return Refused(f"{status} {said}")
     return TeacherError(
-        f"The teacher at {where} fails with status {status}: {said}",
+        f"The teacher at {where} fails with status {status}: {said}.",
         "See the model server's own log; resume goes on from here.",
     )
 
@@ -212,4 +208,4 @@ def _said(error: openai.APIStatusError) -> str:
         inner = body.get("error", body)
         body = inner.get("message", inner) if isinstance(inner, Mapping) else inner
         body = f"{body}"
-    return " ".join(str(body or error.message).split())[:200]
+    return " ".join(str(body or error.message).split())[:200].rstrip(".")
