@@ -10,13 +10,13 @@ import pytest
 
 from ilab_jupyter.engine import hide_unfit_torchvision
 
-# Tests make tiny models with transformers themselves, in this process.
-hide_unfit_torchvision()
-
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
 
 HERE = Path(__file__).parent
+
+# Tests make tiny models with transformers themselves, in this process.
+hide_unfit_torchvision()
 
 
 @pytest.fixture(autouse=True)
