@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ilab_jupyter.engine import hide_unfit_torchvision
-
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
 
