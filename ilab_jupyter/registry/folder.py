@@ -56,7 +56,7 @@ def inspect(folder: Path, *, follow_links: bool) -> Facts:
         raise _lacks(
             folder,
             config_name,
-            "Give a folder with config.json, tokenizer.json and safetensors weights, as transformers saves it.",
+            "Give a folder with config.json, tokenizer.json and the weights as safetensors.",
         )
     config = read_json(folder / config_name)
     if not adapter:
