@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from ilab_jupyter.durable import disk_advice, make_folder
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs import schema
-from ilab_jupyter.jobs.durable import disk_advice, make_folder
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.lock import locked
 from ilab_jupyter.jobs.state import MOVES, JobState
@@ -133,7 +133,7 @@ class Store:
 
     def _begin(self, thorough: bool) -> None:
         """Create the tables in a folder that never had any; otherwise check that they are ours."""
-        if not self._path.exists() or self._path.stat().st_size == 0:
+        if self._is_blank():
             if any(self.state.jobs.iterdir()):
                 raise Unavailable(
                     f"The job database {self._path} is missing or empty, but {self.state.jobs} has jobs.",
@@ -163,6 +163,16 @@ class Store:
                 "Use the ilab-jupyter that wrote it, or set ILAB_JUPYTER_STATE to another folder.",
                 cause="store_version",
             )
+
+    def _is_blank(self) -> bool:
+        """Nothing there, or what is left where the disk was full or the process killed while it was made."""
+        if not self._path.exists() or self._path.stat().st_size == 0:
+            return True
+        try:
+            with self.read() as connection:
+                return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
+        except Unavailable:
+            return False
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -135,6 +135,17 @@ def test_a_database_that_is_removed_under_a_running_service_is_noticed(bench: An
     assert len(bench.jobs.list().jobs) == 1
 
 
+def test_a_database_whose_making_was_cut_short_is_made_again(state: Path) -> None:
+    state.mkdir()
+    connection = sqlite3.connect(state / "jobs.db")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    assert (state / "jobs.db").stat().st_size > 0
+    jobs = LocalJobs(state)
+    assert jobs.active() == 0
+    jobs.close()
+
+
 def test_a_database_of_another_version_is_refused(bench: Any, state: Path) -> None:
     bench.local._store.put_setting("schema", "99")
     assert refuse(state).cause == "store_version"
