@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ilab_jupyter import engine, hardware, paths
+from ilab_jupyter import durable, engine, hardware, paths
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, wrong_field
 from ilab_jupyter.progress import ConsoleReporter, Reporter
@@ -207,9 +207,7 @@ def _target(settings: Settings, started: str) -> Path:
 def _keep(folder: Path, plan: dict[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / ".run.json.partial"
-        partial.write_text(json.dumps(plan), encoding="utf-8")
-        partial.replace(folder / "run.json")
+        durable.write_durably(folder / "run.json", json.dumps(plan).encode(), mode=0o666)
     except OSError as error:
         raise Unavailable(
             f"The run's folder {folder} cannot be written: {error.strerror}.", "Free or choose a disk."

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import paths
+from ilab_jupyter.durable import disk_advice, make_folder, write_json
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs import logs, scheduler, view, watch
-from ilab_jupyter.jobs.durable import disk_advice, make_folder, write_json
 from ilab_jupyter.jobs.events import EventTail
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.heart import Heart

@@ -13,9 +13,9 @@ import threading
 import time
 from pathlib import Path
 
+from ilab_jupyter.durable import make_folder, read_json
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs import events
-from ilab_jupyter.jobs.durable import make_folder, read_json
 from ilab_jupyter.jobs.folder import AttemptFolder
 from ilab_jupyter.jobs.launch import supervisor_environment
 from ilab_jupyter.jobs.lock import is_held, locked

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ilab_jupyter.durable import read_json, write_json
 from ilab_jupyter.errors import Unavailable
-from ilab_jupyter.jobs.durable import read_json, write_json
 from ilab_jupyter.jobs.events import EventWriter
 from ilab_jupyter.jobs.folder import AttemptFolder, JobFolder, StateFolder
 from ilab_jupyter.jobs.launch import worker_environment

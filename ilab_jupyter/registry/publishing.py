@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ilab_jupyter import durable
 from ilab_jupyter.registry.folder import LINEAGE
 
 PREFIX = ".staging-"
@@ -61,8 +62,8 @@ class Staging:
             if entry.is_file():
                 # The safetensors library makes its files 0600, whatever the umask.
                 entry.chmod(0o644)
-                _sync(entry)
-        _sync(self.folder)
+                durable.sync(entry)
+        durable.sync(self.folder)
         try:
             # Renaming onto a folder that holds something fails, so nobody's model is ever replaced.
             self.folder.rename(target)
@@ -70,16 +71,8 @@ class Staging:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 return False
             raise
-        _sync(self.root)
+        durable.sync(self.root)
         return True
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _lock(folder: Path, how: int) -> int | None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 import socket
 import time
 from pathlib import Path
-from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from ilab_jupyter.durable import write_json
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.serving.answers import application
@@ -125,18 +124,11 @@ async def _health(port: int, key: str) -> None:
 
 
 def _publish(path: Path, port: int, service: Service) -> None:
-    body: dict[str, Any] = {
+    body = {
         "host": ADDRESS,
         "port": port,
         "key": service.key,
         "model": service.name,
         "pid": os.getpid(),
     }
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.unlink(missing_ok=True)
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        json.dump(body, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_json(path, body)

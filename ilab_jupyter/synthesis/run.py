@@ -8,7 +8,6 @@ import contextlib
 import glob
 import hashlib
 import json
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from ilab_jupyter import durable
 from ilab_jupyter.errors import PublicError, TeacherError, Unavailable, Unprocessable
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.synthesis import compatibility, leaves
@@ -269,22 +269,14 @@ def publish(build: Path, target: Path, lineage: dict[str, Any], suffix: str) -> 
             )
         (partial / "ilab-lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
         for path in [*partial.rglob("*"), partial]:
-            _sync(path)
+            durable.sync(path)
         partial.rename(target)
-        _sync(target.parent)
+        durable.sync(target.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise Unavailable(
             f"The dataset cannot be written to {target}: {error.strerror}.", "Free or choose another disk."
         ) from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_pipeline(pipeline: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter import paths
+from ilab_jupyter import durable, paths
 from ilab_jupyter.errors import Conflict, InvalidInput
 
 IDENTITY = "training.json"
@@ -69,9 +68,9 @@ class Checkpoints:
         for file in sorted(folder.iterdir()):
             if file.is_file():
                 sizes[file.name] = file.stat().st_size
-                _sync(file)
+                durable.sync(file)
         _write(folder / SEAL, sizes)
-        _sync(self.folder)
+        durable.sync(self.folder)
         return folder
 
     def tidy(self) -> None:
@@ -96,12 +95,12 @@ class Checkpoints:
         return next((entry for entry in reversed(self._all()) if sealed(entry)), None)
 
     def _identity(self) -> dict[str, Any] | None:
-        return _read(self.folder / IDENTITY)
+        return durable.read_json(self.folder / IDENTITY)
 
 
 def sealed(folder: Path) -> bool:
     """True where every file of a checkpoint is there in the size that it had when it was written."""
-    sizes = _read(folder / SEAL)
+    sizes = durable.read_json(folder / SEAL)
     if not sizes:
         return False
     try:
@@ -116,25 +115,6 @@ def step_of(checkpoint: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _write(file: Path, value: dict[str, Any]) -> None:
-    temporary = file.with_name(f"{file.name}.part")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", "utf-8")
-    _sync(temporary)
-    temporary.replace(file)
-    _sync(file.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
+    durable.write_durably(file, text.encode(), mode=0o666)

@@ -22,12 +22,12 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file's bytes, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -35,7 +35,10 @@ def sync_folder(path: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put `data` at `path` at once or not at all; when this returns it survives a power cut."""
+    """Put `data` at `path` at once or not at all; when this returns it survives a power cut.
+
+    The file's mode is `mode` less the umask.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -51,7 +54,7 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
