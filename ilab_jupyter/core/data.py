@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import json
 import os
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ilab_jupyter import durable, engine, hardware, paths
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
-from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, wrong_field
+from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, is_disk_full, wrong_field
 from ilab_jupyter.progress import ConsoleReporter, Reporter
 from ilab_jupyter.synthesis.settings import Settings, TeacherSettings
 
@@ -138,7 +137,7 @@ class Data:
             _keep(folder, {**plan, "published": str(target)})
             run.publish(work.build, target, lineage, plan["suffix"])
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_disk_full(error):
                 raise
             raise Unavailable(
                 f"There is no space left for {folder}.", "Free some and resume; nothing answered is lost."
