@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.errors import Unavailable, is_disk_full
 
 
 def make_folder(path: Path) -> None:
@@ -82,7 +82,7 @@ def disk_advice(folder: Path) -> Iterator[None]:
 
 def unavailable(error: OSError, folder: Path) -> Unavailable:
     """What a person can do about an OSError in the state folder."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return Unavailable(
             f"The disk of {folder} is full.", "Free some space there, then try again.", cause="disk_full"
         )

@@ -5,8 +5,12 @@ Anything that is not a PublicError is a bug: it keeps its traceback in the log a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+# The words of libraries that hide the error number.
+_NO_SPACE = ("No space left", "Disk quota exceeded", "os error 28", "os error 122")
 
 
 class PublicError(Exception):
@@ -91,6 +95,22 @@ class TooMany(PublicError):
 
     status = 429
     cause = "too_many"
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, then what it came from, each link once: a link raised again below another makes a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_disk_full(link: BaseException) -> bool:
+    """True where this link of a chain says that a disk or a quota ran out, whichever library raised it."""
+    if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return any(words in str(link) for words in _NO_SPACE)
 
 
 def wrong_field(detail: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import secrets
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 
 from ilab_jupyter.durable import make_folder, read_json
-from ilab_jupyter.errors import PublicError
+from ilab_jupyter.errors import PublicError, is_disk_full
 from ilab_jupyter.jobs import events
 from ilab_jupyter.jobs.folder import AttemptFolder
 from ilab_jupyter.jobs.launch import supervisor_environment
@@ -143,7 +142,7 @@ def _start(store: Store, row: Row) -> None:
     try:
         _spawn(store.state.path, row, attempt, token)
     except OSError as error:
-        cause = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "spawn_failed"
+        cause = "disk_full" if is_disk_full(error) else "spawn_failed"
         columns = lost(f"Its supervisor cannot be started: {error.strerror}.", cause=cause)
         store.move(starting, JobState.FAILED, **columns, started=time.time())
 

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from ilab_jupyter import durable
-from ilab_jupyter.errors import PublicError, TeacherError, Unavailable, Unprocessable
+from ilab_jupyter.errors import PublicError, TeacherError, Unavailable, Unprocessable, chain
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.synthesis import compatibility, leaves
 from ilab_jupyter.synthesis.client import Client
@@ -333,11 +333,10 @@ def _spoken_errors(client: Client | None = None) -> Iterator[None]:
             if isinstance(client.failure, PublicError | Stopped):
                 raise client.failure from error
             raise TeacherError(f"The teacher failed: {client.failure}", "See the job's log.") from error
-        chain = _chain(error)
-        spoken = next((cause for cause in chain if isinstance(cause, PublicError)), None)
+        spoken = next((cause for cause in chain(error) if isinstance(cause, PublicError)), None)
         if spoken is not None:
             raise spoken from error
-        for cause in chain:
+        for cause in chain(error):
             if type(cause).__module__.startswith("git."):
                 said = " ".join(str(getattr(cause, "stderr", "") or cause).split())
                 said = said[said.rfind("fatal: ") :].removeprefix("fatal: ").strip(" '")[-300:]
@@ -361,12 +360,3 @@ def _spoken_errors(client: Client | None = None) -> Iterator[None]:
                 cause="pipeline_failed",
             ) from error
         raise
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in found:
-        found.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return found

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from ilab_jupyter.errors import InvalidInput, PublicError, Unavailable
+from ilab_jupyter.errors import InvalidInput, PublicError, Unavailable, chain, is_disk_full
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.tasks.reporter import LoggedReporter
 
@@ -73,11 +71,9 @@ def explain(error: BaseException) -> PublicError:
     """The error as a person should read it; `error` itself where it was written for one."""
     if isinstance(error, PublicError):
         return error
-    for link in _chain(error):
+    for link in chain(error):
         name = type(link).__name__
-        if (
-            isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT)
-        ) or "No space left" in str(link):
+        if is_disk_full(link):
             return Unavailable(
                 "The disk is full.",
                 "Free some space, then resume the job from its last checkpoint.",
@@ -107,12 +103,3 @@ def explain(error: BaseException) -> PublicError:
         "Read the end of the log; if it looks like a bug, report it with the log.",
         cause="crashed",
     )
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__

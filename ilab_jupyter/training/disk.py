@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.errors import Unavailable, chain, is_disk_full
 
 CAUSE = "disk_full"
 KEPT = 2
 # Tokenizer, configuration, trainer state and what the file system itself takes.
 MARGIN = 32 * 1024 * 1024
-FULL = (errno.ENOSPC, errno.EDQUOT)
-# The words of libraries that hide the error number.
-WORDS = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
 # torch's writer only says that it failed; then the free space tells why.
 VAGUE = ("PytorchStreamWriter", "inline_container")
 NEARLY_NOTHING = 16 * 1024 * 1024
@@ -49,15 +45,13 @@ def check(need: Need, count: int, checkpoints: Path, models: Path) -> None:
             )
 
 
-def ran_out(error: BaseException | None, folder: Path) -> bool:
+def ran_out(error: BaseException, folder: Path) -> bool:
     """True where an error means that the disk of `folder` is full, whichever library raised it."""
-    while error is not None:
-        text = str(error)
-        if (isinstance(error, OSError) and error.errno in FULL) or any(word in text for word in WORDS):
+    for link in chain(error):
+        if is_disk_full(link):
             return True
-        if any(word in text for word in VAGUE):
+        if any(word in str(link) for word in VAGUE):
             return shutil.disk_usage(_existing(folder)).free < NEARLY_NOTHING
-        error = error.__cause__ or error.__context__
     return False
 
 

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
-from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable
+from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.training import disk
 from ilab_jupyter.training.spec import Settings
@@ -27,8 +27,7 @@ def explained(settings: Settings, folder: Path) -> Iterator[None]:
 
 
 def _explain(error: Exception, settings: Settings, folder: Path) -> PublicError | None:
-    chain = list(_chain(error))
-    for link in chain:
+    for link in chain(error):
         # Raised by our own code below a library that wraps what it meets.
         if isinstance(link, PublicError):
             return link
@@ -51,16 +50,10 @@ def _explain(error: Exception, settings: Settings, folder: Path) -> PublicError 
             f"Train with {smaller}.",
             cause="out_of_memory",
         )
-    if any(isinstance(link, pickle.UnpicklingError) for link in chain):
+    if any(isinstance(link, pickle.UnpicklingError) for link in chain(error)):
         return Unprocessable(
             "The checkpoint was changed or damaged, and is not loaded.",
             "Remove the job's checkpoints and start a new training.",
             cause="bad_checkpoint",
         )
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
