@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -49,6 +52,9 @@ def _extensions() -> list[Finding]:
 
 
 def _engine(machine: hardware.Machine) -> Finding:
+    worker = os.environ.get("ILAB_JUPYTER_WORKER_PYTHON")
+    if worker:
+        return _worker(worker, tuple(machine.libraries))
     missing = [name for name, version in machine.libraries.items() if version is None]
     if missing:
         advice = f"{sys.executable} -m pip install 'ilab-jupyter[engine]', or set ILAB_JUPYTER_WORKER_PYTHON."
@@ -56,6 +62,26 @@ def _engine(machine: hardware.Machine) -> Finding:
     return Finding(
         "engine", True, ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     )
+
+
+def _worker(python: str, libraries: tuple[str, ...]) -> Finding:
+    """The interpreter that jobs run in, where that is another one."""
+    advice = "Set ILAB_JUPYTER_WORKER_PYTHON to a Python in which ilab-jupyter[engine] is installed."
+    look = (
+        "import json; from importlib.metadata import distributions;"
+        "print(json.dumps({d.metadata['Name']: d.version for d in distributions()}))"
+    )
+    try:
+        said = subprocess.run([python, "-c", look], capture_output=True, timeout=60, check=True).stdout
+        found = {
+            str(name).lower().replace("_", "-"): str(version) for name, version in json.loads(said).items()
+        }
+    except (OSError, ValueError, AttributeError, subprocess.SubprocessError):
+        return Finding("engine", False, f"{python} is no Python that runs", advice)
+    missing = [name for name in ("ilab-jupyter", *libraries) if name not in found]
+    if missing:
+        return Finding("engine", False, f"{', '.join(missing)} not installed in {python}", advice)
+    return Finding("engine", True, ", ".join(f"{name} {found[name]}" for name in libraries) + f" in {python}")
 
 
 def _state(machine: hardware.Machine) -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.progress import ConsoleReporter, Reporter
 from ilab_jupyter.registry import Models
 from ilab_jupyter.training import hub
@@ -68,6 +68,10 @@ class Model:
         `name` is what the API calls the model, its registry name or its folder's where None. Port 0 takes a
         free one; where it listens is written to `endpoint_file`. `max_tokens` bounds one answer.
         """
+        if not 0 <= port <= 65535:
+            raise InvalidInput(
+                f"There is no port {port}.", "Choose one from 1 to 65535, or 0 for a free one."
+            )
         from ilab_jupyter.serving.server import serve
 
         told = reporter if reporter is not None else ConsoleReporter()
@@ -99,9 +103,7 @@ class Model:
         try:
             return TrainingArguments.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
             raise InvalidInput(
-                f"The training argument {where} is wrong: {first['msg']}.",
+                f"{wrong_field(error.errors()[0])}.",
                 f"Arguments are: {', '.join(TrainingArguments.model_fields)}.",
             ) from None

@@ -79,7 +79,7 @@ def test_the_configuration_gives_arguments_that_a_call_may_override(tiny: Path, 
     ],
 )
 def test_a_wrong_argument_is_named(arguments: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidInput, match=f"training argument {field} is wrong"):
+    with pytest.raises(InvalidInput, match=field):
         Model("starter").train_model(arguments)
 
 
@@ -142,3 +142,9 @@ def test_the_second_attempt_of_a_train_job_continues_the_first(
 def test_a_train_job_names_the_argument_that_is_wrong() -> None:
     with pytest.raises(InvalidInput, match="lora_rank"):
         catalog.job_spec("train", {"data": ["x"], "lora_rank": 0})
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(InvalidInput, match="There is no port"):
+        Model("starter").serve(port=port)

@@ -1,0 +1,39 @@
+"""What the check of an installation says of the Python that jobs run in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ilab_jupyter.doctor import Finding, examine
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ILAB_JUPYTER_STATE", str(tmp_path / "state"))
+
+
+def engine() -> Finding:
+    return next(finding for finding in examine() if finding.what == "engine")
+
+
+@pytest.mark.parametrize("python", ["/no/such/python", "/bin/true"])
+def test_a_worker_python_that_is_none_is_found_before_a_job_meets_it(
+    monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    monkeypatch.setenv("ILAB_JUPYTER_WORKER_PYTHON", python)
+    found = engine()
+    assert not found.ok and python in found.detail and "ILAB_JUPYTER_WORKER_PYTHON" in found.next_step
+
+
+def test_a_worker_python_without_the_engine_is_told_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("ILAB_JUPYTER_WORKER_PYTHON", str(python))
+    found = engine()
+    assert not found.ok and "torch" in found.detail and str(python) in found.detail
