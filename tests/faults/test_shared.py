@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.jobs.events import EventWriter
 from ilab_jupyter.jobs.lock import locked
 from ilab_jupyter.jobs.process import Identity, boot_id
 from ilab_jupyter.jobs.state import JobState
@@ -149,9 +150,11 @@ def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(bench: Any, runnin
         "cleared": True,
         "ended": time.time(),
     }
+    EventWriter(bench.local.folder(job.id) / "events.jsonl", attempt=1).write("result", result={"steps": 3})
     (bench.local.folder(job.id) / "attempts/1/exit.json").write_text(json.dumps(true))
     bench.local.turn()
-    assert bench.jobs.get(job.id).state is JobState.SUCCEEDED
+    ended = bench.jobs.get(job.id)
+    assert (ended.state, ended.result) == (JobState.SUCCEEDED, {"steps": 3})
 
 
 def test_after_a_reboot_the_first_who_looks_finds_the_job_interrupted(

@@ -53,7 +53,7 @@ def test_a_teacher_that_dies_in_the_middle_costs_no_answer_that_was_given(
     assert caught.value.cause == "teacher_unreachable"
     given = server.answers
     assert 0 < given < SKILL_ANSWERS
-    assert not (tmp_path / "out").exists()
+    assert not any((tmp_path / "out").iterdir())
     # the first failure ends the batches that wait, they are not all tried
     assert len(server.requests) <= 3 + 2
 
