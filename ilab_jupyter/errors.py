@@ -6,11 +6,13 @@ Anything that is not a PublicError is a bug: it keeps its traceback in the log a
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 # The words of libraries that hide the error number.
 _NO_SPACE = ("No space left", "Disk quota exceeded", "os error 28", "os error 122")
+_TYPES = frozenset({"str", "int", "float", "bool"})
 
 
 class PublicError(Exception):
@@ -115,10 +117,11 @@ def is_disk_full(link: BaseException) -> bool:
 
 def wrong_field(detail: Mapping[str, Any]) -> str:
     """One detail of a pydantic ValidationError for a person: `scale: Input should be greater than 0`."""
-    where = ".".join(map(str, detail["loc"]))
-    kind, said = detail["type"], str(detail["msg"])
+    path, kind, said = [str(part) for part in detail["loc"]], detail["type"], str(detail["msg"])
     if kind == "extra_forbidden":
-        return f"There is no argument {where!r}"
+        return f"There is no argument {path[-1]!r}"
+    # where a field takes several types, pydantic also names the type that it tried, such as `list[str]`
+    where = ".".join(part for part in path if part not in _TYPES and re.fullmatch(r"[\w ]*", part))
     if kind == "missing":
         said = "it is missing"
     elif kind == "value_error":

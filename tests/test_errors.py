@@ -1,13 +1,15 @@
-"""What an error came from, followed to its end, and a full disk known by whichever library met it."""
+"""What an error came from, followed to its end, and a full disk known by whichever library met it; a wrong field."""
 
 from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ilab_jupyter.errors import chain, is_disk_full
+from ilab_jupyter.errors import chain, is_disk_full, wrong_field
 
 
 def test_a_chain_that_leads_back_to_itself_ends() -> None:
@@ -45,3 +47,30 @@ def test_a_disk_or_a_quota_that_ran_out_is_known(error: Exception) -> None:
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "denied"), MemoryError(), RuntimeError("broken")])
 def test_other_failures_are_no_full_disk(error: Exception) -> None:
     assert not is_disk_full(error)
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    stop: str | list[str]
+    name: str = Field(default="a", pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")
+
+
+class Outer(BaseModel):
+    inner: Inner
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"stop": 5}, "inner.stop: Input should be a valid string"),
+        ({}, "inner.stop: it is missing"),
+        ({"stop": "x", "max-length": 1}, "There is no argument 'max-length'"),
+        ({"stop": "x", "name": "../X"}, "inner.name: use up to 128 of a-z"),
+    ],
+)
+def test_a_wrong_field_is_told_without_the_words_of_the_library(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Outer.model_validate({"inner": given})
+    said = wrong_field(raised.value.errors()[0])
+    assert said.startswith(told) and "[str]" not in said

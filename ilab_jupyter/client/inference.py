@@ -104,9 +104,10 @@ async def find(jobs: JobService, model: str | None = None) -> Deployment:
     for one in known:
         if one.ready:
             return one
-    if known:
+    coming = [one for one in known if one.state is not JobState.STOPPING]
+    if coming:
         raise Unavailable(
-            f"{known[0].model} is still loading (job {known[0].id}, {known[0].state}).",
+            f"{coming[0].model} is still loading (job {coming[0].id}, {coming[0].state}).",
             "Wait a moment and try again.",
             cause="loading",
         )

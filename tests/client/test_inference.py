@@ -111,6 +111,8 @@ async def _live(jobs: Any) -> None:
         assert "temperature" in refused.value.message
     finally:
         await jobs.cancel(job.id)
+        with pytest.raises(NotFound):
+            await find(jobs, "starter")
         ended = [event async for event in jobs.watch(job.id) if event.type in ("state", "end")]
     assert ended[-1].type == "end"
     assert (await jobs.get(job.id)).state is JobState.CANCELLED

@@ -34,6 +34,7 @@ from ilab_jupyter.magics.failure import CommandError
         ("%ilab cancel nosuchjob", "There is no job 'nosuchjob'."),
         ("%ilab attach", "There are no jobs yet."),
         ("%ilab jobs --limit 0", "--limit is a number from 1 to 500, not 0."),
+        ("%%ilab train\ndata: [data.jsonl]\nmax-length: 3", "There is no argument 'max-length'"),
         ("%ilab demo --output data.jsonl", "The demo cannot write to"),
         ("%ilab jobs 'open", "A quotation mark is not closed."),
         ("%ilab jobs -o 2x", "'2x' cannot be the name of a variable."),
