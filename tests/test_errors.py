@@ -1,4 +1,4 @@
-"""What an error came from, a full disk known by whichever library met it, and a wrong field in plain words."""
+"""What an error came from, a full disk known by whichever library met it, a wrong field in plain words."""
 
 from __future__ import annotations
 
