@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -46,11 +47,12 @@ class ConsoleReporter:
 
     def __init__(self, interval: float = 2.0) -> None:
         self._interval = interval
-        self._printed = 0.0
+        self._printed = -math.inf
+        self._phase = "step"
 
     def phase(self, name: str, message: str = "") -> None:
         """See Reporter."""
-        self._printed = 0.0
+        self._printed, self._phase = -math.inf, name
         self._print(f"[{name}] {message}")
 
     def progress(self, step: int, total: int | None, **metrics: Any) -> None:
@@ -59,8 +61,11 @@ class ConsoleReporter:
         if now - self._printed < self._interval and step != total:
             return
         self._printed = now
-        told = [f"{name} {_short(value)}" for name, value in metrics.items() if value is not None]
-        self._print("  ".join([f"step {step}" + ("" if total is None else f" of {total}"), *told]))
+        eta = metrics.pop("eta_seconds", None)
+        told = [f"{self._phase} {step}" + ("" if total is None else f" of {total}")]
+        told += [f"{name} {_short(value)}" for name, value in metrics.items() if value not in (None, "")]
+        told += [] if eta is None else [f"{eta:.0f} s left"]
+        self._print("  ".join(told))
 
     def artifact(self, kind: str, name: str, path: Path) -> None:
         """See Reporter."""
