@@ -118,10 +118,12 @@ def is_disk_full(link: BaseException) -> bool:
 def wrong_field(detail: Mapping[str, Any]) -> str:
     """One detail of a pydantic ValidationError for a person: `scale: Input should be greater than 0`."""
     path, kind, said = [str(part) for part in detail["loc"]], detail["type"], str(detail["msg"])
-    if kind == "extra_forbidden":
-        return f"There is no argument {path[-1]!r}"
     # where a field takes several types, pydantic also names the type that it tried, such as `list[str]`
-    where = ".".join(part for part in path if part not in _TYPES and re.fullmatch(r"[\w ]*", part))
+    fields = [part for part in path if part not in _TYPES and re.fullmatch(r"[\w ]*", part)]
+    if kind == "extra_forbidden":
+        within = [part for part in path[:-1] if part in fields]
+        return f"There is no argument {'.'.join([*within, path[-1]])!r}"
+    where = ".".join(fields)
     if kind == "missing":
         said = "it is missing"
     elif kind == "value_error":

@@ -65,7 +65,7 @@ class Outer(BaseModel):
     [
         ({"stop": 5}, "inner.stop: Input should be a valid string"),
         ({}, "inner.stop: it is missing"),
-        ({"stop": "x", "max-length": 1}, "There is no argument 'max-length'"),
+        ({"stop": "x", "max-length": 1}, "There is no argument 'inner.max-length'"),
         ({"stop": "x", "name": "../X"}, "inner.name: use up to 128 of a-z"),
     ],
 )
