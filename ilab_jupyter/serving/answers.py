@@ -7,6 +7,7 @@ import json
 import logging
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ COMPLETION_TOKENS = 16
 log = logging.getLogger(__name__)
 
 
-class Answering(Handler):
+class Answering(Handler, ABC):
     """What chat/completions and completions share: sampling, queueing, streaming."""
 
     object: str
@@ -163,13 +164,13 @@ class Answering(Handler):
             "choices": choices,
         }
 
+    @abstractmethod
     def choice(self, index: int, text: str, reason: str | None) -> dict[str, Any]:
         """A whole answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delta(self, index: int, text: str, reason: str | None) -> dict[str, Any]:
         """A piece of an answer."""
-        raise NotImplementedError
 
     def opening(self, index: int) -> list[dict[str, Any]]:
         """What a stream says before the first piece."""
