@@ -58,6 +58,7 @@ def test_the_quickstart_teaches_a_model_in_five_cells_and_any_openai_client_can_
     quickstart.run_cell(serve)
     expect(quickstart.run_cell(chat)).to_contain_text("Bluebell burns peat bricks instead of coal.")
     expect(panel).to_contain_text(re.compile("succeeded", re.IGNORECASE))
+    expect(panel.get_by_role("list", name="Served models").get_by_text("Ready")).to_be_visible()
     quickstart.screenshot("quickstart-done")
 
     model = lab.job(job["id"]).result["model"]
