@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
@@ -144,9 +145,10 @@ def test_no_route_answers_without_the_key(starter_server: Any, path: str, given:
     "host", ["evil.example", "x/?", "a#", "127.0.0.1", "127.0.0.1:1", "[::1]:80", "localhost."]
 )
 def test_a_foreign_host_is_refused_before_the_key_is_looked_at(starter_server: Any, host: str) -> None:
-    answer = starter_server.post("chat/completions", CHAT, headers={"Host": host})
-    assert answer.status_code in (400, 403)
-    assert starter_server.endpoint.key not in answer.text
+    # Without a body: a server that closes with one unread may reset the connection under its own answer.
+    answer = raw(starter_server, f"GET /v1/models HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    assert answer.splitlines()[0].split()[1] in ("400", "403")
+    assert starter_server.endpoint.key not in answer
 
 
 @pytest.mark.parametrize(
@@ -184,6 +186,7 @@ def raw(running: Any, request: str) -> str:
     with socket.create_connection(("127.0.0.1", running.endpoint.port), timeout=5) as connection:
         connection.sendall(request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1).encode())
         received = b""
-        while piece := connection.recv(65536):
-            received += piece
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                received += piece
     return received.decode()
