@@ -18,6 +18,22 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Resources(Frozen):
+    """What a job needs of its machine. None: no particular amount.
+
+    A job with `gpus` has whole devices; with `gpu_memory_gb` as well it may share each with others that ask for
+    memory. Gigabytes are 10**9 bytes.
+    """
+
+    gpus: int | None = Field(default=None, ge=0, le=64, description="None: one where the machine has any.")
+    gpu_memory_gb: float | None = Field(default=None, gt=0, le=10_000)
+    cpus: float | None = Field(default=None, gt=0, le=4096)
+    memory_gb: float | None = Field(
+        default=None, gt=0, le=100_000, description="Main memory; a job that takes more is stopped."
+    )
+    disk_gb: float | None = Field(default=None, gt=0, le=1_000_000, description="Free when it starts.")
+
+
 class JobSpec(Frozen):
     """What a client asks for. `arguments` is the kind's own spec, already validated by `tasks.catalog`."""
 
@@ -28,6 +44,7 @@ class JobSpec(Frozen):
     priority: int = Field(
         default=0, ge=-100, le=100, description="Higher goes first; within one, first come first served."
     )
+    resources: Resources = Resources()
 
 
 class Progress(Frozen):
@@ -61,6 +78,11 @@ class Job(Frozen):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     pending_reason: str | None = Field(default=None, description="Why a QUEUED job waits, in words.")
+    position: int | None = Field(default=None, description="Of a QUEUED job: 1 is the next to start.")
+    wait_seconds: float | None = Field(
+        default=None, description="Of a QUEUED job: about how long until it starts, told from past runs."
+    )
+    devices: list[str] = Field(default_factory=list, description="UUIDs of the GPUs that it has now.")
     progress: Progress = Progress()
     exit_code: int | None = Field(
         default=None, description="Of the worker; negative for a signal, as in subprocess."
@@ -68,6 +90,9 @@ class Job(Frozen):
     cause: str | None = Field(default=None, description="Typed reason of an end that is not SUCCEEDED.")
     message: str | None = Field(default=None, description="One sentence on the end.")
     next_step: str | None = Field(default=None, description="What the person can do now.")
+    remedy: str | None = Field(
+        default=None, description="The same as a command, to be written after `%ilab`: `resume train-abc`."
+    )
     result: dict[str, Any] = Field(default_factory=dict, description="What the task returned.")
 
 
@@ -106,6 +131,85 @@ class Event(BaseModel):
     def fields(self) -> dict[str, Any]:
         """The type's own fields."""
         return dict(self.model_extra or {})
+
+
+class Attempt(Frozen):
+    """One attempt of a job. `why`: submitted, resumed, retry, restart (with the server), lost (never began)."""
+
+    n: int
+    state: JobState
+    why: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    cause: str | None = None
+    message: str | None = None
+    log_size: int = Field(default=0, description="Bytes on disk.")
+    log_pruned: bool = False
+
+
+class Lease(Frozen):
+    """A GPU, or a part of its memory in bytes, that a job has."""
+
+    device: str
+    job: str
+    memory: int | None = None
+
+
+class Device(Frozen):
+    """A GPU that jobs may have, memory in bytes."""
+
+    uuid: str
+    name: str = ""
+    memory_total: int
+
+
+class QueueState(Frozen):
+    """What moves and what waits. `waiting` holds the ids of the owner's QUEUED jobs, the next one first."""
+
+    paused: bool = False
+    paused_by: str | None = None
+    paused_reason: str = ""
+    slots: dict[str, int]
+    used: dict[str, int]
+    devices: list[Device] = Field(default_factory=list)
+    leases: list[Lease] = Field(default_factory=list)
+    waiting: list[str] = Field(default_factory=list)
+
+
+class LogMatch(Frozen):
+    """A line that matches: where it begins in bytes, and its text (masked; at most 2,000 characters)."""
+
+    attempt: int
+    offset: int
+    text: str
+
+
+class LogMatches(Frozen):
+    """Matches in order. Where `complete` is False, search on from `next_offset`."""
+
+    matches: list[LogMatch]
+    attempt: int
+    next_offset: int
+    complete: bool
+
+
+class Pruned(Frozen):
+    """What a pruning removed, or would remove: logs of ended attempts, and their bytes."""
+
+    attempts: int
+    bytes: int
+
+
+class AuditEntry(Frozen):
+    """Somebody did something to a job, or to the queue."""
+
+    seq: int
+    time: datetime
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any] = Field(default_factory=dict)
 
 
 class LogChunk(Frozen):

@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "1"
+VERSION = "2"
 SLOTS = {"batch": 1, "serving": 4}
 GRACE_SECONDS = 20.0
 
@@ -40,6 +40,9 @@ job = Table(
     Column("spec_hash", String(64), nullable=False),
     Column("queue", String(128), nullable=False),
     Column("priority", Integer, nullable=False),
+    Column("rank", Double, comment="Place among equals where somebody moved it; seq where NULL."),
+    Column("retries", Integer, nullable=False, server_default="0", comment="Automatic ones in a row."),
+    Column("due", Double, comment="Of a retry: not before so many seconds since the boot `boot_id`."),
     Column("created", Double, nullable=False),
     Column("started", Double),
     Column("ended", Double),
@@ -51,6 +54,7 @@ job = Table(
     Column("cause", String(64)),
     Column("message", Text),
     Column("next_step", Text),
+    Column("remedy", Text, comment="What follows `%ilab` to do the next step, such as `resume train-abc`."),
     Column("result", Text),
     Column("progress", Text),
     UniqueConstraint("owner", "key"),
@@ -58,6 +62,8 @@ job = Table(
 )
 Index("job_by_state", job.c.state, job.c.queue)
 Index("job_by_owner", job.c.owner, job.c.seq)
+Index("job_by_cause", job.c.state, job.c.cause)
+Index("job_by_kind", job.c.kind, job.c.state, job.c.ended)
 
 # One row an attempt; its end is written once and kept when another attempt follows.
 attempt = Table(
@@ -72,6 +78,32 @@ attempt = Table(
     Column("exit_code", Integer),
     Column("cause", String(64)),
     Column("message", Text),
+    Column("why", String(64), comment="What made it: submitted, resumed, retry, restart, lost."),
+    Column("pruned", Double, comment="When its log was removed."),
+)
+
+# A device, or a part of its memory, that a live attempt has; gone in the transaction that ends the attempt.
+lease = Table(
+    "lease",
+    metadata,
+    Column("device", String(128), primary_key=True, comment="UUID"),
+    Column("job", String(160), ForeignKey("job.id"), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("memory", BigInteger, comment="Bytes; NULL for the whole device."),
+)
+Index("lease_by_job", lease.c.job)
+
+# Who did what to which job or setting. Rows are added and never changed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", String(200), nullable=False),
+    Column("detail", Text, nullable=False, comment="JSON object"),
+    sqlite_autoincrement=True,
 )
 
 setting = Table(

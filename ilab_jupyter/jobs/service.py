@@ -6,7 +6,20 @@ import builtins
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from ilab_jupyter.jobs.record import EVERY, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.record import (
+    EVERY,
+    Attempt,
+    AuditEntry,
+    Event,
+    Job,
+    JobFilter,
+    JobPage,
+    JobSpec,
+    LogChunk,
+    LogMatches,
+    Pruned,
+    QueueState,
+)
 
 
 class JobService(Protocol):
@@ -46,3 +59,41 @@ class JobService(Protocol):
 
         With `log_offset` the log comes too, as `log` events {attempt, offset, next_offset, text}.
         """
+
+    async def attempts(self, id: str) -> builtins.list[Attempt]:
+        """A job's attempts, the first one first."""
+
+    async def search(
+        self,
+        id: str,
+        pattern: str,
+        *,
+        regex: bool = False,
+        offset: int = 0,
+        limit: int = 100,
+        attempt: int | None = None,
+    ) -> LogMatches:
+        """Lines of an attempt's log that hold `pattern`, in any case of letters. Regular expressions are RE2's.
+
+        A call looks for at most two seconds; it says where to go on. InvalidInput for no pattern.
+        """
+
+    async def queue(self) -> QueueState:
+        """What moves and what waits."""
+
+    async def pause(self, reason: str = "") -> QueueState:
+        """Start nothing more, for every process on this store, until `unpause`. Live jobs go on."""
+
+    async def unpause(self) -> QueueState:
+        """Start jobs again."""
+
+    async def reorder(self, id: str, *, before: str | None = None) -> Job:
+        """Put a QUEUED job before another of the same owner, queue and priority; before all where None."""
+
+    async def prune(
+        self, *, days: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
+    ) -> Pruned:
+        """Remove logs of ended attempts: those older than `days`, then the oldest over `keep_bytes` in all."""
+
+    async def audit(self, *, after: int = 0, limit: int = 100) -> builtins.list[AuditEntry]:
+        """Who did what, oldest first, from behind the entry `after`; the owner's own jobs and the queue."""

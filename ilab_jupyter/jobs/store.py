@@ -47,6 +47,9 @@ class Row:
     spec_hash: str
     queue: str
     priority: int
+    rank: float | None
+    retries: int
+    due: float | None
     created: float
     started: float | None
     ended: float | None
@@ -58,6 +61,7 @@ class Row:
     cause: str | None
     message: str | None
     next_step: str | None
+    remedy: str | None
     result: dict[str, Any]
     progress: dict[str, Any]
 
@@ -367,7 +371,7 @@ class Store:
 
 _OF_AN_ATTEMPT = (
     *("started", "ended", "token", "boot_id", "spawned"),
-    *("stop_reason", "exit_code", "cause", "message", "next_step"),
+    *("stop_reason", "exit_code", "cause", "message", "next_step", "remedy", "due"),
 )
 _ATTEMPT_COLUMNS = frozenset({"token", "started", "ended", "exit_code", "cause", "message"})
 

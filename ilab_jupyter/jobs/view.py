@@ -40,6 +40,7 @@ def job(store: Store, row: Row, waiting: str | None = None) -> Job:
         cause=row.cause,
         message=row.message,
         next_step=row.next_step,
+        remedy=row.remedy,
         result=row.result,
     )
 
