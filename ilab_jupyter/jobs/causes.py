@@ -1,0 +1,120 @@
+"""Every typed cause of an end that is not success: its title, whether to resume or to retry, and what to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_RESUME = "resume {id}"
+_LOGS = "logs {id} --tail 100"
+
+
+@dataclass(frozen=True)
+class Retry:
+    """New attempts without anyone asking: at most so many in a row, each after a longer wait. None: no limit."""
+
+    most: int | None
+    first_seconds: float
+    factor: float
+    longest_seconds: float
+
+    def wait(self, retries: int) -> float | None:
+        """Seconds until the next attempt, after so many retries in a row; None where there were enough."""
+        if self.most is not None and retries >= self.most:
+            return None
+        # A factor to the power of thousands is no number any more.
+        return min(self.first_seconds * self.factor ** min(retries, 64), self.longest_seconds)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One cause. `remedy` is what follows `%ilab`, with {id} for the job's.
+
+    `resumable_helps`: the same job with the same arguments can still succeed, once its next step is done.
+    """
+
+    name: str
+    title: str
+    resumable_helps: bool
+    retry: Retry | None = None
+    remedy: str = ""
+
+    def command(self, id: str) -> str:
+        """The remedy for this job."""
+        return (self.remedy or (_RESUME if self.resumable_helps else _LOGS)).format(id=id)
+
+
+# A teacher that cannot be reached, is slow or fails is not asked again by a new attempt: the attempt itself has
+# asked `max_retries` times, and what remains is mostly a wrong address or a server that somebody must start.
+_TABLE = (
+    Cause("cancelled", "Somebody cancelled it", True),
+    Cause("shutdown", "The machine or the server shut down", True),
+    Cause("terminated", "Its process was told to end from outside", True),
+    Cause("preempted", "Its place was needed for another job", True, Retry(None, 5, 1, 5)),
+    Cause("lost", "It never began", True),
+    Cause("supervisor_lost", "Its supervisor was killed, or the machine stopped", True),
+    Cause("killed", "Its process was killed, nobody knows by whom", True),
+    Cause("crashed", "Its process crashed", True, remedy=_LOGS),
+    Cause("no_result", "Its process ended without a result", True, remedy=_LOGS),
+    Cause("worker_failed", "Its process cannot be started", True),
+    Cause("worker_unfit", "The interpreter for jobs cannot run it", True),
+    Cause("spawn_failed", "Its supervisor cannot be started", True),
+    Cause("engine_missing", "The engine's libraries are not installed where jobs run", True),
+    Cause("gpu_out_of_memory", "The GPU's memory is too small", True),
+    Cause("out_of_memory", "The main memory is too small", True),
+    Cause("disk_full", "The disk is full", True),
+    Cause("state_folder", "A folder cannot be written", True),
+    Cause("unavailable", "Something that it needs is not there now", True),
+    Cause("too_many", "A limit on how much may go on at once was reached", True),
+    Cause("invalid", "An argument is wrong", False),
+    Cause("not_found", "A file or a name does not exist", False),
+    Cause("conflict", "The state of something does not allow it", False),
+    Cause("forbidden", "It is not allowed", False),
+    Cause("too_large", "Something is larger than may be read", False),
+    Cause("bad_data", "The data is wrong, with file and line", False),
+    Cause("data_missing", "The data does not exist", False, remedy="data"),
+    Cause("model_missing", "The model does not exist", False, remedy="models"),
+    Cause("model_gated", "The hub does not give the model to this user", True),
+    Cause("hub_unreachable", "The hub cannot be reached", True),
+    Cause("nan_loss", "The loss became no number", False),
+    Cause("bad_checkpoint", "The checkpoint is damaged", False),
+    Cause("checkpoint_mismatch", "The checkpoint belongs to another training", False),
+    Cause("teacher_unauthorized", "The teacher refuses the key", False),
+    Cause("teacher_rate_limited", "The teacher had too many requests", True, Retry(5, 15, 2, 600)),
+    Cause("teacher_unreachable", "The teacher cannot be reached", True),
+    Cause("teacher_timeout", "The teacher gave no answer in time", True),
+    Cause("teacher_failed", "The teacher failed", True),
+    Cause("teacher_bad_answer", "What answers is no teacher", False),
+    Cause("teacher_bad_address", "The teacher's address is wrong", False),
+    Cause("teacher_forbidden", "The teacher's address leads to where nobody may ask", False),
+    Cause("teacher_model_missing", "The teacher has no such model", False),
+    Cause("teacher_unknown_prompt", "The embedded teacher does not know the pipeline's prompt", False),
+    Cause("bad_taxonomy", "The taxonomy is wrong, with file and line", False),
+    Cause("no_leaves", "The taxonomy has no leaf", False),
+    Cause("no_changes", "The taxonomy has no change to learn from", False),
+    Cause("not_a_repository", "The taxonomy is no git repository", False),
+    Cause("unknown_revision", "The taxonomy's repository has no such revision", False),
+    Cause("no_documents", "The documents of a knowledge leaf cannot be had", False),
+    Cause("no_pdf_models", "The models that read PDF files are not here", False),
+    Cause("no_samples", "A leaf gives no samples", False),
+    Cause("no_rows", "Not one row was left", False),
+    Cause("bad_pipeline", "The pipeline is wrong", False),
+    Cause("pipeline_failed", "A block of the pipeline failed", True, remedy=_LOGS),
+    Cause("port_taken", "The port is taken", True),
+    Cause("unhealthy", "The server stopped answering", True),
+)
+CAUSES: dict[str, Cause] = {cause.name: cause for cause in _TABLE}
+
+
+def retry(name: str | None) -> Retry | None:
+    """How to try again after this cause; None where another attempt cannot help."""
+    return CAUSES[name].retry if name in CAUSES else None
+
+
+def resumes(name: str | None) -> bool:
+    """Whether `resume` can help; so for a cause that a worker of another make named."""
+    return CAUSES[name].resumable_helps if name in CAUSES else True
+
+
+def remedy(name: str | None, id: str) -> str:
+    """What to write after `%ilab` where the worker itself had nothing better to say."""
+    return CAUSES[name].command(id) if name in CAUSES else _LOGS.format(id=id)
