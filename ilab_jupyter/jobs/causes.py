@@ -1,4 +1,4 @@
-"""Every typed cause of an end that is not success: its title, whether to resume or to retry, and what to run."""
+"""Every typed cause of an end that is not success: its title, whether to resume or retry, what to run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOGS = "logs {id} --tail 100"
 
 @dataclass(frozen=True)
 class Retry:
-    """New attempts without anyone asking: at most so many in a row, each after a longer wait. None: no limit."""
+    """New attempts unasked: at most so many in a row (None: no limit), each after a longer wait."""
 
     most: int | None
     first_seconds: float
@@ -43,8 +43,8 @@ class Cause:
         return (self.remedy or (_RESUME if self.resumable_helps else _LOGS)).format(id=id)
 
 
-# A teacher that cannot be reached, is slow or fails is not asked again by a new attempt: the attempt itself has
-# asked `max_retries` times, and what remains is mostly a wrong address or a server that somebody must start.
+# A teacher that cannot be reached, is slow or fails is not asked again by a new attempt: the attempt itself
+# has asked `max_retries` times, and what remains is mostly a wrong address or a server that is switched off.
 _TABLE = (
     Cause("cancelled", "Somebody cancelled it", True),
     Cause("shutdown", "The machine or the server shut down", True),
