@@ -1,4 +1,8 @@
-"""The bench of tests/jobs, and processes beside it that can be killed."""
+"""How often each fault is done, the figures that it gives, the bench of tests/jobs, and servers to be killed.
+
+`make faults` (`--faults=full`, or ILAB_FAULTS=full) does each fault as often as docs/reliability.md says;
+without it, each is done a few times. Test files are named after their fault: test_f01_... is F1.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ilab_jupyter.jobs.process import Identity, with_argument
+from tests.faults.figures import Figures, Sheet
 
 _spec = importlib.util.spec_from_file_location(
     "jobs_bench", Path(__file__).parent.parent / "jobs/conftest.py"
@@ -23,6 +28,73 @@ assert _spec is not None and _spec.loader is not None
 _bench = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_bench)
 until, bench, state = _bench.until, _bench.bench, _bench.state
+
+HERE = Path(__file__).parent
+FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", choices=("small", "full"), help="how often each fault is done")
+    parser.addoption("--figures", type=Path, help="a JSON file for the figures of the faults")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wanted = config.getoption("--faults", None) or os.environ.get("ILAB_FAULTS", "small")
+    config.stash[FIGURES] = Figures(full=wanted == "full")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The full number takes as long as it takes."""
+    if config.stash[FIGURES].full:
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if HERE in item.path.parents:
+        sheet = item.config.stash[FIGURES].of(item.path)
+        sheet.seconds += report.duration
+        sheet.tests += report.when == "call" or (report.when == "setup" and not report.passed)
+        sheet.failed += report.failed
+        sheet.skipped += report.skipped
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    figures = config.stash[FIGURES]
+    if figures.sheets:
+        terminalreporter.section(f"faults, {'full' if figures.full else 'small'} number")
+        for line in figures.lines():
+            terminalreporter.write_line(line)
+    if figures.sheets and (path := config.getoption("--figures", None)):
+        figures.write(path)
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Sheet:
+    """Where a test of a fault puts what it counted and measured, as it goes, so that a failure shows it too.
+
+    `add(kills=1, lost=0)`, `most(end_seconds=1.2)`, `put(backend="sqlite")`.
+    """
+    return request.config.stash[FIGURES].of(request.path)
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest, figures: Sheet) -> Callable[[int, int], int]:
+    """`count(ci=5, full=100)`: how often the fault is to be done in this run. It adds up to the fault's n."""
+
+    def choose(ci: int, full: int) -> int:
+        n = full if request.config.stash[FIGURES].full else ci
+        figures.n += n
+        return n
+
+    return choose
+
 
 SERVER = """
 import sys, time

@@ -1,0 +1,31 @@
+"""The processes of a job's newest attempt, by their numbers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ilab_jupyter.jobs.process import with_token
+
+
+def record(bench: Any, id: str) -> dict[str, Any]:
+    """What the supervisor wrote of itself."""
+    row = bench.local._store.get(id)
+    text = (bench.local.folder(id) / f"attempts/{row.attempt}/supervisor.json").read_text()
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def token(bench: Any, id: str) -> str:
+    """The mark by which all that was started for the attempt is recognised."""
+    return bench.local._store.get(id).token  # type: ignore[no-any-return]
+
+
+def supervisor(bench: Any, id: str) -> int:
+    """The supervisor."""
+    return int(record(bench, id)["pid"])
+
+
+def worker(bench: Any, id: str) -> int:
+    """The worker, where it has started nothing itself."""
+    (pid,) = with_token(token(bench, id))
+    return pid
