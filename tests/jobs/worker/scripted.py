@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -80,6 +81,11 @@ def numbered(count: int) -> None:
         print(f"line {number}")
 
 
+def run(*command: str) -> None:
+    """Another program, as a launcher of ranks is; its exit code becomes ours."""
+    sys.exit(subprocess.call(command))
+
+
 def die(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -87,7 +93,7 @@ def die(number: int) -> None:
 STEPS = {
     **{"print": print, "sleep": sleep, "write": write, "wait_for": wait_for, "exit": sys.exit, "die": die},
     **{"ignore_term": ignore_term, "save_when_told": save_when_told, "child": child, "daemon": daemon},
-    **{"event": event, "show_env": show_env, "numbered": numbered},
+    **{"event": event, "show_env": show_env, "numbered": numbered, "run": run},
 }
 
 steps = json.loads((folder / "spec.json").read_text())["arguments"]["do"]

@@ -1,0 +1,127 @@
+"""F3: who watches a job is killed: its tree dies at once, the job is INTERRUPTED, the slot is free."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.jobs.process import Identity, with_argument, with_token
+from ilab_jupyter.jobs.state import LIVE, JobState
+from tests.faults.processes import supervisor
+
+LIMIT = 2.0
+
+
+def tree(bench: Any, id: str, *pid_files: Path) -> list[Identity]:
+    """The worker, what carries its token, and the processes named in files."""
+    pids = [*with_token(bench.local._store.get(id).token), *(int(file.read_text()) for file in pid_files)]
+    found = [Identity.of(pid) for pid in set(pids)]
+    assert all(found)
+    return [identity for identity in found if identity is not None]
+
+
+def until_dead(processes: list[Identity], since: float) -> float:
+    """Seconds from `since` until none of them is alive."""
+    deadline = time.monotonic() + 20
+    while any(process.alive for process in processes):
+        assert time.monotonic() < deadline, "a process of the job lives on"
+        time.sleep(0.002)
+    return time.monotonic() - since
+
+
+def leases(bench: Any, id: str) -> int:
+    with bench.local._store.read() as connection:
+        found = connection.exec_driver_sql("SELECT count(*) FROM lease WHERE job = ?", (id,))
+        return int(found.scalar_one())
+
+
+def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted_and_the_slot_free(
+    bench: Any, running: Any, tmp_path: Path, count: Any, figures: Any
+) -> None:
+    times, told = [], []
+    for number in range(count(6, 150)):
+        child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
+        job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
+        next_one = bench.submit(["print", "next"])
+        processes = tree(bench, job.id, child, daemon)
+        assert len(processes) == 3 and bench.jobs.get(next_one.id).state is JobState.QUEUED
+        killed = time.monotonic()
+        os.kill(supervisor(bench, job.id), signal.SIGKILL)
+        times.append(until_dead(processes, killed))
+        # Nobody asks: the guardian alone tells the end and moves the queue.
+        ended = bench.end(job.id)
+        told.append(time.monotonic() - killed)
+        assert (ended.state, ended.cause, ended.exit_code) == (JobState.INTERRUPTED, "supervisor_lost", None)
+        assert "Resume" in ended.next_step and bench.log(job.id) == "ready\n"
+        assert leases(bench, job.id) == 0
+        assert bench.end(next_one.id).state is JobState.SUCCEEDED, "the slot is free"
+        figures.add(kills=1)
+        figures.most(tree_dead_seconds=times[-1], told_seconds=told[-1])
+    assert max(times) <= LIMIT
+
+
+def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_whoever_is_alive(
+    bench: Any, running: Any, abandon: Any, tmp_path: Path, count: Any, figures: Any
+) -> None:
+    times = []
+    for number in range(count(3, 50)):
+        child = tmp_path / f"child-{number}"
+        job = running(["ignore_term"], ["child", str(child)])
+        worker, orphan = sorted(tree(bench, job.id, child), key=lambda one: one.pid == int(child.read_text()))
+        killed = time.monotonic()
+        abandon(job.id)
+        until_dead([worker], killed)
+        assert orphan.alive, "nobody was left to kill it, so this shows who does"
+        bench.local.turn()
+        assert bench.jobs.get(job.id).state is JobState.INTERRUPTED
+        assert not orphan.alive, "the job was told to have ended before all of it was dead"
+        times.append(time.monotonic() - killed)
+        assert with_token(bench.local._store.get(job.id).token) == [] and leases(bench, job.id) == 0
+        figures.add(kills=1)
+        figures.most(tree_dead_without_guardian_seconds=times[-1])
+    assert max(times) <= LIMIT
+
+
+def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
+    bench: Any, tmp_path: Path, count: Any, figures: Any
+) -> None:
+    chance = random.Random(7)
+    bench.local.configure(slots={"batch": 3})
+    files, ids, kills = [], [], 0
+    for number in range(count(12, 100)):
+        files.append(tmp_path / f"ran-{number}")
+        ids.append(bench.submit(["write", str(files[-1]), "x"], ["sleep", 0.2]).id)
+        time.sleep(chance.random() * 0.4)
+        live = [row for row in bench.local._store.in_states(LIVE) if row.token]
+        if live:
+            pids = with_argument(chance.choice(live).token)[:: chance.choice((1, -1))]
+            for pid in pids[: chance.choice((1, 2))]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+    deadline = time.monotonic() + 60 + len(ids)
+    while bench.local.active() and time.monotonic() < deadline:
+        bench.local.turn()
+        time.sleep(0.1)
+    for id, file in zip(ids, files, strict=True):
+        job = bench.jobs.get(id)
+        assert job.state in (JobState.SUCCEEDED, JobState.INTERRUPTED)
+        assert job.state is not JobState.SUCCEEDED or job.exit_code == 0
+        assert not file.exists() or file.read_text() == "x", "it ran twice"
+        assert job.state is JobState.INTERRUPTED or file.exists()
+    figures.add(kills=kills, false_ends=0)
+
+
+def test_whoever_only_follows_a_job_learns_that_everything_of_it_was_killed(
+    bench: Any, running: Any, abandon: Any
+) -> None:
+    job = running()
+    stream = bench.jobs.watch(job.id)
+    assert next(stream).fields["job"]["state"] == "RUNNING"
+    abandon(job.id)
+    assert list(stream)[-1].fields["state"] == "INTERRUPTED"

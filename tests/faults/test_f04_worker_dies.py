@@ -1,0 +1,102 @@
+"""F4: a worker that dies is told as what it died of, and the end of its log is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.jobs.process import Identity, with_token
+from ilab_jupyter.jobs.state import JobState
+from tests.faults.processes import token, worker
+
+LINES = [f"line {number}" for number in range(300)]
+
+RANK = """
+import os, sys, time, torch, torch.distributed as dist
+dist.init_process_group("gloo")
+rank, folder = dist.get_rank(), sys.argv[1]
+for step in range(10**6):
+    value = torch.ones(1)
+    dist.all_reduce(value)
+    if step == 2:
+        if rank == 0:
+            for number in range(300):
+                print(f"line {number}", flush=True)
+        dist.barrier()
+        open(f"{folder}/rank-{rank}.tmp", "w").write(str(os.getpid()))
+        os.rename(f"{folder}/rank-{rank}.tmp", f"{folder}/rank-{rank}")
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "end", "cause"),
+    [
+        ("kill -9", -signal.SIGKILL, JobState.FAILED, "killed"),
+        ("SIGSEGV", -signal.SIGSEGV, JobState.FAILED, "crashed"),
+        ("exit 1", 1, JobState.FAILED, "crashed"),
+        ("exit 137", 137, JobState.FAILED, "killed"),
+        ("SIGTERM", -signal.SIGTERM, JobState.INTERRUPTED, "terminated"),
+    ],
+)
+def test_a_worker_that_dies_is_told_as_what_it_died_of(
+    bench: Any,
+    running: Callable[..., Any],
+    count: Any,
+    figures: Any,
+    how: str,
+    code: int,
+    end: JobState,
+    cause: str,
+) -> None:
+    bench.local.configure(slots={"batch": 2})
+    for _ in range(count(2, 50)):
+        before = time.monotonic()
+        if code > 0:
+            id = bench.submit(["numbered", 300], ["exit", code]).id
+        else:
+            id = running(["numbered", 300]).id
+            before = time.monotonic()
+            os.kill(worker(bench, id), -code)
+        ended = bench.end(id)
+        told = time.monotonic() - before
+        assert (ended.state, ended.cause, ended.exit_code) == (end, cause, code)
+        assert ended.message and ended.next_step
+        lines = [line for line in bench.log(id).splitlines() if line != "ready"]
+        assert lines[-100:] == LINES[-100:]
+        figures.add(deaths=1, false_causes=0)
+        figures.most(told_seconds=told)
+
+
+def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails_the_job(
+    bench: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+) -> None:
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    for number in range(count(1, 50)):
+        folder = tmp_path / f"ranks-{number}"
+        folder.mkdir()
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        job = bench.submit(["run", sys.executable, *torchrun, str(script), str(folder)])
+        wait(lambda folder=folder: len(list(folder.glob("rank-[01]"))) == 2, seconds=120)
+        ranks = [Identity.of(int((folder / f"rank-{rank}").read_text())) for rank in (0, 1)]
+        assert all(ranks)
+        before = time.monotonic()
+        os.kill(ranks[number % 2].pid, signal.SIGKILL)
+        ended = bench.end(job.id, seconds=60)
+        told = time.monotonic() - before
+        assert (ended.state, ended.exit_code) == (JobState.FAILED, 1)
+        assert ended.cause in ("crashed", "killed") and ended.next_step
+        assert not any(rank.alive for rank in ranks) and with_token(token(bench, job.id)) == []
+        log = bench.log(job.id)
+        assert [line for line in log.splitlines() if line.startswith("line ")][-100:] == LINES[-100:]
+        assert "SIGKILL" in log, "the launcher's own report is in the log"
+        figures.add(rank_deaths=1)
+        figures.most(rank_told_seconds=told)

@@ -1,0 +1,67 @@
+"""F5: a worker that ignores the request to stop, and what escaped from it, is gone after its grace."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.jobs.process import Identity, with_token
+from ilab_jupyter.jobs.state import JobState
+from tests.faults.processes import token
+
+GRACE = 0.7
+LIMIT = 30.0
+
+
+def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_after_its_grace(
+    bench: Any, running: Any, tmp_path: Path, count: Any, figures: Any
+) -> None:
+    bench.local.configure(grace_seconds=GRACE)
+    times = []
+    for number in range(count(3, 45)):
+        child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
+        job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
+        ours = with_token(token(bench, job.id))
+        pids = {*ours, *(int(file.read_text()) for file in (child, daemon))}
+        left = [Identity.of(pid) for pid in pids]
+        assert len(left) == 3 and all(left)
+        assert int(daemon.read_text()) not in ours, "the daemon does not carry our environment"
+        asked = time.monotonic()
+        assert bench.jobs.cancel(job.id).state is JobState.STOPPING
+        assert bench.jobs.cancel(job.id).state is JobState.STOPPING, "asking twice shortens nothing"
+        ended = bench.end(job.id)
+        took = time.monotonic() - asked
+        assert not any(one.alive for one in left if one is not None), "ended before all of it was gone"
+        assert took >= GRACE
+        assert (ended.state, ended.exit_code) == (JobState.CANCELLED, -9) and "killed" in ended.message
+        times.append(took)
+        figures.add(stops=1)
+        figures.most(gone_after_grace_seconds=took - GRACE)
+    assert max(times) <= GRACE + 10
+
+
+def test_with_the_grace_of_an_installation_all_is_gone_in_thirty_seconds(
+    bench: Any, running: Any, tmp_path: Path, count: Any, figures: Any
+) -> None:
+    """The setting as it comes: the worker may use all of its grace, and then no more."""
+    n = count(1, 5)
+    if n == 1:
+        bench.local.configure(grace_seconds=3)
+    grace = bench.local._store.grace_seconds()
+    bench.local.configure(slots={"batch": n})
+    jobs = {}
+    for number in range(n):
+        daemon = tmp_path / f"daemon-{number}"
+        job = running(["ignore_term"], ["daemon", str(daemon)])
+        jobs[job.id] = Identity.of(int(daemon.read_text()))
+    asked = time.monotonic()
+    for id in jobs:
+        bench.jobs.cancel(id)
+    for id, daemon in jobs.items():
+        assert bench.end(id, seconds=60).state is JobState.CANCELLED
+        assert daemon is not None and not daemon.alive
+    took = time.monotonic() - asked
+    figures.add(stops=len(jobs))
+    figures.most(usual_grace_seconds=grace, gone_seconds=took)
+    assert grace <= took <= LIMIT
