@@ -14,14 +14,14 @@ import secrets as random
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import paths
 from ilab_jupyter.durable import disk_advice, make_folder, write_json
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
-from ilab_jupyter.jobs import logs, scheduler, view, watch
+from ilab_jupyter.jobs import logs, scheduler, shutdown, view, watch
 from ilab_jupyter.jobs.events import EventTail
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.heart import Heart
@@ -75,6 +75,15 @@ class LocalJobs:
     def active(self) -> int:
         """How many jobs are queued or live, of all owners."""
         return self._store.count(LIVE | {JobState.QUEUED})
+
+    def interrupt(
+        self, ids: Collection[str] | None = None, *, timeout: float | None = None
+    ) -> builtins.list[Job]:
+        """Let live jobs of the owner (all where None) save their work and end as INTERRUPTED, and wait for it,
+        the grace period and a little where `timeout` is None. Gives those that were asked, as they are then.
+        """
+        asked = shutdown.interrupt(self._store, self.owner, ids, timeout)
+        return view.jobs(self._store, asked)
 
     def folder(self, id: str) -> Path:
         """The folder of a job; NotFound as in `get`."""

@@ -150,14 +150,15 @@ class Supervisor:
         from ilab_jupyter.jobs.store import Store
 
         store = patiently(lambda: Store(self.duty.state))
-        mine = self._supervise(store)
+        go_on = self._supervise(store)
         lock.release()
-        if mine:
+        if go_on:
             turn(store)
         return 0
 
     def _supervise(self, store: Store) -> bool:
-        """False where the row says that this attempt is not ours to run."""
+        """Whether the queue should move on: not where the row says that this attempt is not ours to run, and
+        not where the job has ended with its machine, which is no place to start the next one."""
         from ilab_jupyter.jobs.outcome import Exit, finish
         from ilab_jupyter.jobs.state import JobState
 
@@ -178,7 +179,8 @@ class Supervisor:
         how = Exit(duty.token, code, shutdown=self.told_to_end, forced=self._forced, cleared=gone)
         patiently(lambda: write_json(duty.folder.exit, how.to_dict()))
         patiently(partial(finish, store, row, how))
-        return True
+        ended = patiently(lambda: store.get(duty.id))
+        return ended is None or ended.cause != "shutdown"
 
     def _work(self, store: Store) -> int:
         """Start the worker and wait for it; its exit code, negative for a signal."""

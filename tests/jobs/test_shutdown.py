@@ -1,0 +1,79 @@
+"""Ending with the machine: live jobs save their work, nothing starts meanwhile, and nobody has cancelled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.jobs.shutdown import ends_with_us
+from ilab_jupyter.jobs.state import JobState
+
+
+def test_live_jobs_save_and_are_interrupted_while_waiting_ones_wait_on(bench: Any, tmp_path: Path) -> None:
+    bench.local.configure(slots={"batch": 2}, grace_seconds=10)
+    saves = [tmp_path / f"saved-{number}" for number in range(2)]
+    live = [bench.submit(["save_when_told", str(path)], ["print", "on"], ["sleep", 60]) for path in saves]
+    waiting = bench.submit(["print", "later"])
+    for job in live:
+        bench.reach(job.id, JobState.RUNNING)
+    while any("on" not in bench.log(job.id) for job in live):
+        time.sleep(0.02)
+    ended = bench.local.interrupt()
+    assert {(job.state, job.cause) for job in ended} == {(JobState.INTERRUPTED, "shutdown")}
+    assert {job.id for job in ended} == {job.id for job in live}
+    assert all(path.read_text() == "saved" for path in saves)
+    time.sleep(1)
+    assert bench.local._store.get(waiting.id).state is JobState.QUEUED, "no job starts on a machine that ends"
+    bench.local.turn()
+    assert bench.end(waiting.id).state is JobState.SUCCEEDED
+
+
+def test_a_job_that_has_just_been_started_is_interrupted_before_it_works(bench: Any, tmp_path: Path) -> None:
+    job = bench.submit(["write", str(tmp_path / "worked"), "x"], ["sleep", 60])
+    (ended,) = bench.local.interrupt()
+    assert (ended.id, ended.state, ended.cause) == (job.id, JobState.INTERRUPTED, "shutdown")
+
+
+def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(bench: Any) -> None:
+    bench.local.configure(grace_seconds=0.5)
+    bench.submit(["ignore_term"], ["print", "deaf"], ["sleep", 60])
+    job = bench.jobs.list().jobs[0]
+    while "deaf" not in bench.log(job.id):
+        time.sleep(0.02)
+    began = time.monotonic()
+    (ended,) = bench.local.interrupt()
+    assert ended.state is JobState.INTERRUPTED and time.monotonic() - began < 5
+
+
+def test_only_the_named_jobs_are_asked_and_another_owners_never(bench: Any, state: Path) -> None:
+    from ilab_jupyter.jobs.local import LocalJobs
+
+    bench.local.configure(slots={"batch": 2})
+    first, second = (bench.submit(["sleep", 60]) for _ in range(2))
+    for job in (first, second):
+        bench.reach(job.id, JobState.RUNNING)
+    other = LocalJobs(state, owner="somebody-else")
+    assert other.interrupt() == []
+    other.close()
+    assert [job.id for job in bench.local.interrupt([first.id])] == [first.id]
+    assert bench.jobs.get(second.id).state is JobState.RUNNING
+
+
+def test_a_program_below_another_one_is_not_taken_for_a_container() -> None:
+    assert not ends_with_us()
+    script = "from ilab_jupyter.jobs.shutdown import ends_with_us; print(ends_with_us())"
+    command = [sys.executable, "-c", script]
+    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    below = ["sh", "-c", 'for one in 1; do "$@"; done', "sh", *command]
+    try:
+        first = subprocess.run([*alone, *command], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no PID namespaces here")
+    assert first.stdout.strip() == "True", "PID 1 of a namespace"
+    second = subprocess.run([*alone, *below], capture_output=True, text=True, check=True)
+    assert second.stdout.strip() == "True", "a child of a PID 1 that is no init"
