@@ -79,8 +79,9 @@ class LocalJobs:
     def interrupt(
         self, ids: Collection[str] | None = None, *, timeout: float | None = None
     ) -> builtins.list[Job]:
-        """Let live jobs of the owner (all where None) save their work and end as INTERRUPTED, and wait for it,
-        the grace period and a little where `timeout` is None. Gives those that were asked, as they are then.
+        """Let live jobs of the owner (all where None) save their work and end as INTERRUPTED, and wait for
+        that: the grace period and a little where `timeout` is None. Gives those that were asked, as they are
+        then.
         """
         asked = shutdown.interrupt(self._store, self.owner, ids, timeout)
         return view.jobs(self._store, asked)

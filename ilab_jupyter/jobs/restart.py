@@ -15,7 +15,8 @@ MOST_IN_A_ROW = 3
 
 
 def choose(rows: Iterable[Row], progressed: Callable[[Row], bool]) -> list[tuple[Row, int]]:
-    """The jobs to queue again, in the order of submission, each with its number of automatic retries in a row.
+    """The jobs to queue again, in the order of submission, each with its number of automatic retries in a
+    row.
 
     A job that was restarted `MOST_IN_A_ROW` times without getting any further waits for a person.
     """

@@ -1,4 +1,4 @@
-"""Ending live jobs with the machine or the container that they live in: they save their work and are INTERRUPTED."""
+"""Ending live jobs with the machine or container that they live in: they save and are INTERRUPTED."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _INITS = frozenset({"systemd", "init", "launchd", "upstart", "runit", "openrc-in
 def interrupt(store: Store, owner: str, ids: Collection[str] | None, timeout: float | None) -> list[Row]:
     """Tell the supervisors of the owner's live jobs (those of `ids`, all where None) to end them, and wait.
 
-    Nobody cancels: a worker saves its work within the grace period and its job is INTERRUPTED. The queue stands
-    still meanwhile, so that no job starts in a place that is about to go. Jobs on other machines and in other
-    containers are left alone. Gives the jobs that were told, as they are after at most `timeout` seconds (the
-    grace period and a little more where None).
+    Nobody cancels: a worker saves its work within the grace period and its job is INTERRUPTED. The queue
+    stands still meanwhile, so that no job starts in a place that is about to go. Jobs on other machines and in
+    other containers are left alone. Gives the jobs that were told, as they are after at most `timeout` seconds
+    (the grace period and a little more where None).
     """
     if timeout is None:
         timeout = store.grace_seconds() + MARGIN_SECONDS
@@ -69,8 +69,8 @@ def _tell(store: Store, row: Row, told: dict[str, Identity]) -> bool:
 def ends_with_us() -> bool:
     """Whether what this process leaves running is killed when it ends, as in a container of its own.
 
-    So it is for PID 1 of a PID namespace, for a child of a PID 1 that is no init of a whole system, and in a pod
-    whose containers share one namespace.
+    So it is for PID 1 of a PID namespace, for a child of a PID 1 that is no init of a whole system, and in a
+    pod whose containers share one namespace.
     """
     if os.getpid() == 1:
         return True
