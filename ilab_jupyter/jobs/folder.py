@@ -33,6 +33,11 @@ class AttemptFolder:
         return self.path / "exit.json"
 
     @property
+    def remedies(self) -> Path:
+        """What to run after a cause that a killed worker cannot tell: `{"out_of_memory": "train ..."}`."""
+        return self.path / "remedies.json"
+
+    @property
     def supervisor_log(self) -> Path:
         """What the supervisor itself had to say; empty unless something is wrong."""
         return self.path / "supervisor.log"

@@ -9,17 +9,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ilab_jupyter.durable import read_json
 from ilab_jupyter.jobs import events
-from ilab_jupyter.jobs.folder import JobFolder
+from ilab_jupyter.jobs.folder import AttemptFolder, JobFolder
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import Row, Store
 
 _TERMED = frozenset({-signal.SIGTERM, 128 + signal.SIGTERM})
+_KILLED = frozenset({-signal.SIGKILL, 128 + signal.SIGKILL})
 _LAST_WORDS = frozenset({"result", "error"})
 _OTHER_PYTHON = (
     "Jobs need a Python in which ilab-jupyter[engine] is installed: "
     "name it in worker_python (or ILAB_JUPYTER_WORKER_PYTHON)."
 )
+_LESS = "Give it less to do at once, or ask for more memory; then start it again."
 _CONTINUE = "Resume it to continue from its last checkpoint."
 
 
@@ -35,6 +38,10 @@ class Exit:
     """The worker was killed because it did not stop in its grace period."""
     cleared: bool = True
     """Nothing that it had started is left; False where the kernel could not kill a process."""
+    oom_kills: int = 0
+    """How many processes of its cgroup the kernel killed for want of memory just before."""
+    over: int | None = None
+    """Bytes of memory that it had when it was killed for having more than it asked for."""
     ended: float = field(default_factory=time.time)
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,7 +60,15 @@ class Exit:
             return None
         try:
             flags = {name: data[name] is True for name in ("shutdown", "forced", "cleared")}
-            return cls(token, data["exit_code"], **flags, ended=float(data["ended"]))
+            over = data.get("over")
+            return cls(
+                token,
+                data["exit_code"],
+                **flags,
+                oom_kills=int(data.get("oom_kills", 0)),
+                over=None if over is None else int(over),
+                ended=float(data["ended"]),
+            )
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -63,6 +78,8 @@ def end(row: Row, how: Exit, folder: JobFolder) -> tuple[JobState, dict[str, Any
     progress = events.progress(folder.events, row.attempt)
     word = events.last_of(folder.events, _LAST_WORDS, row.attempt) or {"type": ""}
     state, columns = _verdict(row, how, word)
+    if columns.get("cause") == "out_of_memory" and "remedy" not in columns:
+        columns["remedy"] = _prepared(folder.attempt(row.attempt), "out_of_memory")
     if state is JobState.FAILED and not word["type"] and (why := _unfit(folder.attempt(row.attempt).log)):
         columns |= _said("worker_unfit", f"{row.launch['python']} cannot run this job: {why}.", _OTHER_PYTHON)
     if not how.cleared:
@@ -78,6 +95,10 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
     if row.stop_reason == "cancel":
         late = " It did not stop in time and was killed." if how.forced else ""
         return JobState.CANCELLED, _said("cancelled", f"Cancelled.{late}", _CONTINUE)
+    if how.over is not None:
+        asked = row.spec.get("resources", {}).get("memory_gb")
+        message = f"It used {how.over / 1e9:.1f} GB of memory, more than the {asked:g} GB that it asked for."
+        return JobState.FAILED, _said("out_of_memory", message, _LESS)
     if how.shutdown:
         return JobState.INTERRUPTED, _said(
             "shutdown", "It was told to end from outside, as when the machine shuts down.", _CONTINUE
@@ -87,13 +108,27 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
         return JobState.INTERRUPTED, _said("terminated", message, _CONTINUE)
     if word["type"] == "error":
         texts = [str(word.get(name) or "") for name in ("cause", "message", "next_step")]
-        return JobState.FAILED, _said(texts[0][:64] or "crashed", *texts[1:])
+        columns = _said(texts[0][:64] or "crashed", *texts[1:])
+        return JobState.FAILED, {**columns, "remedy": _command(word.get("remedy"))}
+    if how.oom_kills and how.exit_code in _KILLED:
+        message = "The kernel killed its process because the memory ran out."
+        return JobState.FAILED, _said("out_of_memory", message, _LESS)
     return JobState.FAILED, _crash(how.exit_code)
 
 
 def lost(message: str, *, cause: str = "lost") -> dict[str, Any]:
     """The columns of an attempt that ended without leaving an exit."""
     return {"ended": time.time(), **_said(cause, message, _CONTINUE)}
+
+
+def _prepared(attempt: AttemptFolder, cause: str) -> str | None:
+    """What the worker, while it lived, found best to run after this cause."""
+    return _command((read_json(attempt.remedies) or {}).get(cause))
+
+
+def _command(text: Any) -> str | None:
+    """One line for `%ilab`, or None: a worker of another make may write anything."""
+    return text if isinstance(text, str) and text.isprintable() and 0 < len(text) <= 8192 else None
 
 
 def _said(cause: str, message: str, next_step: str) -> dict[str, Any]:
@@ -115,10 +150,10 @@ def _unfit(log: Path) -> str:
 def _crash(code: int) -> dict[str, Any]:
     if code == 0:
         return _said("no_result", "Its process ended without a result.", f"Read its log. {_OTHER_PYTHON}")
-    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+    if code in _KILLED:
         return _said(
             "killed",
-            "Its process was killed by the kernel or by hand, possibly because memory ran out.",
+            "Its process was killed by somebody or by the kernel, possibly because memory ran out.",
             "Read the end of the log. If memory was short, free some or use smaller batches, then resume it.",
         )
     if code < 0 or code > 128:

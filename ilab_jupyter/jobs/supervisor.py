@@ -6,6 +6,7 @@ processes: the supervisor, and its parent the guardian, which clears up at once 
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -25,14 +26,16 @@ from ilab_jupyter.jobs.events import EventWriter
 from ilab_jupyter.jobs.folder import AttemptFolder, JobFolder, StateFolder
 from ilab_jupyter.jobs.launch import worker_environment
 from ilab_jupyter.jobs.lock import FileLock
+from ilab_jupyter.jobs.memory import KillCount, resident
 from ilab_jupyter.jobs.process import Identity, adopt_orphans, descendants, die_with, kill_all
 
 if TYPE_CHECKING:
-    from ilab_jupyter.jobs.store import Store
+    from ilab_jupyter.jobs.store import Row, Store
 
 T = TypeVar("T")
 MODULE = b"ilab_jupyter.jobs.supervisor"
 _LOOK = 2.0
+_MEMORY_LOOK = 0.5
 _KILL_WAIT = 30.0
 _STORE_WAIT = 300.0
 
@@ -123,6 +126,8 @@ class Supervisor:
         self.duty = duty
         self.told_to_end = False
         self._forced = False
+        self._oom_kills = 0
+        self._over: int | None = None
         self._wakeups, writer = os.pipe()
         os.set_blocking(self._wakeups, False)
         os.set_blocking(writer, False)
@@ -174,27 +179,42 @@ class Supervisor:
             if patiently(partial(store.move, row, JobState.RUNNING, started=time.time())) is not None:
                 break
         cancelled = row.state is JobState.STOPPING
-        code = -signal.SIGTERM if cancelled or self.told_to_end else self._work(store)
+        code = -signal.SIGTERM if cancelled or self.told_to_end else self._work(store, row)
         gone = clear(duty)
-        how = Exit(duty.token, code, shutdown=self.told_to_end, forced=self._forced, cleared=gone)
+        how = Exit(
+            *(duty.token, code),
+            shutdown=self.told_to_end,
+            forced=self._forced,
+            cleared=gone,
+            oom_kills=self._oom_kills,
+            over=self._over,
+        )
         patiently(lambda: write_json(duty.folder.exit, how.to_dict()))
         patiently(partial(finish, store, row, how))
         ended = patiently(lambda: store.get(duty.id))
         return ended is None or ended.cause != "shutdown"
 
-    def _work(self, store: Store) -> int:
+    def _work(self, store: Store, row: Row) -> int:
         """Start the worker and wait for it; its exit code, negative for a signal."""
         try:
             worker = self._start(store)
         except OSError as error:
             patiently(partial(self._complain, error))
             return 127
+        kills = KillCount(worker.pid)
+        asked = row.spec.get("resources", {}).get("memory_gb")
+        limit = None if asked is None else int(asked * 1e9)
         deadline, look = None, time.monotonic() + _LOOK
+        measure = look - _LOOK if limit is not None else math.inf
         while worker.poll() is None:
             now = time.monotonic()
             if now >= look:
                 look = now + _LOOK
+                kills.look()
                 self._look(store)
+            if limit is not None and now >= measure:
+                measure = now + _MEMORY_LOOK
+                self._measure(worker, limit)
             if self.told_to_end and deadline is None:
                 # Only the worker itself: its helpers (data loaders, ranks) must live until it has saved.
                 worker.terminate()
@@ -203,9 +223,17 @@ class Supervisor:
                 self._forced = True
                 worker.kill()
                 deadline = now + _KILL_WAIT
-            self._sleep(min(look, deadline or look) - now)
+            self._sleep(min(look, measure, deadline or look) - now)
             reap(keep=worker.pid)
+        self._oom_kills = kills.lately()
         return worker.returncode
+
+    def _measure(self, worker: subprocess.Popen[bytes], limit: int) -> None:
+        """End a worker that has more memory than its job asked for, before others must suffer for it."""
+        tree = [process.pid for process in descendants(self.duty.spares)]
+        if (used := resident(tree, limit)) > limit and worker.poll() is None:
+            self._over = used
+            worker.kill()
 
     def _start(self, store: Store) -> subprocess.Popen[bytes]:
         duty = self.duty
