@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput
-from ilab_jupyter.jobs import events
+from ilab_jupyter.jobs import causes, events
 from ilab_jupyter.jobs.record import Event, Job, JobSpec, Progress
 from ilab_jupyter.jobs.scheduler import order
 from ilab_jupyter.jobs.state import LIVE, JobState
@@ -40,7 +40,7 @@ def job(store: Store, row: Row, waiting: str | None = None) -> Job:
         cause=row.cause,
         message=row.message,
         next_step=row.next_step,
-        remedy=row.remedy,
+        remedy=row.remedy or (causes.remedy(row.cause, row.id) if row.state.resumable else None),
         result=row.result,
     )
 
