@@ -6,9 +6,9 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ilab_jupyter import __version__
+from ilab_jupyter.jobs.glance import PENDING
 from ilab_jupyter.jobs.record import JobFilter
 from ilab_jupyter.server.base import IlabHandler
-from ilab_jupyter.server.pulse import PENDING
 from ilab_jupyter.server.wire import Health, Info, KindEntry, KindList
 from ilab_jupyter.tasks.catalog import KINDS
 

@@ -85,6 +85,8 @@ class IlabApp(ExtensionApp):
         self.services = Services(
             state_dir=Path(self.state_dir).expanduser() if self.state_dir else paths.state_dir(),
             open_jobs=self._open_jobs,
+            slots=dict(self.slots),
+            grace_seconds=self.grace_seconds,
             log=self.log,
             max_streams=self.max_streams,
             max_completions=self.max_completions,
@@ -100,10 +102,12 @@ class IlabApp(ExtensionApp):
         self.serverapp.event_logger.register_event_schema(Path(__file__).parent / "events" / "job_state.yaml")
 
     def initialize_handlers(self) -> None:
-        """Hang the routes."""
-        from ilab_jupyter.server.routes import handlers
+        """Hang what hangs the routes once they are wanted."""
+        from ilab_jupyter.server.late import LateRoutes
 
-        self.handlers.extend(handlers())
+        assert self.serverapp is not None
+        application = self.serverapp.web_app
+        application.add_handlers(".*$", [LateRoutes(application).rule])  # type: ignore[no-untyped-call]
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """The loop runs: adopt what an earlier server left running, and keep the queue moving."""

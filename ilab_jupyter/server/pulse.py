@@ -1,4 +1,7 @@
-"""The server's heartbeat: adopts jobs at start, moves the queue while jobs are live, tells what changed."""
+"""The server's heartbeat: adopts jobs at start, moves the queue while jobs are live, tells what changed.
+
+While nothing happens it only looks whether the job database was written, and nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import Unavailable
-from ilab_jupyter.jobs.record import Job, JobFilter
-from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.glance import PENDING
 
 if TYPE_CHECKING:
+    from ilab_jupyter.jobs.local import LocalJobs
+    from ilab_jupyter.jobs.record import Job
     from ilab_jupyter.server.services import Services
 
-PENDING = tuple(sorted({JobState.QUEUED, *LIVE}))
 WATCHED = 200  # newest jobs whose changes are told
 
-Listener = Callable[[list[Job]], None]
+Listener = Callable[[list["Job"]], None]
 
 
 class Pulse:
@@ -45,10 +48,12 @@ class Pulse:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._first = True
+        self._since = datetime.now(UTC)
         self.live: tuple[Job, ...] = ()
 
     def start(self) -> None:
         """Beat from now on, in the running loop."""
+        self._since = datetime.now(UTC)
         self._task = asyncio.create_task(self._run(), name="ilab pulse")
 
     async def stop(self) -> None:
@@ -78,11 +83,18 @@ class Pulse:
         return tuple(job for job in self.live if now - (job.started_at or job.created_at) < self._keep_alive)
 
     async def _run(self) -> None:
+        due = True  # stays so until a beat has succeeded
         while True:
             # Cleared before the beat, so that what happens during it leads to another one.
             self._wake.clear()
             try:
-                await self._beat()
+                due = self._services.changed() or due
+                jobs = self._services.opened
+                if jobs is None and due and await self._services.needed():
+                    jobs = await self._services.jobs()
+                if jobs is not None and (due or self._first or self.live):
+                    await self._beat(jobs)
+                due = False
                 pause = self._busy if self.live or self._listeners else self._idle
             except Unavailable:
                 pause = self._idle
@@ -91,9 +103,11 @@ class Pulse:
                 pause = self._idle
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
+                due = True
 
-    async def _beat(self) -> None:
-        jobs = await self._services.jobs()
+    async def _beat(self, jobs: LocalJobs) -> None:
+        from ilab_jupyter.jobs.record import JobFilter
+
         if self._first or self.live:
             await asyncio.to_thread(jobs.turn)
         newest = (await jobs.list(limit=WATCHED)).jobs
@@ -105,11 +119,12 @@ class Pulse:
 
     def _tell(self, seen: dict[str, Job]) -> None:
         changed = [job for job in seen.values() if self._known.get(job.id) != job]
-        if not self._first:
-            for job in changed:
-                before = self._known.get(job.id)
-                if before is None or (before.state, before.attempt) != (job.state, job.attempt):
-                    self._on_state(job)
+        for job in changed:
+            before = self._known.get(job.id)
+            if before is None and self._first and job.created_at < self._since:
+                continue
+            if before is None or (before.state, before.attempt) != (job.state, job.attempt):
+                self._on_state(job)
         self._known = seen
         self._first = False
         if changed:

@@ -1,16 +1,21 @@
-"""What the handlers reach: the jobs, the registry, the pulse and the limits. Slow imports come late."""
+"""What the handlers reach: the jobs, the registry, the pulse and the limits. Slow imports come late.
+
+A server to which nothing happens opens no store: a glance at its file tells whether there is anything to do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilab_jupyter.errors import PublicError, TooMany, Unavailable
-from ilab_jupyter.server.machine import MachineView
+from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.glance import Glance
 
 if TYPE_CHECKING:
     import httpx
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
     from ilab_jupyter.registry.datasets import Datasets
     from ilab_jupyter.registry.models import Models
+    from ilab_jupyter.server.machine import MachineView
     from ilab_jupyter.server.pulse import Pulse
 
 SILENCE_SECONDS = 600.0  # a model may think this long between two pieces of an answer
@@ -67,6 +73,8 @@ class Services:
         *,
         state_dir: Path,
         open_jobs: Callable[[], LocalJobs],
+        slots: Mapping[str, int],
+        grace_seconds: float | None,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         max_streams: int,
         max_completions: int,
@@ -75,21 +83,33 @@ class Services:
         self.log = log
         self.streams = Gate(max_streams, "live streams")
         self.completions = Gate(max_completions, "requests to served models")
-        self.machine = MachineView(state_dir)
         self.pulse: Pulse | None = None
+        self.opened: LocalJobs | None = None
         self._open_jobs = open_jobs
-        self._jobs: LocalJobs | None = None
+        self._slots = slots
+        self._grace_seconds = grace_seconds
+        self._glance = Glance(StateFolder(state_dir.absolute()))
         self._opening = asyncio.Lock()
         self._complaint = ""
         self._upstream: httpx.AsyncClient | None = None
 
     async def jobs(self) -> LocalJobs:
         """The job service. Unavailable while the state folder cannot be used; the next call tries again."""
-        if self._jobs is None:
+        if self.opened is None:
             async with self._opening:
-                if self._jobs is None:
-                    self._jobs = await asyncio.to_thread(self._open)
-        return self._jobs
+                if self.opened is None:
+                    self.opened = await asyncio.to_thread(self._open)
+        return self.opened
+
+    def changed(self) -> bool:
+        """Whether the store may have been written since the last call; True at first."""
+        return self._glance.changed()
+
+    async def needed(self) -> bool:
+        """Whether the store must be opened though no request wants it: a job is queued or live, the
+        administrator's settings are not stored yet, or there is trouble that has to be said."""
+        seen = await asyncio.to_thread(self._glance.look)
+        return seen.pending or seen.trouble or not seen.holds(self._slots, self._grace_seconds)
 
     def _open(self) -> LocalJobs:
         try:
@@ -134,8 +154,15 @@ class Services:
         self.completions.end_all()
         if self._upstream is not None:
             await self._upstream.aclose()
-        if self._jobs is not None:
-            await asyncio.to_thread(self._jobs.close)
+        if self.opened is not None:
+            await asyncio.to_thread(self.opened.close)
+
+    @cached_property
+    def machine(self) -> MachineView:
+        """The machine as it is now."""
+        from ilab_jupyter.server.machine import MachineView
+
+        return MachineView(self.state_dir)
 
     @property
     def models(self) -> Models:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.server.routes import ROUTES
 from tests.server.conftest import make_interpreter
 
@@ -90,6 +95,65 @@ def wait_for(look: Any, seconds: float = 20.0) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return found
+
+
+def test_a_server_to_which_nothing_happens_loads_neither_the_job_engine_nor_its_libraries(
+    tmp_path: Path,
+) -> None:
+    process = Process(tmp_path)
+    process.start()
+    try:
+        time.sleep(1)
+        loaded = set(process.http.get("probe/modules").json()["modules"])
+        assert "ilab_jupyter.server.pulse" in loaded
+        late = {"sqlalchemy", "pydantic", "ilab_jupyter.server.routes", "ilab_jupyter.jobs.local"}
+        assert loaded & (HEAVY | late) == set()
+        assert not process.state.exists(), "nothing was asked for, so nothing was made"
+        assert process.http.get("ilab/api/health").status_code == 200
+        assert late <= set(process.http.get("probe/modules").json()["modules"])
+    finally:
+        process.kill()
+
+
+def test_jobs_of_a_dead_server_are_adopted_within_ten_seconds_though_nobody_asks(tmp_path: Path) -> None:
+    process = Process(tmp_path)
+    process.start()
+    body = {"kind": "train", "arguments": {"data": ["mark:begun", "sleep:60"]}}
+    ids = [process.http.post("ilab/api/jobs", json=body).json()["id"] for _ in range(2)]
+    wait_for((process.state / "jobs" / ids[0] / "artifacts" / "marks").exists)
+    process.kill()
+    record = json.loads((process.state / "jobs" / ids[0] / "attempts" / "1" / "supervisor.json").read_text())
+    guardian = Path(f"/proc/{record['pid']}/stat").read_text().rpartition(")")[2].split()[1]
+    for pid in (int(guardian), record["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    process.start()
+    try:
+        started = time.monotonic()
+
+        def states() -> list[str]:
+            with sqlite3.connect(f"file:{process.state}/jobs.db?mode=ro", uri=True) as database:
+                return [state for (state,) in database.execute("SELECT state FROM job ORDER BY seq")]
+
+        wait_for(lambda: states() == ["INTERRUPTED", "RUNNING"], seconds=10)
+        assert time.monotonic() - started < 10
+        process.http.post(f"ilab/api/jobs/{ids[1]}/cancel")
+        wait_for(lambda: states() == ["INTERRUPTED", "CANCELLED"])
+    finally:
+        process.kill()
+
+
+def test_a_job_that_a_kernel_submits_is_seen_by_the_idle_server(tmp_path: Path) -> None:
+    process = Process(tmp_path)
+    process.start()
+    try:
+        jobs = LocalJobs(process.state, worker_python=str(tmp_path / "quick-python"))
+        spec = JobSpec(kind="train", arguments={"data": ["sleep:60"]})
+        id = asyncio.run(jobs.submit(spec)).id
+        wait_for(lambda: "sqlalchemy" in process.http.get("probe/modules").json()["modules"], seconds=10)
+        asyncio.run(jobs.cancel(id))
+        jobs.close()
+    finally:
+        process.kill()
 
 
 def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: Process) -> None:
