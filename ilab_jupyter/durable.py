@@ -66,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object at `path`; None where there is none that can be read."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

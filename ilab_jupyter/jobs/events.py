@@ -80,7 +80,7 @@ def parse(line: bytes) -> Line | None:
     """An event, or None for a line that is torn or not an event."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(value, dict) and type(value.get("seq")) is int and {"time", "type"} <= value.keys():
         try:

@@ -8,82 +8,222 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ilab_jupyter.jobs.events import EventWriter
-from ilab_jupyter.jobs.process import Identity, boot_id
+from ilab_jupyter.jobs.process import Identity, boot_id, with_argument, with_token
 from ilab_jupyter.jobs.state import JobState
+
+BYSTANDER = """
+import os, signal, sys, time
+def told(number, frame):
+    with open(sys.argv[1], "a") as file:
+        file.write(f"{number}\\n")
+for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
+    try:
+        signal.signal(number, told)
+    except OSError:
+        pass
+print("ready", flush=True)
+time.sleep(300)
+"""
+
+
+@dataclass
+class Bystander:
+    """A process that has nothing to do with any job, and remembers every signal that it gets."""
+
+    process: subprocess.Popen[str]
+    heard: Path
+
+    @property
+    def unharmed(self) -> bool:
+        return self.process.poll() is None and not self.heard.exists()
 
 
 @pytest.fixture
-def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
-    yield process
-    process.kill()
-    process.wait()
+def start_bystander(tmp_path: Path) -> Iterator[Callable[[], Bystander]]:
+    started: list[Bystander] = []
+
+    def start() -> Bystander:
+        heard = tmp_path / f"heard-{len(started)}"
+        command = [sys.executable, "-S", "-c", BYSTANDER, str(heard)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        started.append(Bystander(process, heard))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
 
 
-@pytest.mark.parametrize(
-    "forged", ["bystander", "recycled", "self", "init", "zero", "minus one", "huge", "text", "torn"]
-)
-def test_a_record_that_names_another_process_gets_nobody_signalled(
-    bench: Any, running: Any, abandon: Any, bystander: subprocess.Popen[bytes], forged: str
-) -> None:
-    job = running()
-    path = bench.local.folder(job.id) / "attempts/1/supervisor.json"
-    record = json.loads(path.read_text())
-    abandon(job.id)
-    someone = Identity.of(bystander.pid)
-    assert someone is not None
-    lies = {
-        "bystander": {**record, **someone.to_dict()},
-        "recycled": {**record, "pid": bystander.pid},
-        "self": {**record, **Identity.of(os.getpid()).to_dict()},  # type: ignore[union-attr]
-        **{name: {**record, "pid": pid} for name, pid in {"init": 1, "zero": 0, "minus one": -1}.items()},
-        "huge": {**record, "pid": 2**40},
-        "text": {**record, "pid": str(bystander.pid)},
+@pytest.fixture
+def told() -> Iterator[list[int]]:
+    """The requests to end that this process gets."""
+    numbers: list[int] = []
+    wanted = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before = {one: signal.signal(one, lambda number, _: numbers.append(number)) for one in wanted}
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def lies(record: dict[str, Any], bystander: int) -> dict[str, Any]:
+    """Contents of a record by what is wrong with it; a text stands as it is."""
+
+    def who(pid: int) -> dict[str, Any]:
+        identity = Identity.of(pid)
+        assert identity is not None
+        return identity.to_dict()
+
+    pids: dict[str, Any] = {
+        **{"of an older process": bystander, "negative": -bystander, "zero": 0, "init": 1, "minus one": -1},
+        **{"ours": os.getpid(), "our parent's": os.getppid(), "huge": 2**40, "largest": 2**31 - 1},
+        **{"text": str(bystander), "half": bystander + 0.5, "true": True, "null": None, "list": [bystander]},
     }
-    path.write_text(json.dumps(lies[forged]) if forged in lies else '{"pid": 1')
-    told: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
-    try:
-        bench.jobs.cancel(job.id)
-        ended = bench.end(job.id)
-        assert ended.state is JobState.CANCELLED, "it was asked to stop, and nothing of it lives"
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert told == [] and bystander.poll() is None
+    return {
+        **{f"pid {name}": {**record, "pid": pid} for name, pid in pids.items()},
+        "the whole identity of another": {**record, **who(bystander)},
+        "the whole identity of ourselves": {**record, **who(os.getpid())},
+        "the whole identity of init": {**record, **who(1)},
+        "no pid": {name: value for name, value in record.items() if name != "pid"},
+        "another boot": {**record, **who(bystander), "boot_id": boot_id()[::-1]},
+        "another namespace": {**record, **who(bystander), "namespace": "pid:[1]"},
+        "another token": {**record, **who(bystander), "token": "f" * 32},
+        "torn": json.dumps(record)[:9],
+        "empty": "",
+        "no object": json.dumps([record]),
+        "without end": "[" * 200_000,
+        "no text": "\ud800\udfff\0",
+    }
 
 
-def test_a_record_of_another_boot_or_with_another_token_is_not_believed(
-    bench: Any, running: Any, abandon: Any
+LIES = tuple(lies(dict.fromkeys(("pid", "starttime", "boot_id", "namespace", "token"), ""), os.getpid()))
+
+
+def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted(
+    bench: Any,
+    running: Any,
+    abandon: Any,
+    start_bystander: Callable[[], Bystander],
+    told: list[int],
+    count: Any,
+    figures: Any,
 ) -> None:
-    for change in ({"boot_id": "another"}, {"token": "another"}):
+    for lie in LIES[:: len(LIES) // count(9, len(LIES))]:
+        bystander = start_bystander()
         job = running()
         path = bench.local.folder(job.id) / "attempts/1/supervisor.json"
         record = json.loads(path.read_text())
         abandon(job.id)
-        path.write_text(json.dumps({**record, **change}))
+        content = lies(record, bystander.process.pid)[lie]
+        text = content if isinstance(content, str) else json.dumps(content)
+        path.write_bytes(text.encode(errors="surrogatepass"))
+        for _ in range(3):
+            bench.local.turn()
+        ended = bench.jobs.get(job.id)
+        assert (ended.state, ended.cause) == (JobState.INTERRUPTED, "supervisor_lost"), lie
+        assert bystander.unharmed and told == [], lie
+        figures.add(forms=1, signalled=0)
+
+
+@pytest.mark.parametrize("lie", ["pid of an older process", "the whole identity of another", "pid ours"])
+def test_a_cancel_signals_nobody_either(
+    bench: Any,
+    running: Any,
+    abandon: Any,
+    start_bystander: Callable[[], Bystander],
+    told: list[int],
+    lie: str,
+) -> None:
+    bystander = start_bystander()
+    job = running()
+    path = bench.local.folder(job.id) / "attempts/1/supervisor.json"
+    record = json.loads(path.read_text())
+    abandon(job.id)
+    path.write_text(json.dumps(lies(record, bystander.process.pid)[lie]))
+    bench.jobs.cancel(job.id)
+    ended = bench.end(job.id)
+    assert ended.state is JobState.CANCELLED, "it was asked to stop, and nothing of it lives"
+    assert bystander.unharmed and told == []
+
+
+def take_number(pid: int, start: Callable[[], Bystander]) -> Bystander:
+    """A bystander that got the number of a process that has ended, from the kernel itself."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            last.write_text(str(pid - 1))
+        ahead = (pid - int(last.read_text())) % int(Path("/proc/sys/kernel/pid_max").read_text())
+        if ahead == 1:
+            one = start()
+            if one.process.pid == pid:
+                return one
+            one.process.kill()
+        elif (child := os.fork()) == 0:  # where the counter may not be set, it is worn out
+            os._exit(0)
+        else:
+            os.waitpid(child, 0)
+    pytest.fail("The kernel did not give the number again: ns_last_pid is closed, pid_max large.")
+
+
+def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone(
+    bench: Any,
+    running: Any,
+    abandon: Any,
+    start_bystander: Callable[[], Bystander],
+    wait: Callable[..., Any],
+    count: Any,
+    figures: Any,
+) -> None:
+    for cancelled in [False, True][: count(2, 2)]:
+        job = running()
+        record = json.loads((bench.local.folder(job.id) / "attempts/1/supervisor.json").read_text())
+        abandon(job.id)
+        wait(lambda pid=record["pid"]: not Path(f"/proc/{pid}").exists())
+        bystander = take_number(record["pid"], start_bystander)
+        assert Identity.of(record["pid"]) is not None, "there is a process of that number"
+        if cancelled:
+            bench.jobs.cancel(job.id)
         bench.local.turn()
-        assert bench.jobs.get(job.id).state is JobState.INTERRUPTED
+        ended = bench.jobs.get(job.id).state
+        assert ended is (JobState.CANCELLED if cancelled else JobState.INTERRUPTED)
+        assert bystander.unharmed
+        figures.add(forms=1)
+
+
+@pytest.mark.parametrize("torn", ['{"pid": ', "[" * 200_000], ids=["cut", "without end"])
+def test_a_torn_record_beside_a_supervisor_that_lives_leaves_one_end_and_nothing_running(
+    bench: Any, running: Any, wait: Callable[..., Any], torn: str
+) -> None:
+    job = running()
+    row = bench.local._store.get(job.id)
+    (bench.local.folder(job.id) / "attempts/1/supervisor.json").write_text(torn)
+    bench.local.turn()
+    ended = bench.end(job.id)
+    assert (ended.state, ended.attempt) == (JobState.INTERRUPTED, 1)
+    wait(lambda: not with_token(row.token) and not with_argument(row.token))
+    assert bench.jobs.get(job.id).version == ended.version, "an end is written once"
+
+
+def exit_of(token: str | None) -> str:
+    flags = {"shutdown": False, "forced": False, "cleared": True}
+    return json.dumps({"token": token, "exit_code": 0, **flags, "ended": time.time()})
 
 
 def test_an_exit_of_another_attempt_is_not_believed(bench: Any, running: Any, abandon: Any) -> None:
     job = running()
     abandon(job.id)
-    lie = {
-        "token": "another",
-        "exit_code": 0,
-        "shutdown": False,
-        "forced": False,
-        "cleared": True,
-        "ended": time.time(),
-    }
-    (bench.local.folder(job.id) / "attempts/1/exit.json").write_text(json.dumps(lie))
+    (bench.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of("another"))
     bench.local.turn()
     assert bench.jobs.get(job.id).state is JobState.INTERRUPTED
 
@@ -93,16 +233,8 @@ def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(bench: Any, runnin
     job = running()
     row = bench.local._store.get(job.id)
     abandon(job.id)
-    true = {
-        "token": row.token,
-        "exit_code": 0,
-        "shutdown": False,
-        "forced": False,
-        "cleared": True,
-        "ended": time.time(),
-    }
     EventWriter(bench.local.folder(job.id) / "events.jsonl", attempt=1).write("result", result={"steps": 3})
-    (bench.local.folder(job.id) / "attempts/1/exit.json").write_text(json.dumps(true))
+    (bench.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of(row.token))
     bench.local.turn()
     ended = bench.jobs.get(job.id)
     assert (ended.state, ended.result) == (JobState.SUCCEEDED, {"steps": 3})
