@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -16,7 +17,21 @@ from pydantic import ValidationError
 
 from ilab_jupyter import errors
 from ilab_jupyter.errors import Forbidden, InvalidInput, PublicError, Unavailable
-from ilab_jupyter.jobs.record import EVERY, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.record import (
+    EVERY,
+    Attempt,
+    AuditEntry,
+    Event,
+    Job,
+    JobFilter,
+    JobPage,
+    JobSpec,
+    LogChunk,
+    LogMatches,
+    Pruned,
+    QueueState,
+    Resources,
+)
 
 # A stream sends a comment every 15 s; silence this long means that the connection is dead.
 SILENCE_SECONDS = 45.0
@@ -63,6 +78,8 @@ class RemoteJobs:
             "name": spec.name,
             "priority": spec.priority,
         }
+        if spec.resources != Resources():
+            body["resources"] = spec.resources.model_dump(exclude_none=True)
         if key is not None:
             body["key"] = key
         if secrets:
@@ -88,10 +105,61 @@ class RemoteJobs:
         query = {"offset": offset, "limit": limit} | ({"attempt": attempt} if attempt is not None else {})
         return LogChunk.model_validate(await self._json("GET", f"jobs/{_part(id)}/log", params=query))
 
-    async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> builtins.list[Event]:
         """As in JobService."""
         answer = await self._json("GET", f"jobs/{_part(id)}/events", params={"after": after, "limit": limit})
         return [Event.model_validate(event) for event in answer["events"]]
+
+    async def attempts(self, id: str) -> builtins.list[Attempt]:
+        """As in JobService."""
+        answer = await self._json("GET", f"jobs/{_part(id)}/attempts")
+        return [Attempt.model_validate(attempt) for attempt in answer["attempts"]]
+
+    async def search(
+        self,
+        id: str,
+        pattern: str,
+        *,
+        regex: bool = False,
+        offset: int = 0,
+        limit: int = 100,
+        attempt: int | None = None,
+    ) -> LogMatches:
+        """As in JobService."""
+        query: dict[str, Any] = {"pattern": pattern, "regex": regex, "offset": offset, "limit": limit}
+        query |= {"attempt": attempt} if attempt is not None else {}
+        return LogMatches.model_validate(
+            await self._json("GET", f"jobs/{_part(id)}/log/search", params=query)
+        )
+
+    async def queue(self) -> QueueState:
+        """As in JobService."""
+        return QueueState.model_validate(await self._json("GET", "queue"))
+
+    async def pause(self, reason: str = "") -> QueueState:
+        """As in JobService."""
+        return QueueState.model_validate(await self._json("POST", "queue/pause", json={"reason": reason}))
+
+    async def unpause(self) -> QueueState:
+        """As in JobService."""
+        return QueueState.model_validate(await self._json("POST", "queue/unpause"))
+
+    async def reorder(self, id: str, *, before: str | None = None) -> Job:
+        """As in JobService."""
+        body = {"before": before}
+        return Job.model_validate(await self._json("POST", f"jobs/{_part(id)}/move", json=body))
+
+    async def prune(
+        self, *, days: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
+    ) -> Pruned:
+        """As in JobService."""
+        body = {"days": days, "keep_bytes": keep_bytes, "dry_run": dry_run}
+        return Pruned.model_validate(await self._json("POST", "prune", json=body))
+
+    async def audit(self, *, after: int = 0, limit: int = 100) -> builtins.list[AuditEntry]:
+        """As in JobService."""
+        answer = await self._json("GET", "audit", params={"after": after, "limit": limit})
+        return [AuditEntry.model_validate(entry) for entry in answer["entries"]]
 
     async def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
         """As in JobService. A broken connection is taken up again after the last event and byte seen."""

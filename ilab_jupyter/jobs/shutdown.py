@@ -29,9 +29,9 @@ def interrupt(store: Store, owner: str, ids: Collection[str] | None, timeout: fl
     """Tell the supervisors of the owner's live jobs (those of `ids`, all where None) to end them, and wait.
 
     Nobody cancels: a worker saves its work within the grace period and its job is INTERRUPTED. The queue
-    stands still meanwhile, so that no job starts in a place that is about to go. Jobs on other machines and in
-    other containers are left alone. Gives the jobs that were told, as they are after at most `timeout` seconds
-    (the grace period and a little more where None).
+    stands still meanwhile, so that no job starts in a place that is about to go. Jobs on other machines and
+    in other containers are left alone. Gives the jobs that were told, as they are after at most `timeout`
+    seconds (the grace period and a little more where None).
     """
     if timeout is None:
         timeout = store.grace_seconds() + MARGIN_SECONDS

@@ -11,7 +11,20 @@ from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ilab_jupyter.jobs.record import EVERY, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.record import (
+    EVERY,
+    Attempt,
+    AuditEntry,
+    Event,
+    Job,
+    JobFilter,
+    JobPage,
+    JobSpec,
+    LogChunk,
+    LogMatches,
+    Pruned,
+    QueueState,
+)
 from ilab_jupyter.jobs.service import JobService
 
 T = TypeVar("T")
@@ -81,6 +94,49 @@ class SyncJobs:
     def events(self, id: str, *, after: int = 0, limit: int = 1000) -> builtins.list[Event]:
         """See JobService."""
         return run(self.service.events(id, after=after, limit=limit))
+
+    def attempts(self, id: str) -> builtins.list[Attempt]:
+        """See JobService."""
+        return run(self.service.attempts(id))
+
+    def search(
+        self,
+        id: str,
+        pattern: str,
+        *,
+        regex: bool = False,
+        offset: int = 0,
+        limit: int = 100,
+        attempt: int | None = None,
+    ) -> LogMatches:
+        """See JobService."""
+        return run(self.service.search(id, pattern, regex=regex, offset=offset, limit=limit, attempt=attempt))
+
+    def queue(self) -> QueueState:
+        """See JobService."""
+        return run(self.service.queue())
+
+    def pause(self, reason: str = "") -> QueueState:
+        """See JobService."""
+        return run(self.service.pause(reason))
+
+    def unpause(self) -> QueueState:
+        """See JobService."""
+        return run(self.service.unpause())
+
+    def reorder(self, id: str, *, before: str | None = None) -> Job:
+        """See JobService."""
+        return run(self.service.reorder(id, before=before))
+
+    def prune(
+        self, *, days: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
+    ) -> Pruned:
+        """See JobService."""
+        return run(self.service.prune(days=days, keep_bytes=keep_bytes, dry_run=dry_run))
+
+    def audit(self, *, after: int = 0, limit: int = 100) -> builtins.list[AuditEntry]:
+        """See JobService."""
+        return run(self.service.audit(after=after, limit=limit))
 
     def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> Iterator[Event]:
         """See JobService. Closing the generator, or Ctrl-C, only stops watching; the job goes on."""
