@@ -58,6 +58,11 @@ def alive_supervisor(attempt: AttemptFolder, token: str | None) -> Identity | No
     return who if who.alive or not who.here else None
 
 
+def _supervised(attempt: AttemptFolder, token: str | None) -> bool:
+    """Whether its supervisor lives, also where its record was damaged: that alone must not cost the work."""
+    return alive_supervisor(attempt, token) is not None or bool(token and with_argument(token))
+
+
 def ask_to_stop(store: Store, row: Row) -> None:
     """Tell the supervisor of a STOPPING row to end its worker. Harmless to repeat."""
     who = alive_supervisor(store.state.job(row.id).attempt(row.attempt), row.token)
@@ -68,7 +73,7 @@ def ask_to_stop(store: Store, row: Row) -> None:
 def _reconcile(store: Store, row: Row) -> None:
     attempt = store.state.job(row.id).attempt(row.attempt)
     if is_held(attempt.lock):
-        if not attempt.record.exists() or alive_supervisor(attempt, row.token) is not None:
+        if not attempt.record.exists() or _supervised(attempt, row.token):
             if row.state is JobState.STOPPING:
                 ask_to_stop(store, row)
             return

@@ -202,17 +202,24 @@ def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone
 
 
 @pytest.mark.parametrize("torn", ['{"pid": ', "[" * 200_000], ids=["cut", "without end"])
-def test_a_torn_record_beside_a_supervisor_that_lives_leaves_one_end_and_nothing_running(
-    bench: Any, running: Any, wait: Callable[..., Any], torn: str
+def test_a_torn_record_beside_a_supervisor_that_lives_costs_the_job_nothing(
+    bench: Any, tmp_path: Path, wait: Callable[..., Any], torn: str
 ) -> None:
-    job = running()
-    row = bench.local._store.get(job.id)
-    (bench.local.folder(job.id) / "attempts/1/supervisor.json").write_text(torn)
+    bench.local.configure(slots={"batch": 2})
+    go = tmp_path / "go"
+    job, other = (bench.submit(["wait_for", str(go)]) for _ in range(2))
+    for one in (job, other):
+        bench.reach(one.id, JobState.RUNNING)
+        (bench.local.folder(one.id) / "attempts/1/supervisor.json").write_text(torn)
     bench.local.turn()
+    assert [bench.jobs.get(one.id).state for one in (job, other)] == [JobState.RUNNING] * 2
+    bench.jobs.cancel(other.id)
+    assert bench.end(other.id).state is JobState.CANCELLED, "its supervisor looks at its row"
+    go.touch()
     ended = bench.end(job.id)
-    assert (ended.state, ended.attempt) == (JobState.INTERRUPTED, 1)
-    wait(lambda: not with_token(row.token) and not with_argument(row.token))
-    assert bench.jobs.get(job.id).version == ended.version, "an end is written once"
+    assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
+    token = bench.local._store.get(job.id).token
+    wait(lambda: not with_token(token) and not with_argument(token))
 
 
 def exit_of(token: str | None) -> str:
