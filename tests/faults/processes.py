@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.jobs.process import with_token
@@ -29,3 +31,12 @@ def worker(bench: Any, id: str) -> int:
     """The worker, where it has started nothing itself."""
     (pid,) = with_token(token(bench, id))
     return pid
+
+
+def written(pid_file: Path, seconds: float = 20) -> int:
+    """The number that a process writes of itself, once it has."""
+    deadline = time.monotonic() + seconds
+    while not (pid_file.exists() and (text := pid_file.read_text())):
+        assert time.monotonic() < deadline, f"{pid_file.name} was not written"
+        time.sleep(0.01)
+    return int(text)

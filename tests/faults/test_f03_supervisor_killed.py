@@ -12,14 +12,14 @@ from typing import Any
 
 from ilab_jupyter.jobs.process import Identity, with_argument, with_token
 from ilab_jupyter.jobs.state import LIVE, JobState
-from tests.faults.processes import supervisor
+from tests.faults.processes import supervisor, written
 
 LIMIT = 2.0
 
 
 def tree(bench: Any, id: str, *pid_files: Path) -> list[Identity]:
     """The worker, what carries its token, and the processes named in files."""
-    pids = [*with_token(bench.local._store.get(id).token), *(int(file.read_text()) for file in pid_files)]
+    pids = [*with_token(bench.local._store.get(id).token), *map(written, pid_files)]
     found = [Identity.of(pid) for pid in set(pids)]
     assert all(found)
     return [identity for identity in found if identity is not None]
@@ -72,7 +72,7 @@ def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_wh
     for number in range(count(3, 50)):
         child = tmp_path / f"child-{number}"
         job = running(["ignore_term"], ["child", str(child)])
-        worker, orphan = sorted(tree(bench, job.id, child), key=lambda one: one.pid == int(child.read_text()))
+        worker, orphan = sorted(tree(bench, job.id, child), key=lambda one: one.pid == written(child))
         killed = time.monotonic()
         abandon(job.id)
         until_dead([worker], killed)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ilab_jupyter.jobs.process import Identity, with_token
 from ilab_jupyter.jobs.state import JobState
-from tests.faults.processes import token
+from tests.faults.processes import token, written
 
 GRACE = 0.7
 LIMIT = 30.0
@@ -23,10 +23,10 @@ def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_af
         child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
         ours = with_token(token(bench, job.id))
-        pids = {*ours, *(int(file.read_text()) for file in (child, daemon))}
+        pids = {*ours, written(child), written(daemon)}
         left = [Identity.of(pid) for pid in pids]
         assert len(left) == 3 and all(left)
-        assert int(daemon.read_text()) not in ours, "the daemon does not carry our environment"
+        assert written(daemon) not in ours, "the daemon does not carry our environment"
         asked = time.monotonic()
         assert bench.jobs.cancel(job.id).state is JobState.STOPPING
         assert bench.jobs.cancel(job.id).state is JobState.STOPPING, "asking twice shortens nothing"
@@ -54,7 +54,7 @@ def test_with_the_grace_of_an_installation_all_is_gone_in_thirty_seconds(
     for number in range(n):
         daemon = tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["daemon", str(daemon)])
-        jobs[job.id] = Identity.of(int(daemon.read_text()))
+        jobs[job.id] = Identity.of(written(daemon))
     asked = time.monotonic()
     for id in jobs:
         bench.jobs.cancel(id)
