@@ -56,7 +56,7 @@ def look(folder: Path) -> Machine:
     while not folder.exists():
         folder = folder.parent
     memory = psutil.virtual_memory()
-    gpus, message = _gpus()
+    found, message = gpus()
     return Machine(
         platform=platform.platform(),
         python=platform.python_version(),
@@ -64,7 +64,7 @@ def look(folder: Path) -> Machine:
         memory_total=memory.total,
         memory_available=memory.available,
         disk_free=shutil.disk_usage(folder).free,
-        gpus=gpus,
+        gpus=found,
         gpu_message=message,
         libraries=versions(ENGINE_LIBRARIES),
     )
@@ -81,7 +81,8 @@ def versions(distributions: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def _gpus() -> tuple[list[Gpu], str]:
+def gpus() -> tuple[list[Gpu], str]:
+    """The NVIDIA devices now, and why there are none, in words."""
     try:
         import pynvml  # type: ignore[import-untyped]
     except ImportError:

@@ -8,27 +8,36 @@ import getpass
 import hashlib
 import json
 import logging
-import math
 import re
 import secrets as random
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import paths
 from ilab_jupyter.durable import disk_advice, make_folder, write_json
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
-from ilab_jupyter.jobs import logs, scheduler, shutdown, view, watch
+from ilab_jupyter.jobs import logs, scheduler, settings, shutdown, steering, view, watch
 from ilab_jupyter.jobs.events import EventTail
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.heart import Heart
 from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
 from ilab_jupyter.jobs.lock import is_held, locked
 from ilab_jupyter.jobs.process import kill_all
-from ilab_jupyter.jobs.record import EVERY, NAME, Event, Job, JobFilter, JobPage, JobSpec, LogChunk
+from ilab_jupyter.jobs.record import (
+    EVERY,
+    Device,
+    Event,
+    Job,
+    JobFilter,
+    JobPage,
+    JobSpec,
+    LogChunk,
+    QueueState,
+)
 from ilab_jupyter.jobs.schema import job as table
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import Row, Store
@@ -91,20 +100,22 @@ class LocalJobs:
         return self.state.job(self._find(id).id).path
 
     def configure(
-        self, *, slots: Mapping[str, int] | None = None, grace_seconds: float | None = None
+        self,
+        *,
+        slots: Mapping[str, int] | None = None,
+        grace_seconds: float | None = None,
+        devices: Sequence[Device] | None = None,
+        retries: bool | None = None,
     ) -> None:
-        """How many jobs of a queue run at once, and how long a worker that is asked to stop may take to save
-        its work; for every process on this state folder."""
-        if slots is not None:
-            if any(not re.fullmatch(NAME, queue) or not 0 <= count <= 1000 for queue, count in slots.items()):
-                raise InvalidInput(
-                    "Slots are numbers from 0 to 1000 by the name of a queue.", "Such as {'batch': 1}."
-                )
-            self._store.put_setting("slots", json.dumps({**self._store.slots(), **slots}))
-        if grace_seconds is not None:
-            if not (math.isfinite(grace_seconds) and 0 <= grace_seconds <= 86_400):
-                raise InvalidInput("The grace period is 0 to 86400 seconds.")
-            self._store.put_setting("grace_seconds", str(grace_seconds))
+        """Set what is not None for every process on this state folder.
+
+        How many jobs of a queue run at once; how long a worker that is asked to stop may take to save its
+        work; the GPUs that jobs may have (none for an empty list; those that NVML sees where it was never
+        set); whether jobs whose cause says that it helps are tried again unasked.
+        """
+        settings.configure(
+            self._store, slots=slots, grace_seconds=grace_seconds, devices=devices, retries=retries
+        )
 
     def close(self) -> None:
         """Close the database. Jobs go on."""
@@ -149,6 +160,25 @@ class LocalJobs:
     def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
         """See JobService."""
         return watch.watch(self._store, lambda: self._find(id), after=max(0, after), log_offset=log_offset)
+
+    async def queue(self) -> QueueState:
+        """See JobService."""
+        return await asyncio.to_thread(steering.state, self._store, self.owner)
+
+    async def pause(self, reason: str = "") -> QueueState:
+        """See JobService."""
+        await asyncio.to_thread(steering.pause, self._store, self.owner, reason)
+        return await self.queue()
+
+    async def unpause(self) -> QueueState:
+        """See JobService."""
+        await asyncio.to_thread(steering.unpause, self._store)
+        await asyncio.to_thread(self._turn_if_possible)
+        return await self.queue()
+
+    async def reorder(self, id: str, *, before: str | None = None) -> Job:
+        """See JobService."""
+        return await asyncio.to_thread(self._reorder, id, before)
 
     # The same, blocking.
 
@@ -279,6 +309,11 @@ class LocalJobs:
             if self._store.again(row, launched) is None:
                 raise Conflict(f"{id} was resumed just now by somebody else.", "Look at it again.")
         self._turn_if_possible()
+        return self._shown(self._find(id))
+
+    def _reorder(self, id: str, before: str | None) -> Job:
+        with disk_advice(self.state.path):
+            steering.reorder(self._store, self._find(id), before)
         return self._shown(self._find(id))
 
     def _logs(self, id: str, offset: int, limit: int, attempt: int | None) -> LogChunk:

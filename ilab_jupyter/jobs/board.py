@@ -1,0 +1,156 @@
+"""The queue as it stands in the store: waiting and live jobs, leases, slots, the machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection
+
+from ilab_jupyter.jobs import leases as gpus
+from ilab_jupyter.jobs import queue, schema
+from ilab_jupyter.jobs.process import boot_clock, boot_id
+from ilab_jupyter.jobs.queue import Live, Machine, Verdict, Waiting
+from ilab_jupyter.jobs.record import Lease
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store import Store
+
+_table = schema.job
+
+
+class Pause(BaseModel):
+    """The setting `paused`: who stopped the queue, why, and when in seconds since 1970."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by: str
+    reason: str = ""
+    at: float
+
+    @classmethod
+    def read(cls, setting: str) -> Pause | None:
+        """None where the queue moves."""
+        try:
+            return cls.model_validate_json(setting) if setting else None
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One consistent look at the queue."""
+
+    waiting: list[Waiting]
+    live: list[Live]
+    leases: list[Lease]
+    settings: Mapping[str, str]
+    machine: Machine
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        """How many jobs of each queue may live at once; a queue that is not named has one slot."""
+        return {**schema.SLOTS, **json.loads(self.settings.get("slots", "{}"))}
+
+    @cached_property
+    def paused(self) -> Pause | None:
+        """Who has stopped the queue; None where it moves."""
+        return Pause.read(self.settings.get("paused", ""))
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """What becomes of each waiting job now, were the queue not paused."""
+        return queue.plan(self.waiting, self.live, self.leases, self.slots, self.machine)
+
+    @cached_property
+    def askers(self) -> dict[str, str]:
+        """Which deployments should unload once they are idle, and for which waiting job each."""
+        if self.paused is not None:
+            return {}
+        return queue.askers(self.verdicts, self.waiting, self.live, self.leases, self.slots, self.machine)
+
+
+def read(store: Store) -> Board:
+    """The queue now. NVML is asked only where a waiting job may want a GPU."""
+    with store.read() as connection:
+        settings = read_settings(connection)
+        live = _live(connection)
+        waiting = _waiting(connection)
+        held = read_leases(connection)
+    wanted = any(job.need.gpus != 0 for job in waiting)
+    devices = gpus.devices(settings.get("devices", "")) if wanted else ()
+    return Board(waiting, live, held, settings, gpus.machine(store.state.path, devices))
+
+
+def read_settings(connection: Connection) -> dict[str, str]:
+    """All settings."""
+    found = connection.execute(sa.select(schema.setting.c.name, schema.setting.c.value))
+    return {row.name: row.value for row in found}
+
+
+def read_leases(connection: Connection) -> list[Lease]:
+    """All leases."""
+    table = schema.lease
+    found = connection.execute(sa.select(table.c.device, table.c.job, table.c.memory))
+    return [Lease(device=device, job=job, memory=memory) for device, job, memory in found]
+
+
+def _resources(connection: Connection) -> sa.ColumnElement[Any]:
+    """The spec's resources as JSON text, taken out by the database: a spec may be long."""
+    if connection.dialect.name == "sqlite":
+        return sa.func.json_extract(_table.c.spec, "$.resources")
+    text: sa.ColumnElement[Any] = sa.cast(_table.c.spec, JSONB)["resources"].astext
+    return text
+
+
+def _live(connection: Connection) -> list[Live]:
+    columns = (_table.c.id, _table.c.kind, _table.c.owner, _table.c.queue, _table.c.spawned)
+    query = sa.select(*columns, _table.c.boot_id, _resources(connection).label("resources"))
+    found = connection.execute(query.where(_table.c.state.in_(sorted(LIVE))).order_by(_table.c.seq))
+    clock, boot = boot_clock(), boot_id()
+    return [
+        Live(
+            *(row.id, row.kind, row.owner, row.queue, queue.need(row.resources)),
+            age=clock - row.spawned if row.spawned is not None and row.boot_id == boot else 0,
+        )
+        for row in found
+    ]
+
+
+def _waiting(connection: Connection) -> list[Waiting]:
+    c = _table.c
+    columns = (c.id, c.seq, c.kind, c.owner, c.queue, c.priority, c.rank, c.retries, c.due, c.boot_id)
+    query = sa.select(*columns, _resources(connection)).where(c.state == JobState.QUEUED)
+    clock, boot = boot_clock(), boot_id()
+    waiting = []
+    for id, seq, kind, owner, name, priority, rank, retries, due, since, asked in connection.execute(query):
+        # After a reboot the clock began anew, and no wait is longer than a reboot is worth.
+        delay = max(0.0, due - clock) if due is not None and since == boot else 0.0
+        place = seq if rank is None else rank
+        need = queue.need(asked)
+        waiting.append(Waiting(id, seq, kind, owner, name, priority, place, need, retries, delay))
+    return waiting
+
+
+def typical_seconds(store: Store, kinds: set[str], runs: int = 20) -> dict[str, float]:
+    """For each kind that has ever succeeded, the median of how long its last runs took."""
+    c = _table.c
+    found = {}
+    with store.read() as connection:
+        for kind in kinds:
+            query = (
+                sa.select(c.ended - c.started)
+                .where(c.kind == kind, c.state == JobState.SUCCEEDED, c.started.is_not(None))
+                .order_by(c.ended.desc())
+                .limit(runs)
+            )
+            lengths = sorted(max(0.0, seconds) for (seconds,) in connection.execute(query))
+            if lengths:
+                middle = len(lengths) // 2
+                found[kind] = (lengths[middle] + lengths[-middle - 1]) / 2
+    return found
