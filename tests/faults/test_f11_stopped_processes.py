@@ -1,37 +1,137 @@
-"""F11: a process that is stopped is not taken for dead, and holds up nobody."""
+"""F11: a process that is stopped for a minute is not taken for dead, and nothing is started in its place."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.lock import locked
-from ilab_jupyter.jobs.state import JobState
-from tests.faults.processes import supervisor
+from ilab_jupyter.jobs.process import with_argument
+from ilab_jupyter.jobs.state import LIVE, JobState
+from tests.faults.processes import supervisor, token
 
 
-def test_a_stopped_supervisor_is_not_taken_for_dead(bench: Any, running: Any) -> None:
-    job = running()
-    pid = supervisor(bench, job.id)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        for _ in range(5):
+def keep_turning(bench: Any, seconds: float, look: Callable[[], None] = lambda: None) -> None:
+    """What a server does that goes on beside the stopped one."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(Unavailable):  # who is stopped may hold the database's write lock
             bench.local.turn()
-            time.sleep(0.2)
-        assert bench.jobs.get(job.id).state is JobState.RUNNING
+        look()
+        time.sleep(0.25)
+
+
+def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_again(
+    bench: Any, tmp_path: Path, count: Any, figures: Any
+) -> None:
+    n = count(4, 12)
+    pause = 3.0 if n == 4 else 60.0
+    bench.local.configure(slots={"batch": n})
+    ran = [tmp_path / f"ran-{number}" for number in range(n)]
+    go, jobs, stopped = tmp_path / "go", [], []
+    try:
+        for number in range(n):
+            # Every fourth worker ends while its supervisor is stopped, every second guardian is stopped too.
+            last = [] if number % 4 == 0 else [["wait_for", str(go)]]
+            job = bench.submit(["write", str(ran[number]), "x"], ["sleep", 1.5], *last)
+            bench.reach(job.id, JobState.RUNNING)
+            both = with_argument(token(bench, job.id))
+            assert len(both) == 2
+            for pid in both if number % 2 else [supervisor(bench, job.id)]:
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+            jobs.append(job)
+
+        def look() -> None:
+            for job in jobs:
+                now = bench.jobs.get(job.id)
+                assert (now.state, now.attempt) == (JobState.RUNNING, 1), (
+                    "a verdict on the living"
+                )
+
+        keep_turning(bench, pause, look)
     finally:
-        os.kill(pid, signal.SIGCONT)
-    bench.jobs.cancel(job.id)
-    assert bench.end(job.id).state is JobState.CANCELLED
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    go.touch()
+    for job, file in zip(jobs, ran, strict=True):
+        ended = bench.end(job.id, seconds=60)
+        assert (ended.state, ended.attempt, ended.exit_code) == (JobState.SUCCEEDED, 1, 0)
+        assert file.read_text() == "x", "it ran twice"
+    figures.add(supervisors_stopped=n, second_starts=0, orphan_verdicts=0)
+    figures.put(stopped_seconds=pause)
+
+
+def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
+    bench: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+) -> None:
+    for number in range(count(1, 2)):
+        ran = tmp_path / f"ran-{number}"
+        job = bench.submit(["write", str(ran), "x"])
+        stopped = wait(lambda id=job.id: with_argument(token(bench, id)))
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            keep_turning(bench, 3.0)  # longer than a spawner that was killed is waited for
+            seen = bench.jobs.get(job.id)
+            assert seen.attempt == 1 and seen.state in LIVE
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        ended = bench.end(job.id)
+        assert (ended.state, ended.attempt, ran.read_text()) == (JobState.SUCCEEDED, 1, "x")
+        figures.add(supervisors_stopped=1)
+
+
+def test_servers_stopped_at_any_moment_and_woken_later_start_nothing_a_second_time(
+    bench: Any, servers: Any, tmp_path: Path, count: Any, figures: Any
+) -> None:
+    n = count(2, 6)
+    pause, each = (3.0 if n == 2 else 60.0), 4
+    bench.local.configure(slots={"batch": 2})
+    ran, chance, ids = tmp_path / "ran", random.Random(11), []
+    code = f"""
+for n in range({each}):
+    submit(['write', {str(ran)!r}, f'{{os.getpid()}}-{{n}}\\n'])
+    local.turn()
+print('done', flush=True)
+while True:
+    local.turn()
+    time.sleep(0.01)
+"""
+    started = [servers.start("import os\n" + code) for _ in range(n)]
+    for server in started:
+        ids.append(server.stdout.readline().strip())
+        time.sleep(chance.random() * 0.1)
+        server.send_signal(signal.SIGSTOP)
+    try:
+        keep_turning(bench, pause)
+    finally:
+        for server in started:
+            server.send_signal(signal.SIGCONT)
+    for server in started:
+        ids += [line.strip() for line in iter(server.stdout.readline, "done\n")]
+    assert len(ids) == len(set(ids)) == n * each
+    for id in ids:
+        ended = bench.end(id, seconds=120)
+        assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
+    times = Counter(ran.read_text().split())
+    assert len(times) == n * each and set(times.values()) == {1}
+    figures.add(servers_stopped=n, second_starts=0)
 
 
 def test_a_server_that_is_stopped_in_the_middle_of_a_turn_holds_up_nobodys_submission(
-    bench: Any, state: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ilab_jupyter.jobs import scheduler
 
