@@ -84,9 +84,7 @@ def reorder(store: Store, row: Row, before: str | None) -> None:
             if index < 0:
                 raise _no_sibling(row, before)
         for id, rank in _places(others, moved, index).items():
-            connection.execute(
-                sa.update(table).where(table.c.id == id).values(rank=rank, version=table.c.version + 1)
-            )
+            connection.execute(sa.update(table).where(table.c.id == id).values(rank=rank))
 
 
 def _no_sibling(row: Row, before: str) -> Conflict:

@@ -1,256 +1,51 @@
-"""The rows of the jobs: SQLite or PostgreSQL, every change a compare-and-swap, and trouble said aloud."""
+"""The rows of the jobs: every change a compare-and-swap, with who asked for it in the same transaction."""
 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import Connection
 
-from ilab_jupyter.durable import disk_advice, make_folder
-from ilab_jupyter.errors import Unavailable
-from ilab_jupyter.jobs import schema
+from ilab_jupyter.jobs import evidence, schema
+from ilab_jupyter.jobs.database import Database
+from ilab_jupyter.jobs.filesystem import filesystem
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.lock import locked
+from ilab_jupyter.jobs.record import Lease
+from ilab_jupyter.jobs.row import (
+    ATTEMPT,
+    ENTRY,
+    JSON,
+    AttemptRow,
+    Entry,
+    Row,
+    Unreadable,
+    seal,
+    stored,
+)
 from ilab_jupyter.jobs.state import MOVES, JobState
 
-_NETWORK = ("nfs", "cifs", "smb", "ceph", "lustre", "gpfs", "glusterfs", "9p", "fuse.sshfs", "afs", "beegfs")
+__all__ = ["AUTOMATIC", "AttemptRow", "Entry", "Row", "Store", "Unreadable", "filesystem"]
+
+# Who acts where nobody asked.
+AUTOMATIC = "ilab-jupyter"
+
+_RETRIED = "retry"
 
 
-class Unreadable(Exception):
-    """A row holds what we never wrote."""
+class Store(Database):
+    """The rows of one state folder; see `Database` for opening it and for its errors."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """A job as stored; `schema.job` says what the columns are."""
-
-    seq: int
-    id: str
-    kind: str
-    name: str
-    owner: str
-    state: JobState
-    attempt: int
-    version: int
-    spec: dict[str, Any]
-    launch: dict[str, Any]
-    key: str | None
-    spec_hash: str
-    queue: str
-    priority: int
-    rank: float | None
-    retries: int
-    due: float | None
-    created: float
-    started: float | None
-    ended: float | None
-    token: str | None
-    boot_id: str | None
-    spawned: float | None
-    stop_reason: str | None
-    exit_code: int | None
-    cause: str | None
-    message: str | None
-    next_step: str | None
-    remedy: str | None
-    result: dict[str, Any]
-    progress: dict[str, Any]
-
-    @classmethod
-    def read(cls, row: Any) -> Row:
-        """From a result of the database."""
-        data = dict(row._mapping)
-        try:
-            for name in _JSON:
-                data[name] = json.loads(data[name] or "{}")
-            return cls(**{**data, "state": JobState(data["state"])})
-        except (TypeError, ValueError) as error:
-            raise Unreadable(f"the row of {data.get('id')} cannot be read: {error}") from error
-
-
-@dataclass(frozen=True)
-class AttemptRow:
-    """An attempt as stored."""
-
-    job: str
-    n: int
-    state: JobState
-    token: str | None
-    cause: str | None
-
-
-_JSON = ("spec", "launch", "result", "progress")
-_COLUMNS = frozenset(field.name for field in fields(Row))
-
-
-class Store:
-    """One store per state folder; safe for any number of processes and threads. Trouble is Unavailable."""
-
-    def __init__(self, state: StateFolder, *, thorough: bool = False) -> None:
-        """Open or, in a new folder, create. `thorough` reads the whole database and refuses a damaged one."""
-        self.state = state
-        self._path = state.database
-        self._inode: int | None = None
-        with disk_advice(state.path):
-            make_folder(state.jobs)
-            self._engine = self._connect()
-            with locked(state.path / "store.lock", 60) as got:
-                if not got:
-                    raise Unavailable(f"Another process holds {state.path}.", "Try again in a minute.")
-                self._begin(thorough)
-            self._inode = self._path.stat().st_ino
-
-    def _connect(self) -> Engine:
-        engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(self._path)),
-            connect_args={"timeout": 30, "check_same_thread": False},
-            pool_size=8,
-            max_overflow=24,
-        )
-        # On a network file system WAL corrupts: its shared memory is not shared between machines.
-        journal = "DELETE" if filesystem(self._path.parent).startswith(_NETWORK) else "WAL"
-
-        @sa.event.listens_for(engine, "connect")
-        def prepare(connection: sqlite3.Connection, _record: Any) -> None:
-            connection.isolation_level = (
-                None  # transactions begin below, so that a write waits and never deadlocks
-            )
-            connection.execute(f"PRAGMA journal_mode={journal}")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA foreign_keys=ON")
-
-        @sa.event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            immediate = connection.get_execution_options().get("immediate", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-        return engine
-
-    def _begin(self, thorough: bool) -> None:
-        """Create the tables in a folder that never had any; otherwise check that they are ours."""
-        if self._is_blank():
-            if any(self.state.jobs.iterdir()):
-                raise Unavailable(
-                    f"The job database {self._path} is missing or empty, but {self.state.jobs} has jobs.",
-                    "Restore jobs.db from a backup, or move both away to start afresh.",
-                    cause="store_damaged",
-                )
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.close(descriptor)
-            with self.write() as connection:
-                schema.metadata.create_all(connection)
-                connection.execute(sa.insert(schema.setting).values(name="schema", value=schema.VERSION))
-            return
-        if thorough:
-            with self.read() as connection:
-                verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-            if verdict != "ok":
-                raise self._damaged(str(verdict))
-        try:
-            found = self.setting("schema", "")
-        except Unavailable as error:
-            raise (
-                error if error.cause != "store_error" else self._damaged("it has no tables of ours")
-            ) from error
-        if found != schema.VERSION:
-            raise Unavailable(
-                f"The job database {self._path} has schema {found or 'unknown'}, not {schema.VERSION}.",
-                "Use the ilab-jupyter that wrote it, or set ILAB_JUPYTER_STATE to another folder.",
-                cause="store_version",
-            )
-
-    def _is_blank(self) -> bool:
-        """Nothing there, or what is left where the disk was full or the process killed while it was made."""
-        if not self._path.exists() or self._path.stat().st_size == 0:
-            return True
-        try:
-            with self.read() as connection:
-                return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
-        except Unavailable:
-            return False
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """One consistent view."""
-        with self._translated(), self._engine.connect() as connection, connection.begin():
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """All or nothing, durable when it returns; the only writer meanwhile."""
-        with (
-            self._translated(),
-            self._engine.connect().execution_options(immediate=True) as connection,
-            connection.begin(),
-        ):
-            yield connection
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        if self._inode is not None:
-            # An open connection would go on writing into the deleted file, and every job of it would be lost.
-            try:
-                replaced = self._path.stat().st_ino != self._inode
-            except OSError:
-                replaced = True
-            if replaced:
-                raise Unavailable(
-                    f"The job database {self._path} was removed or replaced while it was in use.",
-                    "Put it back, then restart.",
-                    cause="store_damaged",
-                )
-        try:
-            yield
-        except IntegrityError:
-            raise
-        except DBAPIError as error:
-            raise self._unavailable(error) from error
-        except (SQLAlchemyError, UnicodeDecodeError, Unreadable) as error:
-            raise self._damaged(str(error)) from error
-
-    def _unavailable(self, error: DBAPIError) -> Unavailable:
-        text = str(error.orig)
-        if any(sign in text for sign in ("malformed", "not a database", "corrupt", "disk I/O error")):
-            return self._damaged(text)
-        if "full" in text:
-            return Unavailable(
-                f"The disk of {self._path.parent} is full.",
-                "Free some space there, then try again.",
-                cause="disk_full",
-            )
-        if "readonly" in text or "unable to open" in text:
-            return Unavailable(
-                f"The job database {self._path} cannot be opened for writing.",
-                "Give yourself write permission, or set ILAB_JUPYTER_STATE to a folder that you own.",
-                cause="state_folder",
-            )
-        if "locked" in text:
-            return Unavailable(
-                f"The job database {self._path} is busy.", "Try again in a minute.", cause="store_busy"
-            )
-        return Unavailable(
-            f"The job database {self._path} cannot be used: {text}.", "Check its disk.", cause="store_error"
-        )
-
-    def _damaged(self, why: str) -> Unavailable:
-        return Unavailable(
-            f"The job database {self._path} is damaged ({why}).",
-            "Nothing was changed. Restore it from a backup, or move the state folder away to start afresh.",
-            cause="store_damaged",
-        )
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._engine.dispose()
+    def __init__(self, state: StateFolder, url: str | None = None, *, thorough: bool = False) -> None:
+        """`thorough` also refuses a database that is older than the folders of its jobs."""
+        super().__init__(state, url, thorough=thorough)
+        if thorough and (why := evidence.contradiction(self, state)):
+            self.close()
+            raise self._backend.damaged(why)
 
     # Settings: every process that moves the queue must agree on them, so they lie beside the rows.
 
@@ -262,22 +57,39 @@ class Store:
             ).scalar()
         return default if found is None else str(found)
 
-    def put_setting(self, name: str, value: str) -> None:
-        """Set a setting for every process."""
+    def put_setting(
+        self, name: str, value: str, *, actor: str | None = None, action: str = "configure"
+    ) -> None:
+        """Set a setting for every process; with an `actor`, who did it is kept."""
         table = schema.setting
         with self.write() as connection:
-            if not connection.execute(
-                sa.update(table).where(table.c.name == name).values(value=value)
-            ).rowcount:
+            updated = connection.execute(sa.update(table).where(table.c.name == name).values(value=value))
+            if not updated.rowcount:
                 connection.execute(sa.insert(table).values(name=name, value=value))
+            if actor is not None:
+                self.audit(connection, actor, action, "queue", {name: value})
 
     def slots(self) -> dict[str, int]:
         """How many jobs of each queue may live at once; a queue that is not named has one slot."""
-        return {**schema.SLOTS, **json.loads(self.setting("slots", "{}"))}
+        return {**schema.SLOTS, **self._parsed("slots")}
 
     def grace_seconds(self) -> float:
         """How long a worker that was asked to stop may take."""
-        return float(self.setting("grace_seconds", str(schema.GRACE_SECONDS)))
+        text = self.setting("grace_seconds", str(schema.GRACE_SECONDS))
+        try:
+            return float(text)
+        except ValueError:
+            raise self._backend.damaged(f"the setting grace_seconds is {text!r}") from None
+
+    def _parsed(self, name: str) -> dict[str, int]:
+        text = self.setting(name, "{}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict) or any(type(number) is not int for number in value.values()):
+            raise self._backend.damaged(f"the setting {name} is {text!r}")
+        return value
 
     # Rows.
 
@@ -300,6 +112,20 @@ class Store:
         """Jobs of all owners in these states, in the order of submission."""
         return self.select(schema.job.c.state.in_(sorted(states)))
 
+    def entries(self, states: frozenset[JobState]) -> list[Entry]:
+        """What the queue needs of all jobs in these states, in the order of submission."""
+        table = schema.job
+        query = sa.select(*ENTRY).where(table.c.state.in_(sorted(states))).order_by(table.c.seq)
+        with self.read() as connection:
+            try:
+                return [Entry(*row[:4], JobState(row.state), *row[5:]) for row in connection.execute(query)]
+            except ValueError as error:
+                raise Unreadable(str(error)) from error
+
+    def queued(self) -> list[Entry]:
+        """What the queue needs of all QUEUED jobs."""
+        return self.entries(frozenset({JobState.QUEUED}))
+
     def count(self, states: frozenset[JobState]) -> int:
         """How many jobs are in these states."""
         with self.read() as connection:
@@ -309,10 +135,22 @@ class Store:
     def attempts(self, id: str) -> list[AttemptRow]:
         """A job's attempts, the first one first."""
         table = schema.attempt
-        query = sa.select(table.c.job, table.c.n, table.c.state, table.c.token, table.c.cause)
+        query = sa.select(*ATTEMPT).where(table.c.job == id).order_by(table.c.n)
         with self.read() as connection:
-            found = connection.execute(query.where(table.c.job == id).order_by(table.c.n))
-            return [AttemptRow(row.job, row.n, JobState(row.state), row.token, row.cause) for row in found]
+            found = [dict(row._mapping) for row in connection.execute(query)]
+            try:
+                return [AttemptRow(**{**row, "state": JobState(row["state"])}) for row in found]
+            except ValueError as error:
+                raise Unreadable(f"an attempt of {id} cannot be read: {error}") from error
+
+    def leases(self) -> list[Lease]:
+        """Which job has which device."""
+        table = schema.lease
+        query = sa.select(table.c.device, table.c.job, table.c.memory).order_by(table.c.device, table.c.job)
+        with self.read() as connection:
+            return [
+                Lease(device=row.device, job=row.job, memory=row.memory) for row in connection.execute(query)
+            ]
 
     def by_key(self, connection: Connection, owner: str, key: str) -> Row | None:
         """The job that this owner submitted under this key."""
@@ -320,53 +158,151 @@ class Store:
         found = connection.execute(sa.select(table).where(table.c.owner == owner, table.c.key == key)).first()
         return None if found is None else Row.read(found)
 
-    def insert(self, connection: Connection, values: Mapping[str, Any]) -> Row:
-        """A new QUEUED job with its first attempt, in the caller's transaction."""
-        stored = {**_stored(values), "state": JobState.QUEUED, "attempt": 1, "version": 1}
-        connection.execute(sa.insert(schema.job).values(stored))
-        connection.execute(sa.insert(schema.attempt).values(job=values["id"], n=1, state=JobState.QUEUED))
+    def insert(self, connection: Connection, values: Mapping[str, Any], *, actor: str | None = None) -> Row:
+        """A new QUEUED job with its first attempt, in the caller's transaction.
+
+        `actor` is its owner where None.
+        """
+        asked = {
+            name: value for name, value in values["spec"].get("resources", {}).items() if value is not None
+        }
+        empty: dict[str, Any] = {column.name: None for column in schema.job.c}
+        columns = {
+            **{name: value for name, value in empty.items() if name not in ("seq", "seal", "resources")},
+            **{"result": {}, "progress": {}, "retries": 0},
+            **values,
+            **{"state": JobState.QUEUED, "attempt": 1, "version": 1},
+        }
+        row = stored(columns)
+        row |= {"seal": seal(row), "resources": json.dumps(asked) if asked else None}
+        connection.execute(sa.insert(schema.job).values(row))
+        connection.execute(
+            sa.insert(schema.attempt).values(job=values["id"], n=1, state=JobState.QUEUED, why="submitted")
+        )
+        self.audit(connection, actor or values["owner"], "submit", values["id"], {"kind": values["kind"]})
         found = connection.execute(sa.select(schema.job).where(schema.job.c.id == values["id"])).one()
         return Row.read(found)
 
-    def move(self, row: Row, to: JobState, **changes: Any) -> Row | None:
+    def move(
+        self,
+        row: Row,
+        to: JobState,
+        *,
+        leases: Sequence[Lease] = (),
+        keep_leases: bool = False,
+        actor: str | None = None,
+        action: str = "cancel",
+        **changes: Any,
+    ) -> Row | None:
         """The only way from state to state: the moved row, or None where `row` is no longer what is stored.
 
-        A move that `state.MOVES` does not have is a bug, and a ValueError.
+        `leases` are given to the attempt with the move; an end takes them back, unless `keep_leases` says that a
+        process which may use the device could not be killed. With an `actor`, who did it is kept as `action`. A
+        move that `state.MOVES` does not have is a bug, and a ValueError.
         """
         if to not in MOVES[row.state]:
             raise ValueError(f"{row.id}: {row.state} -> {to} is no move")
-        moved = replace(row, state=to, version=row.version + 1, **changes)
         with self.write() as connection:
-            if not _swap(connection, row, {"state": to, "version": moved.version, **changes}):
+            moved = _swap(connection, row, {**changes, "state": to})
+            if moved is None:
                 return None
-            kept = {name: changes[name] for name in changes.keys() & _ATTEMPT_COLUMNS}
+            kept = {name: getattr(moved, name) for name in changes.keys() & _ATTEMPT_COLUMNS}
             connection.execute(
                 sa.update(schema.attempt)
                 .where(schema.attempt.c.job == row.id, schema.attempt.c.n == row.attempt)
                 .values(state=to, **kept)
             )
+            if to.ended and not keep_leases:
+                connection.execute(sa.delete(schema.lease).where(schema.lease.c.job == row.id))
+            for lease in leases:
+                values = {"device": lease.device, "job": row.id, "memory": lease.memory}
+                connection.execute(sa.insert(schema.lease).values(**values, attempt=row.attempt))
+            if actor is not None:
+                self.audit(connection, actor, action, row.id, {"attempt": row.attempt})
         return moved
 
-    def again(self, row: Row, launch: Mapping[str, Any]) -> Row | None:
-        """A new QUEUED attempt of an ended job; None where `row` is not what is stored any more."""
+    def again(
+        self,
+        row: Row,
+        launch: Mapping[str, Any],
+        *,
+        why: str = "resumed",
+        due: float | None = None,
+        boot_id: str | None = None,
+        retries: int = 0,
+        actor: str | None = None,
+    ) -> Row | None:
+        """A new QUEUED attempt of an ended job; None where `row` is not what is stored any more.
+
+        `why` is one of `record.Attempt`'s. A retry may wait until `due` seconds of the boot `boot_id`; `retries` is
+        how many automatic ones there were in a row.
+        """
         if not row.state.resumable:
             raise ValueError(f"{row.id}: {row.state} cannot be resumed")
         changes: dict[str, Any] = {
             **dict.fromkeys(_OF_AN_ATTEMPT),
             "state": JobState.QUEUED,
             "attempt": row.attempt + 1,
-            "version": row.version + 1,
             "launch": dict(launch),
             "result": {},
             "progress": {},
+            "due": due,
+            "boot_id": boot_id,
+            "retries": retries,
         }
         with self.write() as connection:
-            if not _swap(connection, row, changes):
+            queued = _swap(connection, row, changes)
+            if queued is None:
                 return None
             connection.execute(
-                sa.insert(schema.attempt).values(job=row.id, n=row.attempt + 1, state=JobState.QUEUED)
+                sa.insert(schema.attempt).values(job=row.id, n=queued.attempt, state=JobState.QUEUED, why=why)
             )
-        return replace(row, **changes)
+            action = "resume" if why == "resumed" else _RETRIED
+            self.audit(
+                connection,
+                actor or (row.owner if why == "resumed" else AUTOMATIC),
+                action,
+                row.id,
+                {"attempt": queued.attempt, "why": why},
+            )
+        return queued
+
+    def reorder(self, row: Row, rank: float, *, actor: str) -> Row | None:
+        """Give a QUEUED job this place among its equals; None where `row` is not what is stored any more."""
+        if row.state is not JobState.QUEUED:
+            raise ValueError(f"{row.id} is {row.state}: it has no place in a queue")
+        with self.write() as connection:
+            moved = _swap(connection, row, {"rank": rank})
+            if moved is not None:
+                self.audit(connection, actor, "reorder", row.id, {"rank": rank})
+        return moved
+
+    # Who did what.
+
+    def audit(
+        self, connection: Connection, actor: str, action: str, target: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Keep that `actor` did this, in the caller's transaction: with the change or not at all."""
+        connection.execute(
+            sa.insert(schema.audit).values(
+                time=time.time(), actor=actor, action=action, target=target, detail=json.dumps(dict(detail))
+            )
+        )
+
+    def audit_rows(self, after: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
+        """Entries behind the one with this seq, oldest first: with an `owner` those of no other owner's job."""
+        table = schema.audit
+        query = sa.select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
+        if owner is not None:
+            query = query.join(schema.job, schema.job.c.id == table.c.target, isouter=True).where(
+                sa.or_(schema.job.c.id.is_(None), schema.job.c.owner == owner)
+            )
+        with self.read() as connection:
+            found = [dict(row._mapping) for row in connection.execute(query)]
+            try:
+                return [{**row, "detail": json.loads(row["detail"])} for row in found]
+            except ValueError as error:
+                raise Unreadable(f"the audit cannot be read: {error}") from error
 
 
 _OF_AN_ATTEMPT = (
@@ -376,32 +312,18 @@ _OF_AN_ATTEMPT = (
 _ATTEMPT_COLUMNS = frozenset({"token", "started", "ended", "exit_code", "cause", "message"})
 
 
-def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    assert values.keys() <= _COLUMNS
-    return {name: json.dumps(value) if name in _JSON else value for name, value in values.items()}
-
-
-def _swap(connection: Connection, row: Row, changes: Mapping[str, Any]) -> bool:
+def _swap(connection: Connection, row: Row, changes: Mapping[str, Any]) -> Row | None:
+    """Write the changes and the next version where the row is still as given: the new row, or None."""
     table = schema.job
+    changes = {**changes, "version": row.version + 1}
+    columns = stored(changes)
+    plain = {name: value for name, value in columns.items() if name not in JSON}
+    new = replace(row, **{**changes, **plain})
     update = sa.update(table).where(
         table.c.id == row.id,
         table.c.attempt == row.attempt,
         table.c.version == row.version,
         table.c.state == row.state,
     )
-    return connection.execute(update.values(_stored(changes))).rowcount == 1
-
-
-def filesystem(path: Path) -> str:
-    """The type of the file system that holds `path`, such as `ext4` or `nfs4`; empty where unknown."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    best = ("", "")
-    for line in mounts.splitlines():
-        where, kind = line.split(" ")[1:3]
-        where = where.replace("\\040", " ")
-        if path.resolve().is_relative_to(where) and len(where) >= len(best[0]):
-            best = (where, kind)
-    return best[1]
+    values = {**columns, "seal": seal(stored(asdict(new)))}
+    return new if connection.execute(update.values(values)).rowcount == 1 else None
