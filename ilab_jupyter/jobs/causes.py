@@ -103,6 +103,8 @@ _TABLE = (
     Cause("unhealthy", "The server stopped answering", True),
 )
 CAUSES: dict[str, Cause] = {cause.name: cause for cause in _TABLE}
+# The machine, the container or the system ended these: a server that starts again may queue them again.
+RESTARTED = frozenset({"shutdown", "supervisor_lost", "terminated"})
 
 
 def retry(name: str | None) -> Retry | None:

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ilab_jupyter.jobs.causes import RESTARTED
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, JobState
 
@@ -23,9 +24,11 @@ _Print = tuple[int, int, int] | None
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look found. `trouble`: the store cannot be read; who opens it is told why."""
+    """What a look found. `interrupted`: a job that a starting server may queue again. `trouble`: the store
+    cannot be read; who opens it is told why."""
 
     pending: bool = False
+    interrupted: bool = False
     trouble: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,8 +65,11 @@ class Glance:
                 marks = ", ".join("?" * len(PENDING))
                 query = f"SELECT 1 FROM job WHERE state IN ({marks}) LIMIT 1"  # noqa: S608 - marks only
                 pending = connection.execute(query, PENDING).fetchone() is not None
+                marks = ", ".join("?" * len(RESTARTED))
+                query = f"SELECT 1 FROM job WHERE state = ? AND cause IN ({marks}) LIMIT 1"  # noqa: S608
+                found = connection.execute(query, (JobState.INTERRUPTED, *RESTARTED)).fetchone()
                 settings = dict(connection.execute("SELECT name, value FROM setting"))
-            return Seen(pending, settings=settings)
+            return Seen(pending, found is not None, settings=settings)
         except (sqlite3.Error, OSError, ValueError):
             return Seen(trouble=True)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ilab_jupyter.jobs import events
+from ilab_jupyter.jobs.causes import RESTARTED
 from ilab_jupyter.jobs.folder import JobFolder
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import Row
 
-# The machine, the container or the system ended these; nobody asked for it.
-CAUSES = frozenset({"shutdown", "supervisor_lost", "terminated"})
 MOST_IN_A_ROW = 3
 
 
@@ -22,7 +21,7 @@ def choose(rows: Iterable[Row], progressed: Callable[[Row], bool]) -> list[tuple
     """
     chosen = []
     for row in sorted(rows, key=lambda row: row.seq):
-        if row.state is not JobState.INTERRUPTED or row.cause not in CAUSES or row.stop_reason == "cancel":
+        if row.state is not JobState.INTERRUPTED or row.cause not in RESTARTED or row.stop_reason == "cancel":
             continue
         in_a_row = 0 if row.retries and progressed(row) else row.retries
         if in_a_row < MOST_IN_A_ROW:

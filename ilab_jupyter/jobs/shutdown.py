@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import time
 from collections.abc import Collection
-from pathlib import Path
 
 from ilab_jupyter.jobs.lock import locked
 from ilab_jupyter.jobs.process import Identity, with_argument
@@ -21,8 +19,6 @@ log = logging.getLogger(__name__)
 # After the grace period a worker is killed and its supervisor writes how it ended.
 MARGIN_SECONDS = 5.0
 _LOOK = 0.1
-# Their children outlive whoever started them: a PID 1 of any other name is the program of a container.
-_INITS = frozenset({"systemd", "init", "launchd", "upstart", "runit", "openrc-init"})
 
 
 def interrupt(store: Store, owner: str, ids: Collection[str] | None, timeout: float | None) -> list[Row]:
@@ -64,24 +60,3 @@ def _tell(store: Store, row: Row, told: dict[str, Identity]) -> bool:
     if told.get(row.id) != who and who.signal(signal.SIGTERM):
         told[row.id] = who
     return True
-
-
-def ends_with_us() -> bool:
-    """Whether what this process leaves running is killed when it ends, as in a container of its own.
-
-    So it is for PID 1 of a PID namespace, for a child of a PID 1 that is no init of a whole system, and in a
-    pod whose containers share one namespace.
-    """
-    if os.getpid() == 1:
-        return True
-    first = _first_process()
-    if not first or first in _INITS:
-        return False
-    return os.getppid() == 1 or (os.getppid() == 0 and first == "pause")
-
-
-def _first_process() -> str:
-    try:
-        return Path("/proc/1/comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

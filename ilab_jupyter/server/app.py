@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_server._tz import utcnow
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Dict, Float, Int, Unicode, Union
+from traitlets import Dict, Enum, Float, Int, Unicode, Union
 
 from ilab_jupyter import paths
 
@@ -68,6 +68,15 @@ class IlabApp(ExtensionApp):
         a forgotten job cannot hold a server for ever. 0: jobs never count.""",
     ).tag(config=True)
 
+    stop_jobs = Enum(
+        ("auto", "always", "never"),
+        default_value="auto",
+        help="""What becomes of live jobs when this server is told to stop. `always`: they are asked to save
+        a checkpoint within grace_seconds and become INTERRUPTED, and the server waits for that. `never`: they
+        go on without the server. `auto`: the first where jobs cannot outlive the server, as in a container
+        whose main program it is, the second elsewhere.""",
+    ).tag(config=True)
+
     max_streams = Int(
         200, min=1, help="""How many live streams (server-sent events and WebSockets) may be open at once."""
     ).tag(config=True)
@@ -115,15 +124,22 @@ class IlabApp(ExtensionApp):
             self.services.pulse.start()
 
     async def stop_extension(self) -> None:
-        """Close the streams. Jobs go on without the server."""
+        """End live jobs where they cannot outlive the server, otherwise they go on; close the streams."""
         if self.services is not None:
-            await self.services.close()
+            await self.services.close(interrupt=self._jobs_end_with_us())
 
     def current_activity(self) -> list[str] | None:
         """The ids of the jobs that keep this server alive; None where there are none."""
         if self.services is None or self.services.pulse is None:
             return None
         return [job.id for job in self.services.pulse.active] or None
+
+    def _jobs_end_with_us(self) -> bool:
+        if self.stop_jobs == "auto":
+            from ilab_jupyter.jobs.container import ends_with_us
+
+            return ends_with_us()
+        return bool(self.stop_jobs == "always")
 
     def _open_jobs(self) -> LocalJobs:
         from ilab_jupyter.jobs.local import LocalJobs

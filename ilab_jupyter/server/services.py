@@ -146,10 +146,26 @@ class Services:
             )
         return self._upstream
 
-    async def close(self) -> None:
-        """End what is open here. Jobs go on."""
+    async def interrupt(self) -> None:
+        """Let live jobs save their work and end, because they cannot outlive this server."""
+        if self.opened is None and not (await asyncio.to_thread(self._glance.look)).pending:
+            return
+        try:
+            jobs = await self.jobs()
+            self.log.info("ilab_jupyter: live jobs are asked to save their work and end with this server")
+            ended = await asyncio.to_thread(jobs.interrupt)
+        except (PublicError, OSError) as error:
+            self.log.error("ilab_jupyter: live jobs could not be asked to end: %s", error)
+            return
+        for job in ended:
+            self.log.info("ilab_jupyter: %s is %s (%s)", job.id, job.state, job.cause or "it goes on")
+
+    async def close(self, *, interrupt: bool = False) -> None:
+        """End what is open here; with `interrupt` the live jobs first. Otherwise they go on."""
         if self.pulse is not None:
             await self.pulse.stop()
+        if interrupt:
+            await self.interrupt()
         self.streams.end_all()
         self.completions.end_all()
         if self._upstream is not None:

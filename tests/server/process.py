@@ -1,0 +1,84 @@
+"""A `jupyter server` in a process of its own, to be stopped, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.server.conftest import make_interpreter
+
+TOKEN = "process-token"
+
+
+class Process:
+    """A server in its own process, which may be killed and started again on the same folders."""
+
+    def __init__(self, folder: Path, *settings: str, python: Path | None = None) -> None:
+        self._folder = folder
+        self._settings = settings
+        self.state = folder / "state"
+        here = Path(__file__).parent
+        self._environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "JUPYTER_CONFIG_DIR": str(folder),
+            "ILAB_JUPYTER_STATE": str(self.state),
+            "PYTHONPATH": f"{here.parents[1]}:{here}",
+        }
+        self._python = python or make_interpreter(folder / "quick-python")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.http = httpx.Client()
+
+    def start(self) -> None:
+        log = (self._folder / "server.log").open("ab")
+        started = log.tell()
+        self._process = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0",
+                f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self._folder}",
+                "--ServerApp.jpserver_extensions={'ilab_jupyter': True, 'probe_extension': True}",
+                f"--IlabApp.worker_python={self._python}", *self._settings,
+            ],
+            env=self._environment, cwd=self._folder, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        found = None
+        while found is None:
+            assert time.monotonic() < deadline and self._process.poll() is None, self.log
+            time.sleep(0.1)
+            with (self._folder / "server.log").open() as file:
+                file.seek(started)
+                found = re.search(r"http://127\.0\.0\.1:(\d+)/", file.read())
+        headers = {"Authorization": f"token {TOKEN}"}
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{found[1]}/", headers=headers, timeout=30)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self, seconds: float) -> None:
+        """Ask it to end, as a container's runtime does, and see that it does so in time."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(seconds)
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "server.log").read_text()
+
+
+def wait_for(look: Any, seconds: float = 20.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
