@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ilab_jupyter.jobs.masking import Mask
+
 MAX_LIMIT = 16 * 1024 * 1024
 _LETTER = 4  # bytes of the longest UTF-8 sequence
 
@@ -19,30 +21,40 @@ class Piece(NamedTuple):
     text: str
 
 
-def read(path: Path, offset: int, limit: int, *, final: bool) -> Piece:
+def read(path: Path, offset: int, limit: int, *, final: bool, mask: Mask | None = None) -> Piece:
     """At most `limit` bytes, fewer so as not to cut a letter, never fewer than one letter where one is there.
 
-    A negative offset counts from the end. `final`: nothing will follow, so an unfinished letter is given too.
+    A negative offset counts from the end. `final`: nothing will follow, so an unfinished letter is given too,
+    and what may be the beginning of a secret. With `mask` there are asterisks in a secret's place.
     """
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return Piece(0, 0, 0, "")
+    back, ahead = (0, _LETTER) if mask is None else (mask.back, mask.ahead)
     with file:
         size = file.seek(0, os.SEEK_END)
         start = max(0, size + offset) if offset < 0 else min(offset, size)
-        file.seek(start)
-        data = file.read(min(limit, MAX_LIMIT, size - start) + _LETTER)
-        at_end = start + len(data) >= size
-        if offset < 0 and start > 0:
-            skipped = next((i for i, byte in enumerate(data[:_LETTER]) if byte & 0xC0 != 0x80), 0)
-            start, data = start + skipped, data[skipped:]
+        before = min(start, back)
+        file.seek(start - before)
+        read = file.read(before + min(limit, MAX_LIMIT, size - start) + ahead)
+    if offset < 0 and start > 0:
+        skipped = next(
+            (i for i, byte in enumerate(read[before : before + _LETTER]) if byte & 0xC0 != 0x80), 0
+        )
+        start, before = start + skipped, before + skipped
+    data = read[before:]
+    at_end = start + len(data) >= size
     taken = data[:limit]
     whole = len(taken) - _unfinished(taken)
     if len(taken) < len(data):  # cut by the limit
         whole = whole or min(len(data), _length(data[0]))
     elif final and at_end:
         whole = len(taken)
+    if mask is not None:
+        if at_end and not final:
+            whole = min(whole, max(0, len(data) - mask.held(read)))
+        data = mask.apply(read, start - before)[before:]
     return Piece(start, start + whole, max(size, start + whole), data[:whole].decode(errors="replace"))
 
 
