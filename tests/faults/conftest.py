@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.jobs.process import Identity, with_argument
-from tests.faults.figures import Figures, Sheet
+from tests.faults.figures import FAULT, Figures, Sheet
+from tests.faults.pool import Pool
 
 _spec = importlib.util.spec_from_file_location(
     "jobs_bench", Path(__file__).parent.parent / "jobs/conftest.py"
@@ -56,7 +58,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if HERE in item.path.parents:
+    if HERE in item.path.parents and re.match(FAULT, item.path.name):
         sheet = item.config.stash[FIGURES].of(item.path)
         sheet.seconds += report.duration
         sheet.tests += report.when == "call" or (report.when == "setup" and not report.passed)
@@ -108,6 +110,13 @@ def submit(*do, **spec):
     job = jobs.submit(JobSpec(kind="train", arguments={"do": list(do)}, **spec))
     print(job.id, flush=True)
 """
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    pool = Pool()
+    yield pool
+    pool.clean()
 
 
 class Servers:

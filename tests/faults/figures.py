@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+FAULT = r"test_f(\d\d)_"
 PACKAGES = ("ilab-jupyter", "sqlalchemy", "jupyter-server", "hypothesis", "psycopg")
 
 
@@ -68,7 +69,7 @@ class Figures:
 
     def of(self, path: Path) -> Sheet:
         """The sheet of the fault that a test file is named after, as test_f01_... is F1's."""
-        found = re.match(r"test_f(\d\d)_", path.name)
+        found = re.match(FAULT, path.name)
         assert found is not None, f"{path.name} does not name its fault, as test_f01_... does"
         fault = f"F{int(found[1])}"
         return self.sheets.setdefault(fault, Sheet(fault))

@@ -4,10 +4,111 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.state import LIVE, JobState
+from tests.faults import acts, history
+from tests.faults.checker import Violation, check, read_world, tally
+from tests.faults.pool import Pool
+from tests.faults.trainer import make_interpreter
+
+KILLS_A_WORLD = 50
+VISITED = 10
+LIMIT = 10.0
+
+
+def unanswered(histories: Path) -> list[dict[str, Any]]:
+    """Submissions of which their clients never heard: what a client sends again, under the same key."""
+    asked: dict[tuple[str, int], dict[str, Any]] = {}
+    for entry in history.read(histories):
+        if entry["phase"] == "invoke" and entry["what"] == "submit":
+            names = ("tag", "world", "seconds", "exit", "save_seconds")
+            asked[entry["client"], entry["op"]] = {name: entry[name] for name in names}
+        elif (entry["client"], entry["op"]) in asked:
+            done = asked.pop((entry["client"], entry["op"]))["tag"]
+            asked = {call: given for call, given in asked.items() if given["tag"] != done}
+    return list({given["tag"]: given for given in asked.values()}.values())
+
+
+def prepare(folder: Path) -> LocalJobs:
+    for name in ("world", "histories", "runtime"):
+        (folder / name).mkdir(parents=True)
+    make_interpreter(folder / "trainer")
+    local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
+    local.configure(slots={"batch": acts.CONCURRENT}, grace_seconds=5)
+    return local
+
+
+def kill_servers(pool: Pool, folder: Path, chance: random.Random, kills: int, first: int) -> None:
+    """Two servers at a time, each killed at a random moment and followed by another."""
+    live: list[Any] = []
+    for number in range(first, first + kills):
+        again = unanswered(folder / "histories") if chance.random() < 0.3 else []
+        live.append(pool.start(acts.serve, folder, number, again))
+        if len(live) == 2:
+            time.sleep(chance.random() * 0.7)
+            pool.kill(live.pop(chance.randrange(2)))
+    for process in live:
+        pool.kill(process)
+
+
+def kill_jupyter_servers(pool: Pool, folder: Path, chance: random.Random, kills: int, first: int) -> None:
+    """A Jupyter server at a time, with a client over REST."""
+    runtime = folder / "runtime"
+    for number in range(first, first + kills):
+        server = pool.start(
+            acts.jupyter, folder, JUPYTER_RUNTIME_DIR=str(runtime), JUPYTER_CONFIG_DIR=str(folder)
+        )
+        visitor = pool.start(acts.visit, folder, number, server.pid, unanswered(folder / "histories"))
+        acts.address(runtime, server.pid)
+        time.sleep(chance.random() * 1.0)
+        pool.kill(server)
+        visitor.join(30)
+        assert visitor.exitcode == 0, "the client over REST was told something impossible"
+        pool.kill(visitor)
+
+
+def settle(pool: Pool, folder: Path, local: LocalJobs, number: int) -> tuple[float, list[str]]:
+    """The last restart: how long until all jobs have ended, and which had not in time."""
+    restarted = time.monotonic()
+    server = pool.start(acts.recover, folder, number)
+    while local.active() and time.monotonic() - restarted < LIMIT:
+        time.sleep(0.02)
+    took = time.monotonic() - restarted
+    late = [row.id for row in local._store.in_states(LIVE | {JobState.QUEUED})]
+    pool.kill(server)
+    return took, late
+
+
+def test_servers_killed_at_random_moments_lose_no_job_start_none_twice_and_no_end_is_false(
+    tmp_path: Path, pool: Pool, count: Any, figures: Any
+) -> None:
+    kills = count(ci=50, full=1000)
+    found: list[Violation] = []
+    for first in range(0, kills, KILLS_A_WORLD):
+        folder = tmp_path / f"world-{first}"
+        local = prepare(folder)
+        chance = random.Random(first)
+        here = min(KILLS_A_WORLD, kills - first)
+        visited = here // VISITED
+        kill_jupyter_servers(pool, folder, chance, visited, first)
+        kill_servers(pool, folder, chance, here - visited, first + visited)
+        took, late = settle(pool, folder, local, first)
+        world = read_world(local._store, folder / "histories", folder / "world", late=late)
+        violations = check(world)
+        local.close()
+        found += violations
+        figures.add(kills=here, jupyter_kills=visited, jobs=len(world.jobs), attempts=len(world.attempts))
+        figures.add(**tally(violations))
+        figures.most(slowest_end_s=took)
+        told = Counter(str(row["state"]) for row in world.jobs.values())
+        figures.add(
+            **{name.lower(): told[name] for name in ("SUCCEEDED", "FAILED", "CANCELLED", "INTERRUPTED")}
+        )
+    assert found == []
 
 
 def test_a_job_outlives_the_kill_of_the_server_that_runs_it(bench: Any, servers: Any, tmp_path: Path) -> None:
@@ -39,29 +140,3 @@ def test_the_queue_moves_on_with_no_server_at_all(
     server.wait()
     wait(lambda: Path(order).exists() and Path(order).read_text() == "0123")
     assert [bench.end(id).state for id in ids] == [JobState.SUCCEEDED] * 4
-
-
-def test_a_server_killed_at_any_moment_loses_no_job_it_had_accepted_and_runs_none_twice(
-    bench: Any, servers: Any, tmp_path: Path
-) -> None:
-    bench.local.configure(slots={"batch": 2})
-    ran = tmp_path / "ran"
-    accepted: list[str] = []
-    chance = random.Random(20)
-    for _ in range(5):
-        server = servers.start(
-            f"for n in range(8): submit(['write', {str(ran)!r}, f'{{time.monotonic_ns()}}\\n'])"
-        )
-        first = server.stdout.readline().strip()
-        time.sleep(chance.random() * 0.3)
-        server.kill()
-        accepted += [first, *server.communicate()[0].split()]
-    ids = {job.id for job in bench.jobs.list(limit=500).jobs}
-    assert set(accepted) <= ids, "an accepted job is not in the list"
-    deadline = time.monotonic() + 60
-    while bench.local.active() and time.monotonic() < deadline:
-        bench.local.turn()
-        time.sleep(0.2)
-    for job in bench.jobs.list(limit=500).jobs:
-        assert job.state is JobState.SUCCEEDED and job.exit_code == 0, job
-    assert len(set(ran.read_text().split())) == len(ran.read_text().split()) == len(ids)

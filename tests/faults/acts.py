@@ -1,0 +1,136 @@
+"""What the processes of the fault suite do: servers, their clients, whoever moves the queue."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.sync import SyncJobs
+from tests.faults.history import Client, History, asked, seen
+
+CONCURRENT = 5
+
+
+def arguments(chance: random.Random, world: Path, tag: str) -> dict[str, Any]:
+    """What a fake trainer shall do: 0.2 to 5 s, most of them short; a third of them end badly."""
+    seconds = 0.2 + min(4.8, chance.expovariate(3.0))
+    return {
+        **{"tag": tag, "world": str(world), "seconds": round(seconds, 3)},
+        **{"exit": chance.choice((0, 0, 0, 0, 7, -9)), "save_seconds": round(chance.random() * 0.2, 3)},
+    }
+
+
+def serve(folder: Path, number: int, unanswered: list[dict[str, Any]]) -> None:
+    """A server: submits, reads, cancels, resumes and moves the queue until it is killed.
+
+    `unanswered` submissions of servers that were killed are sent again, under their keys.
+    """
+    chance = random.Random(number)
+    world = folder / "world"
+    local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
+    client = Client(SyncJobs(local), History(folder / "histories" / f"server-{number}.jsonl"))
+    local.turn()
+    for again in unanswered:
+        client.submit(again)
+    sent = 0
+    while True:
+        what = chance.random()
+        if local.active() <= CONCURRENT:
+            sent += 1
+            client.submit(arguments(chance, world, f"{number}-{sent}"))
+        elif what < 0.3:
+            local.turn()
+        else:
+            jobs = client.list()
+            job = chance.choice(jobs)
+            if what < 0.4:
+                client.cancel(job.id)
+            elif what < 0.7 and job.state.resumable:
+                client.resume(job.id)
+            else:
+                client.get(job.id)
+        time.sleep(chance.random() * 0.02)
+
+
+def recover(folder: Path, number: int) -> None:
+    """A server that only does what any server does by itself: look at the jobs and move the queue."""
+    local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
+    client = Client(SyncJobs(local), History(folder / "histories" / f"recover-{number}.jsonl"))
+    while True:
+        local.turn()
+        client.list()
+        time.sleep(0.1)
+
+
+def jupyter(folder: Path, *more: str) -> None:
+    """A real Jupyter server with the extension."""
+    from jupyter_server.serverapp import ServerApp
+
+    ServerApp.launch_instance(
+        [
+            *("--no-browser", "--allow-root", "--port=0", "--log-level=ERROR", "--IdentityProvider.token=t"),
+            *(f"--ServerApp.root_dir={folder}", "--ServerApp.jpserver_extensions={'ilab_jupyter': True}"),
+            *(f"--IlabApp.worker_python={folder / 'trainer'}", f"--IlabApp.state_dir={folder / 'state'}"),
+            *more,
+        ]
+    )
+
+
+def address(runtime: Path, pid: int, seconds: float = 60) -> str:
+    """Where the Jupyter server with this number listens, as soon as it says so."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            return str(json.loads((runtime / f"jpserver-{pid}.json").read_text())["url"])
+        except (OSError, ValueError):
+            time.sleep(0.02)
+    raise TimeoutError("the Jupyter server did not start")
+
+
+def visit(folder: Path, number: int, pid: int, unanswered: list[dict[str, Any]]) -> None:
+    """A client over REST: as `serve`, until the server is killed."""
+    chance = random.Random(number)
+    history = History(folder / "histories" / f"visitor-{number}.jsonl")
+    url = address(folder / "runtime", pid)
+    http = httpx.Client(base_url=f"{url}ilab/api/", headers={"Authorization": "token t"}, timeout=60)
+    sent = 0
+
+    def call(what: str, method: str, path: str, details: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+        op = history.invoke(what, **details)
+        answer = http.request(method, path, **more)
+        if answer.status_code >= 400:
+            assert answer.status_code != 500, answer.text
+            history.refused(op, answer.text)
+            return []
+        body = answer.json()
+        jobs = body.get("jobs", [body])
+        history.returned(op, jobs)
+        return [{**seen(job), "ended": job["ended_at"] is not None} for job in jobs]
+
+    def submit(given: dict[str, Any]) -> None:
+        headers = {"Idempotency-Key": given["tag"]}
+        body = {"kind": "train", "arguments": asked(given)}
+        call("submit", "POST", "jobs", given, json=body, headers=headers)
+
+    try:
+        for again in unanswered:
+            submit(again)
+        while True:
+            jobs = call("list", "GET", "jobs?limit=100", {})
+            if sum(not job["ended"] for job in jobs) <= CONCURRENT:
+                sent += 1
+                submit(arguments(chance, folder / "world", f"{number}-{sent}"))
+            elif jobs:
+                job, what = chance.choice(jobs), chance.random()
+                verb = "cancel" if what < 0.2 else "resume" if what < 0.4 and job["ended"] else "get"
+                path = f"jobs/{job['id']}" + ("" if verb == "get" else f"/{verb}")
+                call(verb, "GET" if verb == "get" else "POST", path, {"id": job["id"]})
+            time.sleep(chance.random() * 0.02)
+    except httpx.TransportError:
+        return

@@ -1,0 +1,77 @@
+"""A fake trainer that writes down what it truly did, for the checker.
+
+Called as an interpreter of jobs is, with the job's folder and the attempt as its last arguments. The job's
+arguments: `world` (the folder of what workers did), `seconds`, `exit` (its code; negative for a signal), and
+`save_seconds` (how long it takes to save when it is told to end).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.jobs.events import EventWriter
+
+
+def main() -> None:
+    folder, attempt = Path(sys.argv[-2]), int(sys.argv[-1])
+    given = json.loads(json.loads((folder / "spec.json").read_text())["arguments"]["data"][0])
+    # A job with a list of them does another thing in each attempt.
+    given |= given["attempts"][min(attempt, len(given["attempts"])) - 1] if "attempts" in given else {}
+    world = Path(given["world"])
+    nonce = os.urandom(8).hex()
+    lock = os.open(world / f"{folder.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    except BlockingIOError:
+        alone = False
+
+    def tell(what: str, **fields: Any) -> None:
+        line = {"what": what, "job": folder.name, "attempt": attempt, "nonce": nonce, "pid": os.getpid()}
+        at = time.clock_gettime(time.CLOCK_BOOTTIME)
+        descriptor = os.open(world / "workers.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(descriptor, json.dumps({**line, "at": at, **fields}).encode() + b"\n")
+        os.close(descriptor)
+
+    def told(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(given.get("save_seconds", 0))
+        tell("end", exit=143, told=True)
+        os._exit(143)
+
+    signal.signal(signal.SIGTERM, told)
+    tell("start", alone=alone)
+    print(f"attempt {attempt} {nonce}", flush=True)
+    time.sleep(given["seconds"])
+    # What is done is done: from here on a request to end comes too late.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    code = given.get("exit", 0)
+    if code == 0:
+        events = EventWriter(folder / "events.jsonl", attempt=attempt)
+        events.write("result", result={"nonce": nonce})
+        events.sync()
+        events.close()
+    tell("end", exit=code, told=False)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def make_interpreter(path: Path, options: str = "-S") -> Path:
+    """A program that is called as an interpreter of jobs and runs this file instead of the tasks."""
+    path.write_text(
+        f"#!{sys.executable} {options}\nimport runpy\nrunpy.run_path({__file__!r}, run_name='__main__')\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+if __name__ == "__main__":
+    main()
