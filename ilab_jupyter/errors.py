@@ -12,6 +12,8 @@ from typing import Any
 
 # The words of libraries that hide the error number.
 _NO_SPACE = ("No space left", "Disk quota exceeded", "os error 28", "os error 122")
+_NO_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory", "std::bad_alloc")
+_NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _TYPES = frozenset({"str", "int", "float", "bool"})
 
 
@@ -113,6 +115,19 @@ def is_disk_full(link: BaseException) -> bool:
     if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return any(words in str(link) for words in _NO_SPACE)
+
+
+def lack_of_memory(error: BaseException) -> str | None:
+    """The cause where memory ran out below this error: `gpu_out_of_memory`, `out_of_memory`, or None."""
+    for link in chain(error):
+        text = str(link)
+        # By its name: torch, whose error it is, is not imported for a comparison.
+        if type(link).__name__ == "OutOfMemoryError" or any(words in text for words in _NO_GPU_MEMORY):
+            return "gpu_out_of_memory"
+        short = isinstance(link, OSError) and link.errno == errno.ENOMEM
+        if short or isinstance(link, MemoryError) or any(words in text for words in _NO_MEMORY):
+            return "out_of_memory"
+    return None
 
 
 def wrong_field(detail: Mapping[str, Any]) -> str:

@@ -96,10 +96,10 @@ def where(job: Job) -> str:
 
 
 def advice(job: Job) -> str:
-    """What the person can do now about an end that is not success; empty for one that is."""
-    if not job.state.resumable:
+    """What the person can do now about an end that is not success, and how; empty for one that is."""
+    if not job.state.resumable or not job.remedy:
         return job.next_step or ""
-    return f"{job.next_step or ''} Go on with it: %ilab resume {job.id}".strip()
+    return f"{job.next_step or ''} Next: %ilab {job.remedy}".strip()
 
 
 def line(job: Job) -> str:

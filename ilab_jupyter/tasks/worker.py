@@ -6,12 +6,22 @@ import json
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from ilab_jupyter.errors import InvalidInput, PublicError, Unavailable, chain, is_disk_full
+from ilab_jupyter.durable import write_json
+from ilab_jupyter.errors import (
+    InvalidInput,
+    PublicError,
+    Unavailable,
+    chain,
+    is_disk_full,
+    lack_of_memory,
+)
+from ilab_jupyter.jobs.folder import JobFolder
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.tasks.reporter import LoggedReporter
 
@@ -24,11 +34,12 @@ _ENGINE = frozenset(
 def main(arguments: list[str]) -> int:
     """Run attempt `arguments[1]` of the job in folder `arguments[0]`; the exit code is for its supervisor."""
     folder, attempt = Path(arguments[0]), int(arguments[1])
+    told: dict[str, Any] = {}
     reporter = LoggedReporter(folder / "events.jsonl", attempt)
     # First of all, so that a stop during the slow imports is not a crash.
     signal.signal(signal.SIGTERM, lambda *_: reporter.stop())
     try:
-        result = _work(folder, attempt, reporter)
+        result = _work(folder, attempt, reporter, told)
     except Stopped:
         print("Stopped as asked.", file=sys.stderr)
         return STOPPED
@@ -39,13 +50,14 @@ def main(arguments: list[str]) -> int:
         if public is not error:
             traceback.print_exception(error)
         print(f"{public.cause}: {public}", file=sys.stderr)
-        reporter.last_word("error", **public.to_dict())
+        reporter.last_word("error", **public.to_dict(), remedy=_remedy(public.cause, told))
         return 1
     reporter.last_word("result", result=result)
     return 0
 
 
-def _work(folder: Path, attempt: int, reporter: LoggedReporter) -> dict[str, Any]:
+def _work(folder: Path, attempt: int, reporter: LoggedReporter, told: dict[str, Any]) -> dict[str, Any]:
+    """Do the work. The spec is left in `told` as soon as it is read."""
     from ilab_jupyter.tasks import environment
 
     environment.prepare()
@@ -53,6 +65,7 @@ def _work(folder: Path, attempt: int, reporter: LoggedReporter) -> dict[str, Any
     from ilab_jupyter.tasks.context import Context
 
     spec = json.loads((folder / "spec.json").read_bytes())
+    told.update(spec)
     try:
         kind = KINDS[spec["kind"]]
         arguments = kind.spec.model_validate(spec["arguments"])
@@ -64,7 +77,22 @@ def _work(folder: Path, attempt: int, reporter: LoggedReporter) -> dict[str, Any
     except ValidationError as error:
         raise InvalidInput(describe(error)) from None
     (folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
+    # Where the kernel kills it, only its supervisor can still speak.
+    with suppress(OSError):
+        prepared = {cause: _remedy(cause, told) for cause in ("out_of_memory",)}
+        write_json(JobFolder(folder).attempt(attempt).remedies, prepared)
     return kind.run(arguments, Context(spec["id"], attempt, folder, reporter))
+
+
+def _remedy(cause: str, told: dict[str, Any]) -> str | None:
+    """What to run after this cause; None where nothing is known of the job."""
+    try:
+        from ilab_jupyter.tasks.remedies import remedy
+
+        return remedy(cause, told["kind"], told["arguments"], told["id"])
+    except Exception:
+        # It is advice: no trouble with it may hide the failure itself. The engine has advice of its own.
+        return None
 
 
 def explain(error: BaseException) -> PublicError:
@@ -72,24 +100,11 @@ def explain(error: BaseException) -> PublicError:
     if isinstance(error, PublicError):
         return error
     for link in chain(error):
-        name = type(link).__name__
         if is_disk_full(link):
             return Unavailable(
                 "The disk is full.",
                 "Free some space, then resume the job from its last checkpoint.",
                 cause="disk_full",
-            )
-        if name == "OutOfMemoryError":
-            return Unavailable(
-                "The GPU ran out of memory.",
-                "Resume with nothing else on the GPU, or submit with a smaller batch_size or max_seq_length.",
-                cause="gpu_out_of_memory",
-            )
-        if isinstance(link, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(link):
-            return Unavailable(
-                "The machine ran out of memory.",
-                "Submit with a smaller batch_size or max_seq_length, or use method `lora`.",
-                cause="out_of_memory",
             )
         if isinstance(link, ModuleNotFoundError) and (link.name or "").partition(".")[0] in _ENGINE:
             return Unavailable(
@@ -97,6 +112,13 @@ def explain(error: BaseException) -> PublicError:
                 f"Run: {sys.executable} -m pip install 'ilab-jupyter[engine]'",
                 cause="engine_missing",
             )
+    if (lack := lack_of_memory(error)) is not None:
+        what = "GPU" if lack == "gpu_out_of_memory" else "machine"
+        return Unavailable(
+            f"The {what} ran out of memory.",
+            f"Resume with less beside it on the {what}, or give it less to do at once.",
+            cause=lack,
+        )
     text = str(error)[:500].strip()
     return PublicError(
         f"{type(error).__name__}: {text}" if text else type(error).__name__,

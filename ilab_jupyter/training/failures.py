@@ -6,11 +6,14 @@ import contextlib
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain
+from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain, lack_of_memory
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.training import disk
 from ilab_jupyter.training.spec import Settings
+
+SHORTEST = 16
 
 
 @contextlib.contextmanager
@@ -26,29 +29,34 @@ def explained(settings: Settings, folder: Path) -> Iterator[None]:
         raise
 
 
+def smaller(settings: Settings) -> dict[str, Any]:
+    """Arguments with which the same training needs less memory; empty where nothing is left to reduce."""
+    batch, length = max(settings.batch_size // 2, 1), max(settings.max_seq_length // 2, SHORTEST)
+    if batch < settings.batch_size or length < settings.max_seq_length:
+        return {"batch_size": batch, "max_seq_length": min(length, settings.max_seq_length)}
+    return {} if settings.method == "lora" else {"method": "lora"}
+
+
+def _less(settings: Settings) -> str:
+    change = smaller(settings)
+    if not change:
+        return "Choose a smaller model, or a machine with more memory."
+    lora = "" if settings.method == "lora" or "method" in change else ", or with method lora"
+    words = " and ".join(f"{name} {value}" for name, value in change.items())
+    return f"Train with {words}{lora}; gradient_accumulation_steps keeps the batch as large as it was."
+
+
 def _explain(error: Exception, settings: Settings, folder: Path) -> PublicError | None:
     for link in chain(error):
         # Raised by our own code below a library that wraps what it meets.
         if isinstance(link, PublicError):
             return link
-    kind, text = type(error).__name__, str(error)
     if disk.ran_out(error, folder):
         return disk.full()
-    smaller = (
-        f"batch_size {max(settings.batch_size // 2, 1)} and max_seq_length {settings.max_seq_length // 2}"
-    )
-    if kind == "OutOfMemoryError":
-        lora = "" if settings.method == "lora" else ", or with method lora"
+    if (lack := lack_of_memory(error)) is not None:
+        what = "GPU" if lack == "gpu_out_of_memory" else "machine"
         return Unavailable(
-            "The GPU's memory is too small for this training.",
-            f"Train with {smaller}{lora}; gradient_accumulation_steps keeps the batch as large as it was.",
-            cause="gpu_out_of_memory",
-        )
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
-        return Unavailable(
-            "The machine's memory is too small for this training.",
-            f"Train with {smaller}.",
-            cause="out_of_memory",
+            f"The {what}'s memory is too small for this training.", _less(settings), cause=lack
         )
     if any(isinstance(link, pickle.UnpicklingError) for link in chain(error)):
         return Unprocessable(

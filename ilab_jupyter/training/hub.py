@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ilab_jupyter.errors import NotFound, Unavailable
+from ilab_jupyter.errors import Forbidden, NotFound, Unavailable
 from ilab_jupyter.progress import Reporter
 from ilab_jupyter.registry import Models
 from ilab_jupyter.registry.names import HUB_ID
@@ -16,13 +16,14 @@ PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt
 def obtain(model: str, models: Models, reporter: Reporter) -> Path:
     """The checked folder of a model, downloaded first where it is a hub id that is not here yet.
 
-    NotFound where nobody has it; Unavailable where the hub cannot be reached.
+    NotFound (cause model_missing) where nobody has it; Forbidden (model_gated) where the hub keeps it from
+    this user; Unavailable where the hub cannot be reached.
     """
     try:
         return models.resolve(model)
-    except NotFound:
+    except NotFound as error:
         if not HUB_ID.fullmatch(model):
-            raise
+            raise NotFound(error.message, error.next_step, cause="model_missing") from None
     reporter.phase("downloading", f"{model} from the hub")
     _download(model)
     return models.resolve(model)
@@ -30,7 +31,12 @@ def obtain(model: str, models: Models, reporter: Reporter) -> Path:
 
 def _download(model: str) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         snapshot_download(model, allow_patterns=list(PATTERNS))
@@ -38,10 +44,17 @@ def _download(model: str) -> None:
         if disk.ran_out(error, Path.home()):
             raise disk.full() from error
         status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, GatedRepoError):
+            raise Forbidden(
+                f"The hub gives the model {model!r} only to users who have accepted its terms.",
+                "Accept them on its page and log in where jobs run (`hf auth login`), then resume.",
+                cause="model_gated",
+            ) from error
         if isinstance(error, HfHubHTTPError) and status in (401, 403, 404):
             raise NotFound(
                 f"The hub has no model {model!r} that it shows to you.",
-                "Check the name; for a gated model accept its terms and set HF_TOKEN.",
+                "Check the name; for a private model log in where jobs run (`hf auth login`).",
+                cause="model_missing",
             ) from error
         raise Unavailable(
             f"There is no model {model!r} here, and the hub cannot be reached to download it.",

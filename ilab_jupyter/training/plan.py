@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.errors import NotFound, PublicError, Unprocessable
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import profile as model_profile
@@ -51,8 +51,7 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
     profile = model_profile.read(folder)
     settings = settle(arguments, profile, loading.max_positions(folder))
     name = models.check_free(arguments.name) if arguments.name else models.free_name(_default_name(base, job))
-    named = (Datasets().resolve(given, profile.dataset_roles) for given in arguments.data)
-    files = tuple(dict.fromkeys(path for paths in named for path in paths))
+    files = tuple(dict.fromkeys(path for given in arguments.data for path in _files(given, profile)))
     summary = training_data.check(files)
     return Plan(
         base=base,
@@ -64,6 +63,23 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
         rows=summary.rows,
         dataset_hash=summary.sha256,
     )
+
+
+def foresee(base: str, arguments: TrainingArguments) -> Settings:
+    """What a training of this model would settle on; general defaults where the model cannot be read."""
+    try:
+        folder = Models().resolve(base)
+        profile, longest = model_profile.read(folder), loading.max_positions(folder)
+    except (PublicError, OSError, ValueError):
+        profile, longest = model_profile.Profile(), None
+    return settle(arguments, profile, longest)
+
+
+def _files(given: str, profile: model_profile.Profile) -> list[Path]:
+    try:
+        return Datasets().resolve(given, profile.dataset_roles)
+    except NotFound as error:
+        raise NotFound(error.message, error.next_step, cause="data_missing") from None
 
 
 def fingerprint(folder: Path) -> str:

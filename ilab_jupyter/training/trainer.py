@@ -36,13 +36,16 @@ class Trainer(SFTTrainer):
             model, inputs, *args, **kwargs
         )
         if not torch.isfinite(loss):
-            rate = self.args.learning_rate
-            raise Unprocessable(
-                f"The loss became {float(loss)} after step {self.state.global_step}.",
-                f"Train with a smaller learning_rate (try {rate / 10:g}, not {rate:g}) or with warmup_steps.",
-                cause="nan_loss",
-            )
+            raise _no_number("loss", float(loss), self.state.global_step, self.args.learning_rate)
         return loss
+
+
+def _no_number(what: str, value: float, step: int, rate: float) -> Unprocessable:
+    return Unprocessable(
+        f"The {what} became {value} after step {step}.",
+        f"Train with a smaller learning_rate (try {rate / 10:g}, not {rate:g}) or with warmup_steps.",
+        cause="nan_loss",
+    )
 
 
 class Reporting(TrainerCallback):
@@ -62,6 +65,16 @@ class Reporting(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._mark(state)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A loss may still be a number when its gradient is none; that step would spoil every weight."""
+        assert self._trainer is not None and self._trainer.model is not None
+        gradients = [weight.grad for weight in self._trainer.model.parameters() if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            raise _no_number("gradient", float(norm), state.global_step, args.learning_rate)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -1,0 +1,109 @@
+"""What to run after a failure: the command behind `%ilab`, with the job's own arguments where they matter."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from ilab_jupyter.jobs import causes
+from ilab_jupyter.synthesis.settings import TeacherSettings
+from ilab_jupyter.tasks.generate import GenerateSpec
+from ilab_jupyter.tasks.serve import ServeSpec
+from ilab_jupyter.tasks.train import TrainSpec
+from ilab_jupyter.training import plan
+from ilab_jupyter.training.failures import smaller
+from ilab_jupyter.training.spec import Settings, TrainingArguments
+
+SPECS: dict[str, type[BaseModel]] = {"generate": GenerateSpec, "train": TrainSpec, "serve": ServeSpec}
+# What each kind takes without an option's name.
+_POSITIONAL = {"generate": "taxonomy_path", "train": "data", "serve": "model"}
+
+
+def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
+    """What follows `%ilab` to do the next step after this cause: `resume train-abc`, `train data --seed 2`.
+
+    `arguments` are those of the job's spec. A job whose arguments have to change, or that a mended file has
+    made another one, is submitted anew with what can be known of the change already made.
+    """
+    known = causes.CAUSES.get(cause)
+    if known is None or kind not in SPECS:
+        return causes.remedy(cause, id)
+    changes = _changes(cause, kind, arguments)
+    if changes is None and (known.resumable_helps or known.remedy):
+        return known.command(id)
+    written = command(kind, {**arguments, **(changes or {})})
+    # A line magic is one line.
+    return written if written.isprintable() else known.command(id)
+
+
+def command(kind: str, arguments: Mapping[str, Any]) -> str:
+    """A job's arguments as the magic takes them; those that have their default are left out."""
+    first = _POSITIONAL[kind]
+    given = arguments.get(first) or []
+    words = [kind, *map(_word, [given] if isinstance(given, str) else given)]
+    for name, value in arguments.items():
+        field = SPECS[kind].model_fields.get(name)
+        if name == first or field is None:
+            continue
+        if name == "teacher":
+            words += _teacher(value)
+        elif name == "documents":
+            for url, path in value.items():
+                words += _option("document", f"{url}={path}")
+        elif value is not None and value != field.default:
+            words += _option(name, value)
+    return " ".join(words)
+
+
+def _changes(cause: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The arguments that a new job should have instead; None where this cause changes none."""
+    if kind == "train":
+        if cause in ("out_of_memory", "gpu_out_of_memory"):
+            return smaller(_settings(arguments)) or None
+        if cause == "nan_loss":
+            return {"learning_rate": float(f"{_settings(arguments).learning_rate / 10:g}")}
+    if kind == "serve":
+        if cause == "gpu_out_of_memory":
+            return {"device": "cpu"}
+        if cause == "port_taken":
+            return {"port": 0}
+    if kind == "generate":
+        if cause == "teacher_model_missing":
+            return {"teacher": {**arguments.get("teacher", {}), "model": None}}
+        if cause == "out_of_memory" and int(arguments.get("num_workers", 1)) > 1:
+            return {"num_workers": max(int(arguments["num_workers"]) // 2, 1)}
+    if cause == "conflict":
+        # The name is taken; without one the job finds a free one.
+        return {"name": None}
+    return None
+
+
+def _settings(arguments: Mapping[str, Any]) -> Settings:
+    own = {name: value for name, value in arguments.items() if name in TrainingArguments.model_fields}
+    return plan.foresee(str(arguments.get("model", "starter")), TrainingArguments.model_validate(own))
+
+
+def _teacher(teacher: Mapping[str, Any]) -> Iterator[str]:
+    if teacher.get("url"):
+        yield from _option("teacher", teacher["url"])
+    for name, value in teacher.items():
+        field = TeacherSettings.model_fields.get(name)
+        if name in ("kind", "url") or field is None or value is None or value == field.default:
+            continue
+        yield from _option(name if name == "api_key_env" else f"teacher-{name}", value)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    dashed = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{dashed}" if value else f"--no-{dashed}"]
+    text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+    # A value that begins with a dash would be read as the next option.
+    return [f"--{dashed}={shlex.quote(text)}"] if text.startswith("-") else [f"--{dashed}", shlex.quote(text)]
+
+
+def _word(text: str) -> str:
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
