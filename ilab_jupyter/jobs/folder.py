@@ -69,6 +69,11 @@ class JobFolder:
         """Environment variables for the worker alone; mode 0600, only where some were given."""
         return self.path / "secrets.json"
 
+    @property
+    def stored(self) -> Path:
+        """An empty file, there once the job's row is in the database."""
+        return self.path / "stored"
+
     def attempt(self, number: int) -> AttemptFolder:
         """The folder of attempt `number`, 1 for the first."""
         return AttemptFolder(self.path / "attempts" / str(number))
@@ -89,6 +94,16 @@ class StateFolder:
     def jobs(self) -> Path:
         """One folder a job."""
         return self.path / "jobs"
+
+    @property
+    def binding(self) -> Path:
+        """Where the rows are in a PostgreSQL database: what that database knows this folder by."""
+        return self.path / "database.json"
+
+    @property
+    def restoring(self) -> Path:
+        """There while a restore is not finished; nothing else may use the folder."""
+        return self.path / "restoring.json"
 
     @property
     def turn_lock(self) -> Path:

@@ -18,10 +18,9 @@ from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.record import Lease
 from ilab_jupyter.jobs.row import (
     ATTEMPT,
-    ENTRY,
+    COLUMNS,
     JSON,
     AttemptRow,
-    Entry,
     Row,
     Unreadable,
     seal,
@@ -29,12 +28,10 @@ from ilab_jupyter.jobs.row import (
 )
 from ilab_jupyter.jobs.state import MOVES, JobState
 
-__all__ = ["AUTOMATIC", "AttemptRow", "Entry", "Row", "Store", "Unreadable", "filesystem"]
+__all__ = ["AUTOMATIC", "AttemptRow", "Row", "Store", "Unreadable", "filesystem"]
 
 # Who acts where nobody asked.
 AUTOMATIC = "ilab-jupyter"
-
-_RETRIED = "retry"
 
 
 class Store(Database):
@@ -112,20 +109,6 @@ class Store(Database):
         """Jobs of all owners in these states, in the order of submission."""
         return self.select(schema.job.c.state.in_(sorted(states)))
 
-    def entries(self, states: frozenset[JobState]) -> list[Entry]:
-        """What the queue needs of all jobs in these states, in the order of submission."""
-        table = schema.job
-        query = sa.select(*ENTRY).where(table.c.state.in_(sorted(states))).order_by(table.c.seq)
-        with self.read() as connection:
-            try:
-                return [Entry(*row[:4], JobState(row.state), *row[5:]) for row in connection.execute(query)]
-            except ValueError as error:
-                raise Unreadable(str(error)) from error
-
-    def queued(self) -> list[Entry]:
-        """What the queue needs of all QUEUED jobs."""
-        return self.entries(frozenset({JobState.QUEUED}))
-
     def count(self, states: frozenset[JobState]) -> int:
         """How many jobs are in these states."""
         with self.read() as connection:
@@ -148,9 +131,8 @@ class Store(Database):
         table = schema.lease
         query = sa.select(table.c.device, table.c.job, table.c.memory).order_by(table.c.device, table.c.job)
         with self.read() as connection:
-            return [
-                Lease(device=row.device, job=row.job, memory=row.memory) for row in connection.execute(query)
-            ]
+            rows = connection.execute(query)
+            return [Lease(device=row.device, job=row.job, memory=row.memory) for row in rows]
 
     def by_key(self, connection: Connection, owner: str, key: str) -> Row | None:
         """The job that this owner submitted under this key."""
@@ -163,18 +145,14 @@ class Store(Database):
 
         `actor` is its owner where None.
         """
-        asked = {
-            name: value for name, value in values["spec"].get("resources", {}).items() if value is not None
-        }
-        empty: dict[str, Any] = {column.name: None for column in schema.job.c}
-        columns = {
-            **{name: value for name, value in empty.items() if name not in ("seq", "seal", "resources")},
+        columns: dict[str, Any] = {
+            **dict.fromkeys(COLUMNS - {"seq"}),
             **{"result": {}, "progress": {}, "retries": 0},
             **values,
             **{"state": JobState.QUEUED, "attempt": 1, "version": 1},
         }
         row = stored(columns)
-        row |= {"seal": seal(row), "resources": json.dumps(asked) if asked else None}
+        row["seal"] = seal(row)
         connection.execute(sa.insert(schema.job).values(row))
         connection.execute(
             sa.insert(schema.attempt).values(job=values["id"], n=1, state=JobState.QUEUED, why="submitted")
@@ -190,15 +168,17 @@ class Store(Database):
         *,
         leases: Sequence[Lease] = (),
         keep_leases: bool = False,
+        retry: Mapping[str, Any] | None = None,
         actor: str | None = None,
         action: str = "cancel",
         **changes: Any,
     ) -> Row | None:
         """The only way from state to state: the moved row, or None where `row` is no longer what is stored.
 
-        `leases` are given to the attempt with the move; an end takes them back, unless `keep_leases` says that a
-        process which may use the device could not be killed. With an `actor`, who did it is kept as `action`. A
-        move that `state.MOVES` does not have is a bug, and a ValueError.
+        `leases` are given to the attempt with the move; an end takes them back, unless `keep_leases` says
+        that a process which may use the device could not be killed. `retry` {due, boot_id, retries} queues
+        the next attempt with the end. With an `actor`, who did it is kept as `action`. A move that
+        `state.MOVES` does not have is a bug, and a ValueError.
         """
         if to not in MOVES[row.state]:
             raise ValueError(f"{row.id}: {row.state} -> {to} is no move")
@@ -219,6 +199,8 @@ class Store(Database):
                 connection.execute(sa.insert(schema.lease).values(**values, attempt=row.attempt))
             if actor is not None:
                 self.audit(connection, actor, action, row.id, {"attempt": row.attempt})
+            if retry is not None:
+                self._queue_again(connection, moved, row.launch, "retry", AUTOMATIC, retry)
         return moved
 
     def again(
@@ -227,55 +209,42 @@ class Store(Database):
         launch: Mapping[str, Any],
         *,
         why: str = "resumed",
-        due: float | None = None,
-        boot_id: str | None = None,
-        retries: int = 0,
         actor: str | None = None,
+        **columns: Any,
     ) -> Row | None:
         """A new QUEUED attempt of an ended job; None where `row` is not what is stored any more.
 
-        `why` is one of `record.Attempt`'s. A retry may wait until `due` seconds of the boot `boot_id`; `retries` is
-        how many automatic ones there were in a row.
+        `why` is one of `record.Attempt`'s. In `columns` one that nobody asked for may have `due` (seconds of
+        the boot `boot_id` before which it waits) and `retries` (how many such there were in a row).
         """
+        who = actor or (row.owner if why == "resumed" else AUTOMATIC)
+        with self.write() as connection:
+            return self._queue_again(connection, row, launch, why, who, columns)
+
+    def _queue_again(
+        self,
+        connection: Connection,
+        row: Row,
+        launch: Mapping[str, Any],
+        why: str,
+        actor: str,
+        columns: Mapping[str, Any],
+    ) -> Row | None:
         if not row.state.resumable:
             raise ValueError(f"{row.id}: {row.state} cannot be resumed")
         changes: dict[str, Any] = {
             **dict.fromkeys(_OF_AN_ATTEMPT),
-            "state": JobState.QUEUED,
-            "attempt": row.attempt + 1,
-            "launch": dict(launch),
-            "result": {},
-            "progress": {},
-            "due": due,
-            "boot_id": boot_id,
-            "retries": retries,
+            **{"state": JobState.QUEUED, "attempt": row.attempt + 1, "launch": dict(launch)},
+            **{"result": {}, "progress": {}, "retries": 0},
+            **columns,
         }
-        with self.write() as connection:
-            queued = _swap(connection, row, changes)
-            if queued is None:
-                return None
-            connection.execute(
-                sa.insert(schema.attempt).values(job=row.id, n=queued.attempt, state=JobState.QUEUED, why=why)
-            )
-            action = "resume" if why == "resumed" else _RETRIED
-            self.audit(
-                connection,
-                actor or (row.owner if why == "resumed" else AUTOMATIC),
-                action,
-                row.id,
-                {"attempt": queued.attempt, "why": why},
-            )
+        queued = _swap(connection, row, changes)
+        if queued is not None:
+            attempt = {"job": row.id, "n": queued.attempt, "state": JobState.QUEUED, "why": why}
+            connection.execute(sa.insert(schema.attempt).values(attempt))
+            detail = {"attempt": queued.attempt, "why": why}
+            self.audit(connection, actor, "resume" if why == "resumed" else "retry", row.id, detail)
         return queued
-
-    def reorder(self, row: Row, rank: float, *, actor: str) -> Row | None:
-        """Give a QUEUED job this place among its equals; None where `row` is not what is stored any more."""
-        if row.state is not JobState.QUEUED:
-            raise ValueError(f"{row.id} is {row.state}: it has no place in a queue")
-        with self.write() as connection:
-            moved = _swap(connection, row, {"rank": rank})
-            if moved is not None:
-                self.audit(connection, actor, "reorder", row.id, {"rank": rank})
-        return moved
 
     # Who did what.
 
@@ -290,7 +259,7 @@ class Store(Database):
         )
 
     def audit_rows(self, after: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
-        """Entries behind the one with this seq, oldest first: with an `owner` those of no other owner's job."""
+        """Entries behind the one with this seq, oldest first; with an `owner`, none of another one's jobs."""
         table = schema.audit
         query = sa.select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
         if owner is not None:

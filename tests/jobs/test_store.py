@@ -187,12 +187,28 @@ def test_the_file_system_of_a_folder_is_that_of_its_nearest_mount(tmp_path: Path
     assert filesystem(tmp_path / "link") == "proc"
 
 
-def test_a_row_with_a_state_that_nobody_knows_is_refused_aloud(bench: Any) -> None:
+@pytest.mark.parametrize("seal", ["seal", "NULL"])
+def test_a_row_with_a_state_that_nobody_knows_is_refused_aloud(bench: Any, seal: str) -> None:
+    job = bench.submit(["print"])
+    bench.end(job.id)
+    intact = bench.local._store.get(job.id)
+    with sqlite3.connect(bench.local.state.database) as connection:
+        kept = connection.execute("SELECT seal FROM job").fetchone()[0]
+        connection.execute(f"UPDATE job SET state = 'ODD', seal = {seal}")
+    with pytest.raises(Unavailable, match=job.id if seal == "seal" else "ODD"):
+        bench.jobs.get(job.id)
+    with sqlite3.connect(bench.local.state.database) as connection:
+        connection.execute("UPDATE job SET state = 'SUCCEEDED', seal = ?", (kept,))
+    assert bench.local._store.get(job.id) == intact
+
+
+def test_a_letter_that_the_disk_has_changed_is_noticed(bench: Any) -> None:
     job = bench.submit(["print"])
     bench.end(job.id)
     with sqlite3.connect(bench.local.state.database) as connection:
-        connection.execute("UPDATE job SET state = 'ODD'")
-    with pytest.raises(Unavailable, match="ODD"):
-        bench.jobs.get(job.id)
+        connection.execute("UPDATE job SET launch = replace(launch, 'scripted', 'scriptex')")
+    with pytest.raises(Unavailable) as refused:
+        bench.jobs.list()
+    assert refused.value.cause == "store_damaged" and job.id in refused.value.message
     with sqlite3.connect(bench.local.state.database) as connection:
-        connection.execute("UPDATE job SET state = 'FAILED'")
+        connection.execute("UPDATE job SET launch = replace(launch, 'scriptex', 'scripted')")

@@ -1,0 +1,38 @@
+"""What kind of disk a folder lies on, and how much room it has."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+_NETWORK = ("nfs", "cifs", "smb", "ceph", "lustre", "gpfs", "glusterfs", "9p", "fuse.sshfs", "afs", "beegfs")
+LOW = 50_000_000
+
+
+def filesystem(path: Path) -> str:
+    """The type of the file system that holds `path`, such as `ext4` or `nfs4`; empty where unknown."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    best = ("", "")
+    for line in mounts.splitlines():
+        where, kind = line.split(" ")[1:3]
+        where = where.replace("\\040", " ")
+        if path.resolve().is_relative_to(where) and len(where) >= len(best[0]):
+            best = (where, kind)
+    return best[1]
+
+
+def network(path: Path) -> str:
+    """The type of the network file system that holds `path`; empty for a local disk."""
+    kind = filesystem(path)
+    return kind if kind.startswith(_NETWORK) else ""
+
+
+def room(path: Path) -> int | None:
+    """Bytes that may still be written there; None where that cannot be told."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
