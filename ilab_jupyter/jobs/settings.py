@@ -20,6 +20,7 @@ def configure(
     grace_seconds: float | None = None,
     devices: Sequence[Device] | None = None,
     retries: bool | None = None,
+    actor: str | None = None,
 ) -> None:
     """Store what is not None. InvalidInput for what makes no sense; then nothing after it is stored."""
     if slots is not None:
@@ -27,15 +28,15 @@ def configure(
             raise InvalidInput(
                 "Slots are numbers from 0 to 1000 by the name of a queue.", "Such as {'batch': 1}."
             )
-        store.put_setting("slots", json.dumps({**store.slots(), **slots}))
+        store.put_setting("slots", json.dumps({**store.slots(), **slots}), actor=actor)
     if grace_seconds is not None:
         if not (math.isfinite(grace_seconds) and 0 <= grace_seconds <= 86_400):
             raise InvalidInput("The grace period is 0 to 86400 seconds.")
-        store.put_setting("grace_seconds", str(grace_seconds))
+        store.put_setting("grace_seconds", str(grace_seconds), actor=actor)
     if devices is not None:
-        store.put_setting("devices", check_devices(devices))
+        store.put_setting("devices", check_devices(devices), actor=actor)
     if retries is not None:
-        store.put_setting("retries", "on" if retries else "off")
+        store.put_setting("retries", "on" if retries else "off", actor=actor)
 
 
 def retries(store: Store) -> bool:

@@ -26,7 +26,7 @@ from ilab_jupyter.jobs.row import (
     seal,
     stored,
 )
-from ilab_jupyter.jobs.state import MOVES, JobState
+from ilab_jupyter.jobs.state import LIVE, MOVES, JobState
 
 __all__ = ["AUTOMATIC", "AttemptRow", "Row", "Store", "Unreadable", "filesystem"]
 
@@ -57,9 +57,11 @@ class Store(Database):
     def put_setting(
         self, name: str, value: str, *, actor: str | None = None, action: str = "configure"
     ) -> None:
-        """Set a setting for every process; with an `actor`, who did it is kept."""
+        """Set a setting for every process; with an `actor`, who changed it is kept."""
         table = schema.setting
         with self.write() as connection:
+            if connection.execute(sa.select(table.c.value).where(table.c.name == name)).scalar() == value:
+                return
             updated = connection.execute(sa.update(table).where(table.c.name == name).values(value=value))
             if not updated.rowcount:
                 connection.execute(sa.insert(table).values(name=name, value=value))
@@ -133,6 +135,20 @@ class Store(Database):
         with self.read() as connection:
             rows = connection.execute(query)
             return [Lease(device=row.device, job=row.job, memory=row.memory) for row in rows]
+
+    def stale_leases(self) -> list[tuple[str, int]]:
+        """Job and attempt of leases that an attempt had which has ended."""
+        lease, job = schema.lease, schema.job
+        ended = sa.or_(job.c.attempt != lease.c.attempt, job.c.state.not_in(sorted(LIVE)))
+        query = sa.select(lease.c.job, lease.c.attempt).join(job, job.c.id == lease.c.job).where(ended)
+        with self.read() as connection:
+            return sorted({(row.job, row.attempt) for row in connection.execute(query)})
+
+    def free(self, id: str, attempt: int) -> None:
+        """Take back what an attempt that has ended still had."""
+        table = schema.lease
+        with self.write() as connection:
+            connection.execute(sa.delete(table).where(table.c.job == id, table.c.attempt == attempt))
 
     def by_key(self, connection: Connection, owner: str, key: str) -> Row | None:
         """The job that this owner submitted under this key."""
