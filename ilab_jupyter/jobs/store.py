@@ -199,7 +199,7 @@ class Store(Database):
         if to not in MOVES[row.state]:
             raise ValueError(f"{row.id}: {row.state} -> {to} is no move")
         with self.write() as connection:
-            moved = _swap(connection, row, {**changes, "state": to})
+            moved = _swap(connection, row, {**_in_order(row, changes), "state": to})
             if moved is None:
                 return None
             kept = {name: getattr(moved, name) for name in changes.keys() & _ATTEMPT_COLUMNS}
@@ -295,6 +295,13 @@ _OF_AN_ATTEMPT = (
     *("stop_reason", "exit_code", "cause", "message", "next_step", "remedy", "due"),
 )
 _ATTEMPT_COLUMNS = frozenset({"token", "started", "ended", "exit_code", "cause", "message"})
+
+
+def _in_order(row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """No start before the submission and no end before the start, however the clock was set meanwhile."""
+    started = max(changes.get("started") or row.started or row.created, row.created)
+    times = {"started": started, "ended": max(changes.get("ended") or started, started)}
+    return {**changes, **{name: times[name] for name in times if changes.get(name) is not None}}
 
 
 def _swap(connection: Connection, row: Row, changes: Mapping[str, Any]) -> Row | None:
