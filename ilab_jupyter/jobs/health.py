@@ -1,0 +1,121 @@
+"""Whether the job engine can do its work: the store, the disk, the queue, the supervisors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ilab_jupyter.errors import PublicError
+from ilab_jupyter.jobs import turns
+from ilab_jupyter.jobs.filesystem import room
+from ilab_jupyter.jobs.lock import is_held
+from ilab_jupyter.jobs.process import boot_clock
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store import Store
+
+GIGABYTE = 1_000_000_000
+SCARCE, TOO_LITTLE = 1 * GIGABYTE, GIGABYTE // 20
+LONG_TURN_SECONDS, STILL_SECONDS = 30.0, 60.0
+_ENDING_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `serious`: nothing can be done while it is so."""
+
+    name: str
+    ok: bool
+    message: str
+    next_step: str = ""
+    serious: bool = False
+    cause: str = ""
+
+
+def examine(store: Store) -> list[Finding]:
+    """All findings. Writes to the store once; takes a few milliseconds, or as long as the disk does."""
+    try:
+        began = time.monotonic()
+        store.put_setting("heartbeat", f"{boot_clock():.3f}")
+        live = store.in_states(LIVE)
+        waiting = store.count(frozenset({JobState.QUEUED}))
+        paused = bool(store.setting("paused", ""))
+        took = (time.monotonic() - began) * 1000
+    except (PublicError, OSError) as error:
+        public = error if isinstance(error, PublicError) else PublicError(str(error))
+        trouble = Finding("store", False, public.message, public.next_step, serious=True, cause=public.cause)
+        return [trouble, _disk(store)]
+    return [
+        Finding("store", True, f"Read and written in {took:.0f} ms."),
+        _disk(store),
+        _place(store),
+        _queue(store, waiting, paused),
+        _supervisors(store, [(row.id, row.attempt) for row in live if row.state is not JobState.STARTING]),
+    ]
+
+
+def _disk(store: Store) -> Finding:
+    free = room(store.state.path)
+    if free is None:
+        return Finding("disk", False, "The free space cannot be told.", "Look at the state folder's disk.")
+    told = f"{free / GIGABYTE:.1f} GB are free on the disk of the state folder."
+    if free >= SCARCE:
+        return Finding("disk", True, told)
+    step = "Free some space there: `ilab-jupyter prune --days 30` removes old logs."
+    return Finding("disk", False, told, step, serious=free < TOO_LITTLE, cause="disk_full")
+
+
+def _place(store: Store) -> Finding:
+    advice = [text for text in store.advice if "nearly full" not in text]
+    if advice:
+        return Finding("file_system", False, " ".join(advice), "See `Operations` in the documentation.")
+    return Finding("file_system", True, "The job database lies where it is safe.")
+
+
+def _queue(store: Store, waiting: int, paused: bool) -> Finding:
+    turn = turns.last(store.state)
+    if turn is not None and turn.held and turn.age > LONG_TURN_SECONDS:
+        who = f"process {turn.pid}" + (f" ({turn.name})" if turn.name else "")
+        return Finding(
+            "queue",
+            False,
+            f"The queue has been held for {turn.age:.0f} s by {who}.",
+            "If that process hangs, end it: the queue goes on by itself.",
+            serious=turn.age > 10 * LONG_TURN_SECONDS,
+            cause="queue_held",
+        )
+    if paused:
+        return Finding("queue", True, f"Paused; {waiting} jobs wait.")
+    if waiting and (turn is None or turn.age > STILL_SECONDS):
+        age = "since the machine was started" if turn is None else f"for {turn.age:.0f} s"
+        return Finding(
+            "queue",
+            False,
+            f"{waiting} jobs wait, and nobody has moved the queue {age}.",
+            "Read the Jupyter server's log; restart the server.",
+            serious=True,
+            cause="queue_still",
+        )
+    return Finding("queue", True, f"It moves; {waiting} jobs wait." if waiting else "No job waits.")
+
+
+def _supervisors(store: Store, attempts: list[tuple[str, int]]) -> Finding:
+    lost = []
+    for id, number in attempts:
+        attempt = store.state.job(id).attempt(number)
+        if is_held(attempt.lock):
+            continue
+        try:
+            ended = time.time() - attempt.exit.stat().st_mtime
+        except OSError:
+            ended = _ENDING_SECONDS
+        row = store.get(id)
+        if ended >= _ENDING_SECONDS and row is not None and row.attempt == number and row.state in LIVE:
+            lost.append(id)
+    if lost:
+        return Finding(
+            "supervisors",
+            False,
+            f"No supervisor is left of {', '.join(lost[:5])}{' and others' if len(lost) > 5 else ''}.",
+            "The next turn of the queue finds out what became of them; look again in ten seconds.",
+        )
+    return Finding("supervisors", True, f"{len(attempts)} jobs run, each with its supervisor.")
