@@ -1,9 +1,10 @@
-"""What keeps the queue moving in a process that only waits, such as a kernel that follows a job."""
+"""What moves the queue behind the callers' backs: at once when something was asked for, and now and then."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from typing import Protocol
 
@@ -12,6 +13,9 @@ from ilab_jupyter.errors import PublicError
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
+# Between two turns, of the time that the first one took: callers need the processor too.
+REST = 2.0
+_MOST_REST = 1.0
 
 
 class Turning(Protocol):
@@ -25,13 +29,45 @@ class Turning(Protocol):
 
 
 class Heart:
-    """Gives the queue a turn every few seconds as long as a job is active and its owner is in use."""
+    """Gives the queue a turn soon after `wake`, and every few seconds while a job is active and it is in use.
+
+    Any number of wakes while a turn runs lead to one more. The process does not end before a turn that was
+    asked for: it runs in a thread that the interpreter waits for.
+    """
 
     def __init__(self, owner: Turning) -> None:
         self._owner = weakref.ref(owner)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._hurry = threading.Event()
+        self._woken = False
+        self._turner: threading.Thread | None = None
         self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """Turn soon; returns at once."""
+        owner = self._owner()
+        assert owner is not None
+        with self._lock:
+            self._woken = True
+            if self._turner is not None and self._turner.is_alive():
+                return
+            # It holds the owner, which may be dropped as soon as it was told what to do.
+            self._turner = threading.Thread(target=self._turn, args=(owner,), name="ilab-turn", daemon=False)
+            try:
+                self._turner.start()
+                return
+            except RuntimeError:  # the interpreter is ending and starts no more threads
+                self._turner = None
+        self._turn(owner)
+
+    def flush(self) -> None:
+        """Wait until every turn that was asked for is over."""
+        self._hurry.set()
+        turner = self._turner
+        if turner is not None and turner is not threading.current_thread():
+            turner.join()
+        self._hurry.clear()
 
     def start(self) -> None:
         """Beat from now on; harmless when it does."""
@@ -43,18 +79,43 @@ class Heart:
     def stop(self) -> None:
         """Never beat again."""
         self._stopped.set()
+        self.flush()
+
+    def _turn(self, owner: Turning) -> None:
+        while True:
+            with self._lock:
+                if not self._woken:
+                    self._turner = None
+                    return
+                self._woken = False
+            began = time.monotonic()
+            _turn(owner)
+            if self._woken and threading.main_thread().is_alive():
+                self._hurry.wait(min(_MOST_REST, REST * (time.monotonic() - began)))
 
     def _beat(self) -> None:
         while not self._stopped.wait(BEAT_SECONDS):
             owner = self._owner()
             if owner is None:
                 return
-            try:
-                owner.turn()
-                with self._lock:
-                    if owner.active() == 0:
-                        self._thread = None  # so that who submits next starts another
-                        return
-            except (PublicError, OSError) as error:
-                log.warning("The queue was not moved: %s", error)
+            if _turn(owner):
+                try:
+                    with self._lock:
+                        if owner.active() == 0:
+                            self._thread = None  # so that who submits next starts another
+                            return
+                except (PublicError, OSError) as error:
+                    log.warning("The queue was not moved: %s", error)
             del owner
+
+
+def _turn(owner: Turning) -> bool:
+    """One turn. What was asked for is stored; that the queue cannot be moved now is for the log alone."""
+    try:
+        owner.turn()
+        return True
+    except (PublicError, OSError) as error:
+        log.warning("The queue was not moved: %s", error)
+    except Exception:
+        log.exception("The queue was not moved")
+    return False
