@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What a worker exits with when its disk is too full for its last word: the number of sysexits.h for that.
+NO_SPACE = 74
+
 _RESUME = "resume {id}"
 _LOGS = "logs {id} --tail 100"
 

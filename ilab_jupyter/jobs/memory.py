@@ -49,17 +49,26 @@ class KillCount:
         return int(found[1]) if found else None
 
 
-def counter(pid: int, proc: Path = Path("/proc")) -> Path | None:
-    """The file whose `oom_kill` line counts for the memory cgroup of a process, of version 1 or 2.
+def counter(pid: int) -> Path | None:
+    """The file whose `oom_kill` line counts for the memory cgroup of a process.
 
     The machine's own count where the cgroup has none, as the topmost one of version 2.
     """
     try:
-        own = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="surrogateescape")
-        mounts = (proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        own, mounts = (
+            Path(name).read_text(encoding="utf-8", errors="surrogateescape")
+            for name in (f"/proc/{pid}/cgroup", "/proc/self/mountinfo")
+        )
     except OSError:
         return None
-    paths = {kinds: path for _, kinds, path in (line.split(":", 2) for line in own.splitlines())}
+    return locate(own, mounts) or (_VMSTAT if _VMSTAT.is_file() else None)
+
+
+def locate(cgroups: str, mounts: str) -> Path | None:
+    """The counting file of version 1 or 2 by a process's cgroups and the mounts, both as the kernel lists
+    them; None where it does not exist.
+    """
+    paths = {kinds: path for _, kinds, path in (line.split(":", 2) for line in cgroups.splitlines())}
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         root, point = (_plain(field) for field in before.split(" ")[3:5])
@@ -78,7 +87,7 @@ def counter(pid: int, proc: Path = Path("/proc")) -> Path | None:
         file = Path(point) / below / name
         if file.is_file():
             return file
-    return _VMSTAT if _VMSTAT.is_file() else None
+    return None
 
 
 def resident(pids: Iterable[int], at_most: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.durable import read_json
-from ilab_jupyter.jobs import events
+from ilab_jupyter.jobs import causes, events, retries
 from ilab_jupyter.jobs.folder import AttemptFolder, JobFolder
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import Row, Store
@@ -150,6 +150,12 @@ def _unfit(log: Path) -> str:
 def _crash(code: int) -> dict[str, Any]:
     if code == 0:
         return _said("no_result", "Its process ended without a result.", f"Read its log. {_OTHER_PYTHON}")
+    if code == causes.NO_SPACE:
+        return _said(
+            "disk_full",
+            "The disk was so full that not even its end could be written down.",
+            "Free some space, then resume it.",
+        )
     if code in _KILLED:
         return _said(
             "killed",
@@ -174,7 +180,11 @@ def finish(store: Store, row: Row, how: Exit) -> None:
         current and current.attempt == row.attempt and current.token == how.token and not current.state.ended
     ):
         state, columns = end(current, how, folder)
-        if store.move(current, state, **columns) is not None:
+        # A process that is left may still use the device, and would meet another attempt.
+        again = retries.following(store, current, state, columns) if how.cleared else None
+        if not how.cleared and any(lease.job == row.id for lease in store.leases()):
+            columns["message"] += " Its GPU is kept from other jobs until that process is gone."
+        if store.move(current, state, keep_leases=not how.cleared, retry=again, **columns) is not None:
             if state is JobState.SUCCEEDED:
                 folder.secrets.unlink(missing_ok=True)
             return

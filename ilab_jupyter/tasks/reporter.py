@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,12 @@ class EventReporter:
         try:
             self._events.write(type, **fields)
         except OSError as error:
-            print(f"An event of type {type} was lost: {error}", file=sys.stderr)
+            with suppress(OSError):
+                print(f"An event of type {type} was lost: {error}", file=sys.stderr)
 
 
 class LoggedReporter(EventReporter):
-    """The same, and the log tells it to a person."""
+    """The same, and the log tells it to a person, as far as its disk takes it."""
 
     def __init__(self, path: Path, attempt: int) -> None:
         super().__init__(path, attempt)
@@ -99,25 +101,30 @@ class LoggedReporter(EventReporter):
 
     def phase(self, name: str, message: str = "") -> None:
         """See Reporter."""
-        self._log.phase(name, message)
+        with suppress(OSError):
+            self._log.phase(name, message)
         super().phase(name, message)
 
     def progress(self, step: int, total: int | None, **metrics: Any) -> None:
         """See Reporter."""
-        self._log.progress(step, total, **metrics)
+        with suppress(OSError):
+            self._log.progress(step, total, **metrics)
         super().progress(step, total, **metrics)
 
     def artifact(self, kind: str, name: str, path: Path) -> None:
         """See Reporter."""
-        self._log.artifact(kind, name, path)
+        with suppress(OSError):
+            self._log.artifact(kind, name, path)
         super().artifact(kind, name, path)
 
     def warning(self, message: str, next_step: str = "") -> None:
         """See Reporter."""
-        self._log.warning(message, next_step)
+        with suppress(OSError):
+            self._log.warning(message, next_step)
         super().warning(message, next_step)
 
     def event(self, type: str, **fields: Any) -> None:
         """See Reporter."""
-        self._log.event(type, **fields)
+        with suppress(OSError):
+            self._log.event(type, **fields)
         super().event(type, **fields)

@@ -21,6 +21,7 @@ from ilab_jupyter.errors import (
     is_disk_full,
     lack_of_memory,
 )
+from ilab_jupyter.jobs.causes import NO_SPACE
 from ilab_jupyter.jobs.folder import JobFolder
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.tasks.reporter import LoggedReporter
@@ -41,19 +42,32 @@ def main(arguments: list[str]) -> int:
     try:
         result = _work(folder, attempt, reporter, told)
     except Stopped:
-        print("Stopped as asked.", file=sys.stderr)
+        with suppress(OSError):
+            print("Stopped as asked.", file=sys.stderr)
         return STOPPED
     except BaseException as error:
         if isinstance(error, SystemExit) and error.code in (0, None):
             error = RuntimeError("the work left without a result")
         public = explain(error)
-        if public is not error:
-            traceback.print_exception(error)
-        print(f"{public.cause}: {public}", file=sys.stderr)
-        reporter.last_word("error", **public.to_dict(), remedy=_remedy(public.cause, told))
-        return 1
-    reporter.last_word("result", result=result)
-    return 0
+        # The disk that is full may be the log's own.
+        with suppress(OSError):
+            if public is not error:
+                traceback.print_exception(error)
+            print(f"{public.cause}: {public}", file=sys.stderr)
+        fields = {**public.to_dict(), "remedy": _remedy(public.cause, told)}
+        return _leave(1, reporter, "error", fields)
+    return _leave(0, reporter, "result", {"result": result})
+
+
+def _leave(code: int, reporter: LoggedReporter, type: str, fields: dict[str, Any]) -> int:
+    """Say the last word; the exit code tells where not even that fits on the disk."""
+    try:
+        reporter.last_word(type, **fields)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return NO_SPACE
+    return code
 
 
 def _work(folder: Path, attempt: int, reporter: LoggedReporter, told: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_waiting_in_a_cell_shows_the_job_once(run_cells) -> None:
 def test_a_job_that_fails_leaves_its_state_and_an_error_without_a_traceback(run_cells) -> None:
     (cell,) = run_cells("%ilab train data.jsonl --name fails --max-steps 6 --wait")
     static, live, error = cell.outputs
-    assert "FAILED" in static.data["text/html"] and "%ilab resume" in static.data["text/html"]
+    assert "FAILED" in static.data["text/html"] and "%ilab logs" in static.data["text/html"]
     assert live.data == {}
     assert error.output_type == "error"
     assert (
