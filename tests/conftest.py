@@ -11,6 +11,9 @@ import pytest
 from ilab_jupyter.engine import hide_unfit_torchvision
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
+from tests.postgres import database_url, postgres_database, postgres_server
+
+__all__ = ["database_url", "postgres_database", "postgres_server"]
 
 HERE = Path(__file__).parent
 
@@ -33,7 +36,12 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "IPYTHONDIR": home / ".ipython",
     }.items():
         monkeypatch.setenv(variable, str(folder))
-    for variable in ("ILAB_SERVICE_URL", "ILAB_SERVICE_TOKEN", "ILAB_JUPYTER_WORKER_PYTHON"):
+    for variable in (
+        "ILAB_SERVICE_URL",
+        "ILAB_SERVICE_TOKEN",
+        "ILAB_JUPYTER_WORKER_PYTHON",
+        "ILAB_JUPYTER_DATABASE_URL",
+    ):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return home

@@ -5,30 +5,41 @@ from __future__ import annotations
 import asyncio
 import builtins
 import getpass
-import hashlib
-import json
 import logging
 import re
-import secrets as random
-import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ilab_jupyter import paths
-from ilab_jupyter.durable import disk_advice, make_folder, write_json
+from ilab_jupyter.durable import disk_advice
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
-from ilab_jupyter.jobs import logs, scheduler, settings, shutdown, steering, view, watch
+from ilab_jupyter.jobs import (
+    history,
+    logs,
+    restart,
+    scheduler,
+    settings,
+    shutdown,
+    steering,
+    submission,
+    view,
+    watch,
+)
+from ilab_jupyter.jobs.actor import acting
+from ilab_jupyter.jobs.causes import RESTARTED
 from ilab_jupyter.jobs.events import EventTail
 from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.health import Finding, examine
 from ilab_jupyter.jobs.heart import Heart
 from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
 from ilab_jupyter.jobs.lock import is_held, locked
 from ilab_jupyter.jobs.process import kill_all
 from ilab_jupyter.jobs.record import (
     EVERY,
+    Attempt,
+    AuditEntry,
     Device,
     Event,
     Job,
@@ -40,19 +51,21 @@ from ilab_jupyter.jobs.record import (
 )
 from ilab_jupyter.jobs.schema import job as table
 from ilab_jupyter.jobs.state import LIVE, JobState
-from ilab_jupyter.jobs.store import Row, Store
+from ilab_jupyter.jobs.statistics import Figures, Statistics
+from ilab_jupyter.jobs.store import AUTOMATIC, Row, Store
 
 log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
-_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class LocalJobs:
     """`JobService` on a state folder, `paths.state_dir()` where None. Unavailable where that cannot be used.
 
     `owner` is the operating system's user where None; jobs of another owner are not found.
-    `worker_python` is the interpreter of the jobs, one for all or one per kind.
+    `worker_python` is the interpreter of the jobs, one for all or one per kind. `database_url` is that of a
+    PostgreSQL database for the rows, ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none. What
+    is done is kept in the audit as done by `actor`, the owner where None.
     """
 
     def __init__(
@@ -62,15 +75,19 @@ class LocalJobs:
         owner: str | None = None,
         worker_python: str | Mapping[str, str] | None = None,
         worker_module: str = "ilab_jupyter.tasks",
+        database_url: str | None = None,
+        actor: str | None = None,
     ) -> None:
         self.state = StateFolder((state_dir or paths.state_dir()).absolute())
         self.owner = owner or getpass.getuser()
+        self._actor = actor or self.owner
         self._python = worker_python
         self._module = worker_module
-        self._store = Store(self.state, thorough=True)
+        self._store = Store(self.state, database_url, thorough=True)
         self._adopting = threading.Lock()
         self._adopted = False
         self._heart = Heart(self)
+        self._statistics = Statistics(self._store)
 
     # What a host of the service uses besides the protocol. These block.
 
@@ -84,6 +101,49 @@ class LocalJobs:
     def active(self) -> int:
         """How many jobs are queued or live, of all owners."""
         return self._store.count(LIVE | {JobState.QUEUED})
+
+    @property
+    def actor(self) -> str:
+        """Who does what is done here, for the audit: the user that a server named for this request, or whom
+        this object was made for."""
+        return acting(self._actor)
+
+    def interpreter(self, kind: str) -> str:
+        """The Python that runs jobs of this kind."""
+        return interpreter(self._python, kind)
+
+    def health(self) -> builtins.list[Finding]:
+        """What works and what does not; writes once to the store."""
+        return examine(self._store)
+
+    def statistics(self) -> Figures:
+        """Figures for monitoring; waits and durations count from the opening on."""
+        return self._statistics.read()
+
+    async def last_audited(self, before: float) -> int:
+        """The seq of the last entry of the audit from before this time, in seconds; 0 where there is none."""
+        return await asyncio.to_thread(history.last, self._store, before)
+
+    def restart_interrupted(self) -> builtins.list[Job]:
+        """Queue the owner's jobs again that ended with their machine or server. For a host that starts.
+
+        A job that has come no further in three such attempts is left to its owner.
+        """
+        self._adopt()
+        rows = self._store.select(
+            table.c.owner == self.owner,
+            table.c.state == JobState.INTERRUPTED,
+            table.c.cause.in_(sorted(RESTARTED)),
+        )
+        again = []
+        for row, retries in restart.choose(rows, lambda row: restart.progressed(row, self.state.job(row.id))):
+            try:
+                self._again(row, "restart", AUTOMATIC, retries)
+                again.append(row.id)
+            except PublicError as error:
+                log.warning("%s was not queued again: %s", row.id, error)
+        self._turn_if_possible()
+        return [self._shown(self._find(id)) for id in again]
 
     def interrupt(
         self, ids: Collection[str] | None = None, *, timeout: float | None = None
@@ -114,7 +174,12 @@ class LocalJobs:
         set); whether jobs whose cause says that it helps are tried again unasked.
         """
         settings.configure(
-            self._store, slots=slots, grace_seconds=grace_seconds, devices=devices, retries=retries
+            self._store,
+            slots=slots,
+            grace_seconds=grace_seconds,
+            devices=devices,
+            retries=retries,
+            actor=self.actor,
         )
 
     def close(self) -> None:
@@ -165,14 +230,22 @@ class LocalJobs:
         """See JobService."""
         return await asyncio.to_thread(steering.state, self._store, self.owner)
 
+    async def attempts(self, id: str) -> builtins.list[Attempt]:
+        """See JobService."""
+        return await asyncio.to_thread(lambda: history.attempts(self._store, self._find(id)))
+
+    async def audit(self, *, after: int = 0, limit: int = 100) -> builtins.list[AuditEntry]:
+        """See JobService."""
+        return await asyncio.to_thread(history.audit, self._store, self.owner, after, limit)
+
     async def pause(self, reason: str = "") -> QueueState:
         """See JobService."""
-        await asyncio.to_thread(steering.pause, self._store, self.owner, reason)
+        await asyncio.to_thread(steering.pause, self._store, self.actor, reason)
         return await self.queue()
 
     async def unpause(self) -> QueueState:
         """See JobService."""
-        await asyncio.to_thread(steering.unpause, self._store)
+        await asyncio.to_thread(steering.unpause, self._store, self.actor)
         await asyncio.to_thread(self._turn_if_possible)
         return await self.queue()
 
@@ -187,67 +260,11 @@ class LocalJobs:
             raise InvalidInput("A key has 1 to 255 characters.")
         given = check_secrets(secrets or {})
         launched = launch(interpreter(self._python, spec.kind), self._module)
-        try:
-            json.dumps(spec.arguments, allow_nan=False, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise InvalidInput(
-                "The arguments hold half a character, which is no text.", "Write it again."
-            ) from None
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"The arguments are no JSON: {error}.", "NaN and infinity are none.") from None
-        wanted = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
-        id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
-        try:
-            row = self._insert(id, spec, key, wanted, launched, given)
-        except BaseException:
-            if self.state.job(id).path.exists() and self._store.get(id) is None:
-                shutil.rmtree(self.state.job(id).path, ignore_errors=True)
-            raise
-        self._turn_if_possible()
-        return self._shown(self._find(row.id))
-
-    def _insert(
-        self,
-        id: str,
-        spec: JobSpec,
-        key: str | None,
-        wanted: str,
-        launched: Mapping[str, Any],
-        secrets: Mapping[str, str],
-    ) -> Row:
-        digest = hashlib.sha256(wanted.encode()).hexdigest()
-        with disk_advice(self.state.path), self._store.write() as connection:
-            row = None if key is None else self._store.by_key(connection, self.owner, key)
-            if row is not None and row.spec_hash != digest:
-                raise Conflict(f"The key {key!r} was used for another job, {row.id}.", "Choose another key.")
-            if row is not None:
-                return row
-            self._make_folder(id, spec, secrets)
-            return self._store.insert(
-                connection,
-                {
-                    "id": id,
-                    "kind": spec.kind,
-                    "name": spec.name or spec.kind,
-                    "owner": self.owner,
-                    "spec": json.loads(wanted),
-                    "launch": launched,
-                    "key": key,
-                    "spec_hash": digest,
-                    "queue": spec.queue,
-                    "priority": spec.priority,
-                    "created": time.time(),
-                },
-            )
-
-    def _make_folder(self, id: str, spec: JobSpec, secrets: Mapping[str, str]) -> None:
-        folder = self.state.job(id)
-        folder.path.mkdir(mode=0o700)
-        make_folder(folder.artifacts)
-        write_json(folder.spec, {"id": id, **spec.model_dump(mode="json")})
-        if secrets:
-            write_json(folder.secrets, dict(secrets))
-        make_folder(folder.attempt(1).path)
+        row = submission.insert(
+            self._store, self.owner, spec, launched, key=key, secrets=given, actor=self.actor
+        )
+        self._heart.wake()
+        return view.job(self._store, row, view.NEXT_TURN if row.state is JobState.QUEUED else None)
 
     def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
         _positive(limit, 500)
@@ -282,9 +299,10 @@ class LocalJobs:
                     cause="cancelled",
                     message="Cancelled before it started.",
                     next_step="Resume it to put it into the queue again.",
+                    actor=self.actor,
                 )
             else:
-                self._store.move(row, JobState.STOPPING, stop_reason="cancel")
+                self._store.move(row, JobState.STOPPING, stop_reason="cancel", actor=self.actor)
             row = self._find(id)
         if row.state is JobState.STOPPING:
             scheduler.ask_to_stop(self._store, row)
@@ -297,6 +315,13 @@ class LocalJobs:
             raise Conflict(f"{id} is {row.state}: it has not ended.", "Cancel it first, or wait.")
         if not row.state.resumable:
             raise Conflict(f"{id} has succeeded.", "Submit a new job instead.")
+        self._again(row, "resumed", self.actor)
+        self._turn_if_possible()
+        return self._shown(self._find(id))
+
+    def _again(self, row: Row, why: str, actor: str, retries: int = 0) -> None:
+        """Queue an ended job's next attempt; Conflict where its last one is not all gone."""
+        id = row.id
         launched = launch(interpreter(self._python, row.kind), self._module, row.launch["cwd"])
         with disk_advice(self.state.path), locked(self.state.turn_lock, 30) as got:
             # Attempt n+1 must never meet attempt n: its supervisor and all that it started are gone.
@@ -306,14 +331,12 @@ class LocalJobs:
                 time.sleep(0.02)
             if not got or is_held(attempt.lock) or (row.token is not None and not kill_all(row.token, 5)):
                 raise Conflict(f"The last attempt of {id} is still ending.", "Try again in a minute.")
-            if self._store.again(row, launched) is None:
+            if self._store.again(row, launched, why=why, actor=actor, retries=retries) is None:
                 raise Conflict(f"{id} was resumed just now by somebody else.", "Look at it again.")
-        self._turn_if_possible()
-        return self._shown(self._find(id))
 
     def _reorder(self, id: str, before: str | None) -> Job:
         with disk_advice(self.state.path):
-            steering.reorder(self._store, self._find(id), before)
+            steering.reorder(self._store, self._find(id), before, self.actor)
         return self._shown(self._find(id))
 
     def _logs(self, id: str, offset: int, limit: int, attempt: int | None) -> LogChunk:

@@ -39,16 +39,17 @@ def state(store: Store, owner: str) -> QueueState:
     )
 
 
-def pause(store: Store, owner: str, reason: str) -> None:
+def pause(store: Store, actor: str, reason: str) -> None:
     """Start nothing more. Who pauses a paused queue gives it another reason."""
     if len(reason) > _MAX_REASON or not (reason.isprintable() or not reason):
         raise InvalidInput(f"The reason is one line of at most {_MAX_REASON} characters.")
-    store.put_setting("paused", Pause(by=owner, reason=reason.strip(), at=time.time()).model_dump_json())
+    paused = Pause(by=actor, reason=reason.strip(), at=time.time())
+    store.put_setting("paused", paused.model_dump_json(), actor=actor, action="pause")
 
 
-def unpause(store: Store) -> None:
+def unpause(store: Store, actor: str) -> None:
     """Start jobs again."""
-    store.put_setting("paused", "")
+    store.put_setting("paused", "", actor=actor, action="unpause")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class _Placed:
     place: float
 
 
-def reorder(store: Store, row: Row, before: str | None) -> None:
+def reorder(store: Store, row: Row, before: str | None, actor: str) -> None:
     """Put a QUEUED job before another of the same owner, queue and priority; before all where None.
 
     It never passes a job of another owner that came before the first of these.
@@ -85,6 +86,7 @@ def reorder(store: Store, row: Row, before: str | None) -> None:
                 raise _no_sibling(row, before)
         for id, rank in _places(others, moved, index).items():
             connection.execute(sa.update(table).where(table.c.id == id).values(rank=rank))
+        store.audit(connection, actor, "reorder", row.id, {"before": before})
 
 
 def _no_sibling(row: Row, before: str) -> Conflict:

@@ -74,8 +74,9 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(state: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setenv("PYTHONPATH", str(WORKER))
-    bench = Bench(state)
+    bench = Bench(state, database_url=database_url)
     yield bench
     bench.clean()
+    bench.local.close()
