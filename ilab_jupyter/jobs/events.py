@@ -109,22 +109,31 @@ class EventTail:
 
     def read(self, limit: int = 1000) -> list[Line]:
         """The next events, at most `limit`; a line without its end waits for the rest."""
-        found: list[Line] = []
-        try:
-            file = self._path.open("rb")
-        except FileNotFoundError:
-            return found
-        with file:
-            file.seek(self._offset)
-            for line in file:
-                if len(found) >= limit or not line.endswith(b"\n"):
-                    break
-                self._offset += len(line)
-                event = parse(line)
-                if event is not None and event["seq"] > self._seq:
-                    self._seq = event["seq"]
-                    found.append(event)
+        found, self._offset = read_from(self._path, self._offset, limit, self._seq)
+        if found:
+            self._seq = found[-1]["seq"]
         return found
+
+
+def read_from(path: Path, offset: int, limit: int, after: int = 0) -> tuple[list[Line], int]:
+    """At most `limit` events with seq > `after` from byte `offset` on, and the offset behind the last line;
+    a line without its end waits for the rest."""
+    found: list[Line] = []
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return found, offset
+    with file:
+        file.seek(offset)
+        for line in file:
+            if len(found) >= limit or not line.endswith(b"\n"):
+                break
+            offset += len(line)
+            event = parse(line)
+            if event is not None and event["seq"] > after:
+                after = event["seq"]
+                found.append(event)
+    return found, offset
 
 
 def offset_after(path: Path, after: int) -> int:

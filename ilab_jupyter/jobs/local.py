@@ -35,6 +35,7 @@ from ilab_jupyter.jobs.health import Finding, examine
 from ilab_jupyter.jobs.heart import Heart
 from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
 from ilab_jupyter.jobs.lock import is_held, locked
+from ilab_jupyter.jobs.masking import mask_of
 from ilab_jupyter.jobs.process import kill_all
 from ilab_jupyter.jobs.record import (
     EVERY,
@@ -347,13 +348,17 @@ class LocalJobs:
             raise NotFound(f"{id} has no attempt {number}.", f"It has {row.attempt}.")
         # The state was read before the file, so what an ended attempt wrote is all there.
         final = row.state.ended or number < row.attempt
-        piece = logs.read(self.state.job(id).attempt(number).log, offset, limit, final=final)
+        folder = self.state.job(id)
+        mask = mask_of(folder, number)
+        piece = logs.read(folder.attempt(number).log, offset, limit, final=final, mask=mask)
         return LogChunk(attempt=number, **piece._asdict(), ended=final and piece.next_offset == piece.size)
 
     def _events(self, id: str, after: int, limit: int) -> builtins.list[Event]:
         row = self._find(id)
+        folder = self.state.job(row.id)
+        mask = mask_of(folder)
         return [
-            view.event(line) for line in EventTail(self.state.job(row.id).events, max(0, after)).read(limit)
+            view.event(mask.event(line)) for line in EventTail(folder.events, max(0, after)).read(limit)
         ]
 
     def _find(self, id: str) -> Row:

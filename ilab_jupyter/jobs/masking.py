@@ -128,7 +128,7 @@ class Mask:
         return most
 
 
-def of(folder: JobFolder, attempt: int | None = None) -> Mask:
+def mask_of(folder: JobFolder, attempt: int | None = None) -> Mask:
     """The mask of a job's texts, or of the log of one of its attempts."""
     # In this order: `seal` writes the ranges before it removes the secrets.
     stamps = _stamp(folder.secrets), _stamp(folder.path / "masks.json")
@@ -153,7 +153,7 @@ def of(folder: JobFolder, attempt: int | None = None) -> Mask:
 def seal(folder: JobFolder) -> None:
     """Forget a job's own secrets, and remember where they stand in its logs and events, so that these stay
     masked. Where that cannot be written down, the secrets stay."""
-    mask = of(folder)
+    mask = mask_of(folder)
     with suppress(OSError):
         if not folder.secrets.exists():
             return

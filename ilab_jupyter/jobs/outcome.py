@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.durable import read_json
-from ilab_jupyter.jobs import causes, events, retries
+from ilab_jupyter.jobs import causes, events, masking, retries
 from ilab_jupyter.jobs.folder import AttemptFolder, JobFolder
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import Row, Store
@@ -180,12 +180,13 @@ def finish(store: Store, row: Row, how: Exit) -> None:
         current and current.attempt == row.attempt and current.token == how.token and not current.state.ended
     ):
         state, columns = end(current, how, folder)
+        columns = masking.mask_of(folder).value(columns)
         # A process that is left may still use the device, and would meet another attempt.
         again = retries.following(store, current, state, columns) if how.cleared else None
         if not how.cleared and any(lease.job == row.id for lease in store.leases()):
             columns["message"] += " Its GPU is kept from other jobs until that process is gone."
         if store.move(current, state, keep_leases=not how.cleared, retry=again, **columns) is not None:
             if state is JobState.SUCCEEDED:
-                folder.secrets.unlink(missing_ok=True)
+                masking.seal(folder)
             return
         current = store.get(row.id)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs import causes, events
+from ilab_jupyter.jobs.masking import mask_of
 from ilab_jupyter.jobs.record import Event, Job, JobSpec, Progress
 from ilab_jupyter.jobs.scheduler import order
 from ilab_jupyter.jobs.state import LIVE, JobState
@@ -21,7 +22,8 @@ from ilab_jupyter.jobs.store import Row, Store
 def job(store: Store, row: Row, waiting: str | None = None) -> Job:
     """A row as a Job. The progress of a live one comes from its events, which are newer than the row."""
     live = row.state in LIVE
-    stands = events.progress(store.state.job(row.id).events, row.attempt) if live else row.progress
+    folder = store.state.job(row.id)
+    stands = mask_of(folder).value(events.progress(folder.events, row.attempt)) if live else row.progress
     return Job(
         id=row.id,
         kind=row.kind,

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from ilab_jupyter.jobs import logs, view
-from ilab_jupyter.jobs.events import EventTail
+from ilab_jupyter.jobs import events, tails, view
 from ilab_jupyter.jobs.record import Event
 from ilab_jupyter.jobs.store import Row, Store
 
-_POLL = 0.15
-_LOOK = 0.5
-_PIECE = 65536
-
 
 @dataclass
-class _LogTail:
-    """How far the log of an attempt was read."""
+class _LogCursor:
+    """How far the log of an attempt was told."""
 
     attempt: int
     offset: int
@@ -30,40 +24,50 @@ async def watch(
 ) -> AsyncIterator[Event]:
     """See `JobService.watch`. `find` gives the row now, or raises NotFound."""
     row = await asyncio.to_thread(find)
-    folder = store.state.job(row.id)
-    tail = await asyncio.to_thread(EventTail, folder.events, after)
-    log = None if log_offset is None else _LogTail(row.attempt, _start(store, row, log_offset))
-    seq, looked = after, time.monotonic()
-    yield await asyncio.to_thread(_state, store, row, seq)
+    hub = tails.hub(store)
+    tail = await hub.join(row)
+    try:
+        async for event in _told(tail, after, log_offset):
+            yield event
+    finally:
+        hub.leave(tail)
+
+
+async def _told(tail: tails.Tail, after: int, log_offset: int | None) -> AsyncIterator[Event]:
+    seq, version = after, -1
+    at = await asyncio.to_thread(events.offset_after, tail.folder.events, after)
+    log = None if log_offset is None else _begin(tail, log_offset)
     while True:
+        changes = tail.changes
         # The row first: when it has ended, everything that its worker wrote is there to be read.
-        ended = row.state.ended
+        row = tail.row
+        if row.version != version:
+            version = row.version
+            yield await tail.state(seq)
         more = True
         while more:
             more = False
-            if tail.changed() and (lines := await asyncio.to_thread(tail.read)):
-                more = True
+            if at < tail.sizes[1] or row.state.ended:
+                lines, end = await tail.events(at)
+                more, at = end > at, end
                 for line in lines:
-                    seq = line["seq"]
-                    yield view.event(line)
+                    if line.seq > seq:
+                        seq = line.seq
+                        yield line
             if log is not None:
-                final = ended or log.attempt < row.attempt
-                piece = await asyncio.to_thread(_read, store, row.id, log, final)
-                if piece is not None:
+                past = log.attempt < row.attempt
+                event = None
+                if past or row.state.ended or log.offset < tail.sizes[0]:
+                    final = row.state.ended or past
+                    event = await tail.log(log.attempt, log.offset, seq, final=final)
+                if event is not None:
                     more = True
-                    yield view.made(
-                        "log",
-                        seq,
-                        attempt=log.attempt,
-                        offset=piece.offset,
-                        next_offset=piece.next_offset,
-                        text=piece.text,
-                    )
-                    log.offset = piece.next_offset
-                elif log.attempt < row.attempt:
-                    log = _LogTail(log.attempt + 1, 0)
-                    more = True
-        if ended:
+                    log.offset = event.fields["next_offset"]
+                    if event.fields["text"]:
+                        yield event
+                elif past:
+                    log, more = _LogCursor(log.attempt + 1, 0), True
+        if row.state.ended:
             yield view.made(
                 "end",
                 seq,
@@ -75,35 +79,11 @@ async def watch(
                 result=row.result,
             )
             return
-        await asyncio.sleep(_POLL)
-        if (now := time.monotonic()) - looked >= _LOOK:
-            looked = now
-            new = await asyncio.to_thread(find)
-            if new.version != row.version:
-                row = new
-                yield await asyncio.to_thread(_state, store, row, seq)
+        await tail.changed(changes)
 
 
-def _start(store: Store, row: Row, offset: int) -> int:
-    """An offset behind the end was counted in the log of an earlier attempt: this one's begins anew."""
-    try:
-        return offset if offset <= store.state.job(row.id).attempt(row.attempt).log.stat().st_size else 0
-    except FileNotFoundError:
-        return 0
-
-
-def _state(store: Store, row: Row, seq: int) -> Event:
-    return view.made("state", seq, job=view.jobs(store, [row])[0].model_dump(mode="json"))
-
-
-def _read(store: Store, id: str, log: _LogTail, final: bool) -> logs.Piece | None:
-    """The next piece; None where there is nothing new."""
-    path = store.state.job(id).attempt(log.attempt).log
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return None
-    if size <= log.offset:
-        return None
-    piece = logs.read(path, log.offset, _PIECE, final=final)
-    return piece if piece.text else None
+def _begin(tail: tails.Tail, offset: int) -> _LogCursor:
+    """A negative offset counts from the end. One behind the end was counted in an earlier attempt's log: this
+    one's begins anew."""
+    size = tail.sizes[0]
+    return _LogCursor(tail.row.attempt, offset if offset <= size else 0)

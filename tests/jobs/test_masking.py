@@ -183,7 +183,7 @@ def test_ranges_of_a_sealed_log_are_found_across_the_pieces_in_which_it_is_read(
     folder.secrets.write_text(json.dumps({"A": OWN}))
     masking.seal(folder)
     assert not folder.secrets.exists()
-    shown = logs.read(folder.attempt(1).log, 0, 10**6, final=True, mask=masking.of(folder, 1)).text
+    shown = logs.read(folder.attempt(1).log, 0, 10**6, final=True, mask=masking.mask_of(folder, 1)).text
     assert shown == f"x{'*' * len(OWN)}y\n" * 10_000
 
 

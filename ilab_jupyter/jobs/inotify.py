@@ -1,0 +1,54 @@
+"""Being told by the kernel that something in a folder was written, without looking again and again."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from pathlib import Path
+
+_MODIFY, _MOVED_TO, _CREATE, _ONESHOT = 0x2, 0x80, 0x100, 0x80000000
+_IGNORED = 0x8000
+_HEAD = struct.Struct("iIII")
+
+
+class Inotify:
+    """Watches folders, each until the first change. A writer pays for one notice, not for one a line."""
+
+    def __init__(self) -> None:
+        """OSError where this system has no inotify, or no more instances of it."""
+        try:
+            self._libc = ctypes.CDLL(None, use_errno=True)
+            self.descriptor = int(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        except AttributeError:
+            raise OSError("inotify is a thing of Linux") from None
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+
+    def watch(self, folder: Path) -> int | None:
+        """A number that `read` gives once a file in it is written or made; None where that cannot be."""
+        mask = ctypes.c_uint32(_MODIFY | _CREATE | _MOVED_TO | _ONESHOT)
+        number = int(self._libc.inotify_add_watch(self.descriptor, os.fsencode(folder), mask))
+        return number if number >= 0 else None
+
+    def unwatch(self, number: int) -> None:
+        """No notice of that any more. Harmless when it was given already."""
+        self._libc.inotify_rm_watch(self.descriptor, number)
+
+    def read(self) -> set[int]:
+        """The numbers of the folders that have changed."""
+        try:
+            data = os.read(self.descriptor, 65536)
+        except BlockingIOError:
+            return set()
+        found, at = set(), 0
+        while at < len(data):
+            number, mask, _, length = _HEAD.unpack_from(data, at)
+            at += _HEAD.size + length
+            if not mask & _IGNORED:
+                found.add(number)
+        return found
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        os.close(self.descriptor)
