@@ -18,10 +18,12 @@ from ilab_jupyter.jobs import queue, schema
 from ilab_jupyter.jobs.process import boot_clock, boot_id
 from ilab_jupyter.jobs.queue import Live, Machine, Verdict, Waiting
 from ilab_jupyter.jobs.record import Lease
+from ilab_jupyter.jobs.retries import delay
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import Store
 
 _table = schema.job
+_RUNS = 20
 
 
 class Pause(BaseModel):
@@ -84,7 +86,10 @@ def read(store: Store) -> Board:
         held = read_leases(connection)
     wanted = any(job.need.gpus != 0 for job in waiting)
     devices = gpus.devices(settings.get("devices", "")) if wanted else ()
-    return Board(waiting, live, held, settings, gpus.machine(store.state.path, devices))
+    # Most jobs ask for nothing else, and then nobody need look.
+    asked = any(job.need.cpus or job.need.memory or job.need.disk for job in waiting)
+    machine = gpus.machine(store.state.path, devices) if asked else Machine(devices, 0, 0, 0, 0)
+    return Board(waiting, live, held, settings, machine)
 
 
 def read_settings(connection: Connection) -> dict[str, str]:
@@ -103,19 +108,19 @@ def read_leases(connection: Connection) -> list[Lease]:
 def _resources(connection: Connection) -> sa.ColumnElement[Any]:
     """The spec's resources as JSON text, taken out by the database: a spec may be long."""
     if connection.dialect.name == "sqlite":
-        return sa.func.json_extract(_table.c.spec, "$.resources")
-    text: sa.ColumnElement[Any] = sa.cast(_table.c.spec, JSONB)["resources"].astext
-    return text
+        return sa.func.json_extract(_table.c.spec, "$.resources").label("resources")
+    found: sa.ColumnElement[Any] = sa.cast(_table.c.spec, JSONB)["resources"].astext
+    return found.label("resources")
 
 
 def _live(connection: Connection) -> list[Live]:
-    columns = (_table.c.id, _table.c.kind, _table.c.owner, _table.c.queue, _table.c.spawned)
-    query = sa.select(*columns, _table.c.boot_id, _resources(connection).label("resources"))
-    found = connection.execute(query.where(_table.c.state.in_(sorted(LIVE))).order_by(_table.c.seq))
+    c = _table.c
+    query = sa.select(c.id, c.attempt, c.kind, c.owner, c.queue, c.spawned, c.boot_id, _resources(connection))
+    found = connection.execute(query.where(c.state.in_(sorted(LIVE))).order_by(c.seq))
     clock, boot = boot_clock(), boot_id()
     return [
         Live(
-            *(row.id, row.kind, row.owner, row.queue, queue.need(row.resources)),
+            *(row.id, row.attempt, row.kind, row.owner, row.queue, queue.need(row.resources)),
             age=clock - row.spawned if row.spawned is not None and row.boot_id == boot else 0,
         )
         for row in found
@@ -126,28 +131,25 @@ def _waiting(connection: Connection) -> list[Waiting]:
     c = _table.c
     columns = (c.id, c.seq, c.kind, c.owner, c.queue, c.priority, c.rank, c.retries, c.due, c.boot_id)
     query = sa.select(*columns, _resources(connection)).where(c.state == JobState.QUEUED)
-    clock, boot = boot_clock(), boot_id()
     waiting = []
-    for id, seq, kind, owner, name, priority, rank, retries, due, since, asked in connection.execute(query):
-        # After a reboot the clock began anew, and no wait is longer than a reboot is worth.
-        delay = max(0.0, due - clock) if due is not None and since == boot else 0.0
+    for id, seq, kind, owner, name, priority, rank, tries, due, since, asked in connection.execute(query):
         place = seq if rank is None else rank
-        need = queue.need(asked)
-        waiting.append(Waiting(id, seq, kind, owner, name, priority, place, need, retries, delay))
+        left = 0.0 if due is None else delay(due, since)
+        waiting.append(Waiting(id, seq, kind, owner, name, priority, place, queue.need(asked), tries, left))
     return waiting
 
 
-def typical_seconds(store: Store, kinds: set[str], runs: int = 20) -> dict[str, float]:
-    """For each kind that has ever succeeded, the median of how long its last runs took."""
+def typical_seconds(store: Store, stands: Board) -> dict[str, float]:
+    """For each kind on the board that has ever succeeded, the median of how long its last runs took."""
     c = _table.c
     found = {}
     with store.read() as connection:
-        for kind in kinds:
+        for kind in {job.kind for job in stands.waiting} | {job.kind for job in stands.live}:
             query = (
                 sa.select(c.ended - c.started)
                 .where(c.kind == kind, c.state == JobState.SUCCEEDED, c.started.is_not(None))
                 .order_by(c.ended.desc())
-                .limit(runs)
+                .limit(_RUNS)
             )
             lengths = sorted(max(0.0, seconds) for (seconds,) in connection.execute(query))
             if lengths:

@@ -74,6 +74,11 @@ class JobFolder:
         """An empty file, there once the job's row is in the database."""
         return self.path / "stored"
 
+    @property
+    def release(self) -> Path:
+        """There while a waiting job needs what this deployment has: `{"for": id, "asked": time}`."""
+        return self.path / "release.json"
+
     def attempt(self, number: int) -> AttemptFolder:
         """The folder of attempt `number`, 1 for the first."""
         return AttemptFolder(self.path / "attempts" / str(number))

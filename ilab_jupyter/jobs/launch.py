@@ -68,10 +68,14 @@ def supervisor_environment() -> dict[str, str]:
     return _with_source_tree({name: value for name, value in os.environ.items() if name not in _DROPPED})
 
 
-def worker_environment(launched: Mapping[str, Any], secrets: Mapping[str, str], token: str) -> dict[str, str]:
-    """The supervisor's, with the submitter's choices in place of its own."""
+def worker_environment(
+    launched: Mapping[str, Any], secrets: Mapping[str, str], token: str, gpus: str | None = None
+) -> dict[str, str]:
+    """The supervisor's, with the submitter's choices in place of its own, and the GPUs that it was given."""
     environment = {name: value for name, value in os.environ.items() if name not in CARRIED}
     environment |= {**launched["env"], **secrets, TOKEN: token, "PYTHONUNBUFFERED": "1"}
+    if gpus is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus
     own = str(Path(launched["python"]).parent)
     environment["PATH"] = os.pathsep.join([own, *filter(None, [environment.get("PATH", os.defpath)])])
     return environment

@@ -7,14 +7,15 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.queue import Machine
-from ilab_jupyter.jobs.record import Device
+from ilab_jupyter.jobs.record import Device, Lease
 
 _DEVICES = TypeAdapter(tuple[Device, ...])
 _MOST = 64
@@ -90,6 +91,17 @@ def _visible(found: tuple[Device, ...]) -> tuple[Device, ...]:
             return ()
         left += named
     return tuple(dict.fromkeys(left))
+
+
+def visible(mine: Sequence[Lease], spec: Mapping[str, Any], setting: str) -> str | None:
+    """CUDA_VISIBLE_DEVICES of a job with these leases; None leaves what its submitter had.
+
+    Without a lease it sees no GPU where it asked for none, or where an administrator says which there are.
+    """
+    if mine:
+        return ",".join(sorted(lease.device for lease in mine))
+    none = (spec.get("resources") or {}).get("gpus") == 0 or declared(setting) is not None
+    return "" if none else None
 
 
 def machine(state: Path, gpus: tuple[Device, ...]) -> Machine:

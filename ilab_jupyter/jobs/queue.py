@@ -66,6 +66,7 @@ class Live(NamedTuple):
     """A job that has started, and for how many seconds it has run."""
 
     id: str
+    attempt: int
     kind: str
     owner: str
     queue: str

@@ -10,16 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence, Set
+from datetime import UTC, datetime
 from pathlib import Path
 
-from ilab_jupyter.durable import make_folder, read_json
+from ilab_jupyter.durable import read_json, sync, write_json
 from ilab_jupyter.errors import PublicError, is_disk_full
-from ilab_jupyter.jobs import events
-from ilab_jupyter.jobs.folder import AttemptFolder
+from ilab_jupyter.jobs import board, events
+from ilab_jupyter.jobs.board import Board
+from ilab_jupyter.jobs.folder import AttemptFolder, StateFolder
 from ilab_jupyter.jobs.launch import supervisor_environment
 from ilab_jupyter.jobs.lock import is_held, locked
 from ilab_jupyter.jobs.outcome import Exit, finish, lost
 from ilab_jupyter.jobs.process import Identity, boot_clock, boot_id, kill_all, with_argument
+from ilab_jupyter.jobs.queue import SERVING
+from ilab_jupyter.jobs.record import Lease
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import Row, Store
 
@@ -40,7 +45,10 @@ def turn(store: Store, *, timeout: float = 10.0) -> bool:
                     _reconcile(store, row)
                 except (OSError, PublicError):
                     log.exception("The state of job %s could not be found out", row.id)
-            _start_queued(store)
+            kept = _quarantined(store)
+            stands = board.read(store)
+            _start_queued(store, stands, kept)
+            _ask_to_unload(store, stands)
         return got
 
 
@@ -113,35 +121,66 @@ def _lose(store: Store, row: Row) -> None:
             **lost("Its supervisor never started. See supervisor.log in its folder."),
         )
         if ended and [attempt.cause for attempt in store.attempts(row.id)][-MAX_LOST:] != ["lost"] * MAX_LOST:
-            store.again(ended, row.launch)
+            store.again(ended, row.launch, why="lost", retries=row.retries)
 
 
-def _start_queued(store: Store) -> None:
-    slots = store.slots()
-    free = dict(slots)
-    for row in store.in_states(LIVE):
-        free[row.queue] = free.get(row.queue, 1) - 1
-    for row in sorted(store.in_states(frozenset({JobState.QUEUED})), key=order):
-        if free.setdefault(row.queue, 1) > 0:
-            free[row.queue] -= 1
-            _start(store, row)
+def _quarantined(store: Store) -> set[str]:
+    """Jobs whose attempt has ended and left processes that may still use its device.
+
+    They are killed once more; where none is left the device is free again.
+    """
+    kept = set()
+    for id, number in store.stale_leases():
+        token = next((attempt.token for attempt in store.attempts(id) if attempt.n == number), None)
+        if token is None or kill_all(token, 1):
+            store.free(id, number)
+        else:
+            kept.add(id)
+            log.error("Processes of job %s cannot be killed; its device is not given to others", id)
+    return kept
 
 
-def order(row: Row) -> tuple[int, int]:
-    """Higher priority first; within one, first come first served."""
-    return (-row.priority, row.seq)
+def _start_queued(store: Store, stands: Board, kept: Set[str]) -> None:
+    if stands.paused is not None:
+        return
+    for verdict in stands.verdicts:
+        if verdict.lack is None and verdict.job.id not in kept:
+            row = store.get(verdict.job.id)
+            if row is not None and row.state is JobState.QUEUED:
+                _start(store, row, verdict.leases)
 
 
-def _start(store: Store, row: Row) -> None:
+def _ask_to_unload(store: Store, stands: Board) -> None:
+    """Leave a note for deployments whose device or memory a waiting job needs; take it away again."""
+    for job in stands.live:
+        if job.queue == SERVING:
+            note = store.state.job(job.id).release
+            asker = stands.askers.get(job.id)
+            try:
+                if asker is None:
+                    note.unlink(missing_ok=True)
+                elif (read_json(note) or {}).get("for") != asker:
+                    write_json(note, {"for": asker, "asked": datetime.now(UTC).isoformat()})
+            except OSError as error:
+                log.warning("%s cannot be asked to unload: %s", job.id, error)
+
+
+def _start(store: Store, row: Row, leases: Sequence[Lease]) -> None:
     """From QUEUED to a supervisor on its way. The row is moved first: no supervisor is without a row."""
-    attempt = store.state.job(row.id).attempt(row.attempt)
+    folder = store.state.job(row.id)
+    attempt = folder.attempt(row.attempt)
+    if row.attempt > 1 and is_held(folder.attempt(row.attempt - 1).lock):
+        return  # the supervisor of the attempt that is tried again has not quite ended
     token = secrets.token_hex(16)
     try:
-        make_folder(attempt.path)
+        _make_folders(store.state, row)
+        folder.release.unlink(missing_ok=True)
     except OSError as error:
         log.warning("Job %s waits: its folder cannot be written: %s", row.id, error)
         return
-    starting = store.move(row, JobState.STARTING, token=token, boot_id=boot_id(), spawned=boot_clock())
+    starting = store.move(
+        row, JobState.STARTING, leases=leases, token=token, boot_id=boot_id(), spawned=boot_clock()
+    )
     if starting is None:
         return
     try:
@@ -150,6 +189,18 @@ def _start(store: Store, row: Row) -> None:
         cause = "disk_full" if is_disk_full(error) else "spawn_failed"
         columns = lost(f"Its supervisor cannot be started: {error.strerror}.", cause=cause)
         store.move(starting, JobState.FAILED, **columns, started=time.time())
+
+
+def _make_folders(state: StateFolder, row: Row) -> None:
+    """What a worker finds; the same again where it is there."""
+    folder = state.job(row.id)
+    attempt = folder.attempt(row.attempt).path
+    for path in (folder.path, folder.artifacts, attempt.parent, attempt):
+        path.mkdir(mode=0o700, exist_ok=True)
+    if not folder.spec.exists():
+        write_json(folder.spec, {"id": row.id, **row.spec})
+    for path in (attempt.parent, folder.path, state.jobs):
+        sync(path)
 
 
 def _spawn(state: Path, row: Row, attempt: AttemptFolder, token: str) -> None:

@@ -239,6 +239,7 @@ class Supervisor:
         duty = self.duty
         row = patiently(lambda: store.get(duty.id))
         assert row is not None
+        gpus = patiently(partial(self._gpus, store, row))
         secrets = read_json(duty.job.secrets) or {}
         cwd = row.launch["cwd"]
         me = os.getpid()
@@ -257,13 +258,19 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 cwd=cwd if Path(cwd).is_dir() else duty.job.path,
-                env=worker_environment(row.launch, secrets, duty.token),
+                env=worker_environment(row.launch, secrets, duty.token, gpus),
                 start_new_session=True,
                 preexec_fn=lambda: die_with(me),
             )
         finally:
             os.close(log)
         return worker
+
+    def _gpus(self, store: Store, row: Row) -> str | None:
+        from ilab_jupyter.jobs.leases import visible
+
+        mine = [lease for lease in store.leases() if lease.job == row.id]
+        return visible(mine, row.spec, store.setting("devices", ""))
 
     def _complain(self, error: OSError) -> None:
         events = EventWriter(self.duty.job.events, attempt=self.duty.attempt)

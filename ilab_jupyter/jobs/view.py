@@ -11,12 +11,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput
-from ilab_jupyter.jobs import causes, events
+from ilab_jupyter.jobs import board, causes, events, reasons
+from ilab_jupyter.jobs.board import Board
+from ilab_jupyter.jobs.queue import SERVING, Lack, Live
+from ilab_jupyter.jobs.reasons import Pace
 from ilab_jupyter.jobs.masking import mask_of
 from ilab_jupyter.jobs.record import Event, Job, JobSpec, Progress
-from ilab_jupyter.jobs.scheduler import order
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import Row, Store
+
+NEXT_TURN = reasons.NEXT_TURN
 
 
 def job(store: Store, row: Row, waiting: str | None = None) -> Job:
@@ -48,30 +52,54 @@ def job(store: Store, row: Row, waiting: str | None = None) -> Job:
 
 
 def jobs(store: Store, rows: Sequence[Row]) -> list[Job]:
-    """Rows as Jobs, each QUEUED one with the reason why it waits."""
-    if not any(row.state is JobState.QUEUED for row in rows):
-        return [job(store, row) for row in rows]
-    present = store.in_states(LIVE | {JobState.QUEUED})
-    slots = store.slots()
-    return [job(store, row, _waiting(row, present, slots)) for row in rows]
+    """Rows as Jobs, each QUEUED one with the reason why it waits, its place and about how long it waits."""
+    held = store.leases() if any(row.state in LIVE for row in rows) else []
+    waiting = [row for row in rows if row.state is JobState.QUEUED]
+    stands = board.read(store) if waiting else None
+    told = {} if stands is None else _told(store, stands, waiting)
+    return [
+        job(store, row).model_copy(
+            update={
+                "devices": [lease.device for lease in held if lease.job == row.id],
+                **told.get(row.id, {}),
+            }
+        )
+        for row in rows
+    ]
 
 
-def _waiting(row: Row, present: Sequence[Row], slots: dict[str, int]) -> str | None:
-    if row.state is not JobState.QUEUED:
-        return None
-    same = [other for other in present if other.queue == row.queue and other.id != row.id]
-    running = [other.id for other in same if other.state is not JobState.QUEUED]
-    ahead = sum(other.state is JobState.QUEUED and order(other) < order(row) for other in same)
-    total = slots.get(row.queue, 1)
-    if total == 0:
-        return f"The queue '{row.queue}' is closed: it has no slots."
-    if not ahead and len(running) < total:
-        return "It starts at the next turn of the queue."
-    count = ahead + len(running)
-    verb = "job is" if count == 1 else "jobs are"
-    used = ", ".join(running[:3]) + (" and others" if len(running) > 3 else "")
-    place = f"{total} slot" + ("s" if total != 1 else "") + (f", used by {used}" if used else "")
-    return f"{count} {verb} ahead of it in the queue '{row.queue}' ({place})."
+def _told(store: Store, stands: Board, waiting: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """What is told of the waiting jobs of a page, by id."""
+    ids = {row.id for row in waiting}
+    typical = board.typical_seconds(store, stands)
+    left = {live.id: _left(store, live, typical.get(live.kind)) for live in stands.live}
+    waits = reasons.waits(stands, Pace(left, typical))
+    told = {}
+    for verdict in stands.verdicts:
+        id = verdict.job.id
+        if id in ids:
+            cause = _last_cause(store, id) if verdict.lack is Lack.DELAY else None
+            told[id] = {
+                "pending_reason": reasons.reason(stands, verdict, cause),
+                "position": verdict.position or None,
+                "wait_seconds": waits.get(id),
+            }
+    # A row that has moved since the page was read is in no verdict.
+    return {id: told.get(id, {"pending_reason": NEXT_TURN}) for id in ids}
+
+
+def _left(store: Store, live: Live, typical: float | None) -> float | None:
+    """About how many seconds a live job goes on: what it says itself, or else what is usual for its kind."""
+    folder = store.state.job(live.id)
+    said = _progress(events.progress(folder.events, live.attempt)).eta_seconds
+    if said is not None:
+        return max(0.0, said)
+    return None if typical is None or live.queue == SERVING else max(0.0, typical - live.age)
+
+
+def _last_cause(store: Store, id: str) -> str | None:
+    ended = [attempt for attempt in store.attempts(id) if attempt.state.ended]
+    return ended[-1].cause if ended else None
 
 
 def event(line: dict[str, Any]) -> Event:

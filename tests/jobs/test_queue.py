@@ -13,15 +13,13 @@ from ilab_jupyter.jobs.state import JobState
 
 def test_a_second_batch_job_waits_and_says_for_whom(bench: Any, state: Path) -> None:
     first = bench.submit(["wait_for", str(state / "go")])
-    second = bench.submit(["print"])
-    third = bench.submit(["print"])
+    bench.reach(first.id, JobState.RUNNING)
+    second = bench.jobs.get(bench.submit(["print"]).id)
+    third = bench.jobs.get(bench.submit(["print"]).id)
     assert (second.state, third.state) == (JobState.QUEUED, JobState.QUEUED)
-    assert second.pending_reason == (
-        f"1 job is ahead of it in the queue 'batch' (1 slot, used by {first.id})."
-    )
-    assert (
-        third.pending_reason == f"2 jobs are ahead of it in the queue 'batch' (1 slot, used by {first.id})."
-    )
+    place = f"in the queue 'batch' (1 slot, used by {first.id})."
+    assert (second.position, second.pending_reason) == (1, f"1 job is ahead of it {place}")
+    assert (third.position, third.pending_reason) == (2, f"2 jobs are ahead of it {place}")
     assert bench.jobs.get(first.id).pending_reason is None
     (state / "go").touch()
     assert bench.end(third.id).state is JobState.SUCCEEDED
@@ -31,6 +29,7 @@ def test_a_second_batch_job_waits_and_says_for_whom(bench: Any, state: Path) -> 
 def test_higher_priority_goes_first_and_equals_go_in_the_order_they_came(bench: Any, state: Path) -> None:
     order = state / "order"
     gate = bench.submit(["wait_for", str(state / "go")])
+    bench.reach(gate.id, JobState.RUNNING)
     names = [("low", -5), ("a", 0), ("b", 0), ("high", 9), ("c", 0)]
     jobs = [bench.submit(["write", str(order), f"{name} "], priority=priority) for name, priority in names]
     (state / "go").touch()
@@ -57,7 +56,7 @@ def test_more_slots_let_more_run_at_once_for_every_process_on_the_folder(bench: 
 def test_a_queue_without_slots_is_closed_and_opens_again(bench: Any) -> None:
     bench.local.configure(slots={"batch": 0})
     job = bench.submit(["print"])
-    assert job.pending_reason == "The queue 'batch' is closed: it has no slots."
+    assert bench.jobs.get(job.id).pending_reason == "The queue 'batch' is closed: it has no slots."
     bench.local.configure(slots={"batch": 1})
     assert bench.jobs.get(job.id).pending_reason == "It starts at the next turn of the queue."
     bench.local.turn()
@@ -71,7 +70,7 @@ def test_senseless_slots_are_refused(bench: Any, slots: dict[str, int]) -> None:
 
 
 def test_a_queued_job_is_cancelled_at_once_and_its_successor_moves_up(bench: Any, state: Path) -> None:
-    bench.submit(["wait_for", str(state / "go")])
+    bench.reach(bench.submit(["wait_for", str(state / "go")]).id, JobState.RUNNING)
     second, third = bench.submit(["print"]), bench.submit(["print"])
     cancelled = bench.jobs.cancel(second.id)
     assert (
