@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_IOERR_SHORT_READ")
 _LOST = ("SQLITE_IOERR_CORRUPTFS", "SQLITE_IOERR_DATA")
 _LOCKS = ("SQLITE_IOERR_LOCK", "SQLITE_IOERR_RDLOCK", "SQLITE_IOERR_CHECKRESERVEDLOCK", "SQLITE_PROTOCOL")
+_NO_WAL = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
 _ELSEWHERE = (
     "Set ILAB_JUPYTER_STATE to a folder on a local disk, "
     "or ILAB_JUPYTER_DATABASE_URL to a PostgreSQL database."
@@ -134,7 +135,7 @@ class Sqlite:
 
     def _choose_journal(self) -> None:
         kind = network(self.path.parent)
-        now_wal = self._header() == 2
+        now_wal = self._is_wal()
         if kind:
             self.journal_advice = [
                 f"The state folder {self.path.parent} lies on a network file system ({kind}): jobs work, but "
@@ -156,11 +157,17 @@ class Sqlite:
         if refused == now_wal:
             self._set_journal("delete" if refused else "wal")
 
-    def _header(self) -> int:
-        """2 for a database in WAL mode, 1 for another, 0 for an empty file."""
-        with self.path.open("rb") as file:
-            head = file.read(20)
-        return head[18] if len(head) == 20 else 0
+    def _is_wal(self) -> bool:
+        """SQLite itself is asked: a process that closes the file, opened past SQLite, takes the locks from its
+        other connections, and the database is corrupted.
+        """
+        try:
+            with closing(sqlite3.connect(self.path, timeout=30)) as connection:
+                return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorname or "").startswith(_NO_WAL):
+                return True
+            raise
 
     def _probe(self) -> bool:
         """Whether a database in this folder can have a write-ahead log: a new one beside ours is asked."""
@@ -249,6 +256,6 @@ def _wal_works(path: Path) -> bool:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return True
     except sqlite3.OperationalError as error:
-        if (error.sqlite_errorname or "").startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")):
+        if (error.sqlite_errorname or "").startswith(_NO_WAL):
             return False
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,20 @@ def test_both_see_the_same_jobs_and_either_may_cancel(bench: Any, servers: Any, 
     bench.reach(id, JobState.RUNNING)
     bench.jobs.cancel(id)
     assert bench.end(id).state is JobState.CANCELLED
+
+
+def test_a_second_service_in_a_process_takes_no_lock_from_the_first(bench: Any, state: Path) -> None:
+    """Without its lock a database in use looks unused to others, who then remove its journal."""
+
+    def locks() -> int:
+        inode = (state / "jobs.db").stat().st_ino
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return sum(
+            line[4] == str(os.getpid()) and line[5].endswith(f":{inode}") for line in held if "->" not in line
+        )
+
+    bench.submit(["print"])
+    before = locks()
+    assert before
+    type(bench)(state).local.close()
+    assert locks() == before
