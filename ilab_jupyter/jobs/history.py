@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import sqlalchemy as sa
+
 from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs import schema
 from ilab_jupyter.jobs.record import Attempt, AuditEntry
 from ilab_jupyter.jobs.store import Row, Store
 
@@ -42,6 +45,14 @@ def audit(store: Store, owner: str, after: int, limit: int) -> list[AuditEntry]:
         raise InvalidInput(f"The limit is 1 to {_MOST}, not {limit}.")
     rows = store.audit_rows(max(0, after), limit, owner)
     return [AuditEntry(**{**row, "time": _time(row["time"])}) for row in rows]
+
+
+def last(store: Store, before: float) -> int:
+    """The seq of the last entry from before this time; 0 where there is none."""
+    table = schema.audit
+    query = sa.select(sa.func.max(table.c.seq)).where(table.c.time < before)
+    with store.read() as connection:
+        return int(connection.execute(query).scalar() or 0)
 
 
 def _time(seconds: float | None) -> datetime | None:

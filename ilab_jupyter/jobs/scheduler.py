@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ilab_jupyter.durable import read_json, sync, write_json
 from ilab_jupyter.errors import PublicError, is_disk_full
-from ilab_jupyter.jobs import board, events
+from ilab_jupyter.jobs import board, events, turns
 from ilab_jupyter.jobs.board import Board
 from ilab_jupyter.jobs.folder import AttemptFolder, StateFolder
 from ilab_jupyter.jobs.launch import supervisor_environment
@@ -40,6 +40,7 @@ def turn(store: Store, *, timeout: float = 10.0) -> bool:
     """Reconcile and start under the store's lock. False where another process did for `timeout` seconds."""
     with locked(store.state.turn_lock, timeout) as got:
         if got:
+            turns.note(store.state)
             for row in store.in_states(LIVE):
                 try:
                     _reconcile(store, row)

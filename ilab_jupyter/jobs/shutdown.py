@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Collection
 
+from ilab_jupyter.jobs import turns
 from ilab_jupyter.jobs.lock import locked
 from ilab_jupyter.jobs.process import Identity, with_argument
 from ilab_jupyter.jobs.scheduler import alive_supervisor
@@ -36,6 +37,8 @@ def interrupt(store: Store, owner: str, ids: Collection[str] | None, timeout: fl
     with locked(store.state.turn_lock, min(5.0, timeout)) as got:
         if not got:
             log.warning("Another process holds the queue; jobs may start while live ones are asked to end.")
+        else:
+            turns.note(store.state)
         while True:
             live = [row for row in _live(store, owner) if ids is None or row.id in ids]
             waited = [row for row in live if _tell(store, row, told)]
