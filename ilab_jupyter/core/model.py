@@ -61,9 +61,14 @@ class Model:
         max_tokens: int = 4096,
         device: str = "auto",
         endpoint_file: Path | None = None,
+        idle_seconds: float = 60,
+        release_file: Path | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         """Answer OpenAI requests on a loopback port until the reporter asks to stop.
+
+        While `release_file` exists, something waits for what this model has: once nobody has asked for
+        `idle_seconds`, it makes room, and that is an Unavailable with cause `preempted`.
 
         `name` is what the API calls the model, its registry name or its folder's where None. Port 0 takes a
         free one; where it listens is written to `endpoint_file`. `max_tokens` bounds one answer.
@@ -83,6 +88,8 @@ class Model:
             max_tokens=max_tokens,
             device=device,
             endpoint_file=endpoint_file,
+            idle_seconds=idle_seconds,
+            release_file=release_file,
             reporter=told,
         )
 

@@ -16,6 +16,7 @@ BEAT_SECONDS = 5.0
 # Between two turns, of the time that the first one took: callers need the processor too.
 REST = 2.0
 _MOST_REST = 1.0
+_LEAST = 0.1
 
 
 class Turning(Protocol):
@@ -26,6 +27,9 @@ class Turning(Protocol):
 
     def active(self) -> int:
         """How many jobs are not ended."""
+
+    def due_in(self) -> float | None:
+        """Seconds until a job that is tried again may start; None where none waits for its time."""
 
 
 class Heart:
@@ -94,7 +98,8 @@ class Heart:
                 self._hurry.wait(min(_MOST_REST, REST * (time.monotonic() - began)))
 
     def _beat(self) -> None:
-        while not self._stopped.wait(BEAT_SECONDS):
+        pause = BEAT_SECONDS
+        while not self._stopped.wait(pause):
             owner = self._owner()
             if owner is None:
                 return
@@ -104,6 +109,8 @@ class Heart:
                         if owner.active() == 0:
                             self._thread = None  # so that who submits next starts another
                             return
+                    due = owner.due_in()
+                    pause = BEAT_SECONDS if due is None else min(BEAT_SECONDS, max(due, _LEAST))
                 except (PublicError, OSError) as error:
                     log.warning("The queue was not moved: %s", error)
             del owner

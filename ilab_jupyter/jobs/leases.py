@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ilab_jupyter.errors import InvalidInput
-from ilab_jupyter.jobs.queue import Machine
-from ilab_jupyter.jobs.record import Device, Lease
+from ilab_jupyter.jobs.queue import Machine, Need
+from ilab_jupyter.jobs.record import Device, Lease, Resources
+from ilab_jupyter.jobs.store import Store
 
 _DEVICES = TypeAdapter(tuple[Device, ...])
 _MOST = 64
@@ -112,6 +113,16 @@ def machine(state: Path, gpus: tuple[Device, ...]) -> Machine:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     disk = shutil.disk_usage(state)
     return Machine(gpus, cpus, memory, disk.total, disk.free)
+
+
+def check_possible(store: Store, asked: Resources) -> None:
+    """InvalidInput where this machine can never give what a job asks for."""
+    need = Need.of(asked)
+    if need == Need():
+        return
+    gpus = devices(store.setting("devices", "")) if need.gpus or need.gpu_memory else ()
+    if why := machine(store.state.path, gpus).impossible(need):
+        raise InvalidInput(why, "Ask for less, or submit it where there is more.")
 
 
 def _limits() -> list[int]:

@@ -17,6 +17,7 @@ from ilab_jupyter.durable import disk_advice
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs import (
     history,
+    leases,
     logs,
     restart,
     scheduler,
@@ -50,6 +51,7 @@ from ilab_jupyter.jobs.record import (
     LogChunk,
     QueueState,
 )
+from ilab_jupyter.jobs.retries import due_in
 from ilab_jupyter.jobs.schema import job as table
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
@@ -102,6 +104,10 @@ class LocalJobs:
     def active(self) -> int:
         """How many jobs are queued or live, of all owners."""
         return self._store.count(LIVE | {JobState.QUEUED})
+
+    def due_in(self) -> float | None:
+        """Seconds until a job that is tried again may start; None where none waits for its time."""
+        return due_in(self._store)
 
     @property
     def actor(self) -> str:
@@ -260,6 +266,7 @@ class LocalJobs:
         if key is not None and not 0 < len(key) <= 255:
             raise InvalidInput("A key has 1 to 255 characters.")
         given = check_secrets(secrets or {})
+        leases.check_possible(self._store, spec.resources)
         launched = launch(interpreter(self._python, spec.kind), self._module)
         row = submission.insert(
             self._store, self.owner, spec, launched, key=key, secrets=given, actor=self.actor
@@ -357,9 +364,7 @@ class LocalJobs:
         row = self._find(id)
         folder = self.state.job(row.id)
         mask = mask_of(folder)
-        return [
-            view.event(mask.event(line)) for line in EventTail(folder.events, max(0, after)).read(limit)
-        ]
+        return [view.event(mask.event(line)) for line in EventTail(folder.events, max(0, after)).read(limit)]
 
     def _find(self, id: str) -> Row:
         self._adopt()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy as sa
+
 from ilab_jupyter.jobs import causes, settings
 from ilab_jupyter.jobs.process import boot_clock, boot_id
+from ilab_jupyter.jobs.schema import job as table
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import Row, Store
 
@@ -33,6 +36,16 @@ def _worked_long(row: Row, columns: Mapping[str, Any]) -> bool:
     if row.spawned is None or row.boot_id != boot_id() or not columns.get("progress", {}).get("step"):
         return False
     return boot_clock() - row.spawned > LONG_SECONDS
+
+
+def due_in(store: Store) -> float | None:
+    """Seconds until the next waiting retry may start; None where none waits, or those that wait are due."""
+    with store.read() as connection:
+        query = sa.select(table.c.due, table.c.boot_id).where(
+            table.c.state == JobState.QUEUED, table.c.due.is_not(None)
+        )
+        left = [delay(due, since) for due, since in connection.execute(query)]
+    return min((seconds for seconds in left if seconds > 0), default=None)
 
 
 def delay(due: float | None, since: str | None) -> float:

@@ -159,7 +159,24 @@ class Supervisor:
         lock.release()
         if go_on:
             turn(store)
+            self._await_retry(store)
         return 0
+
+    def _await_retry(self, store: Store) -> None:
+        """Where our job is to be tried again, give the queue a turn then: maybe nobody else is there to."""
+        from ilab_jupyter.jobs.retries import delay
+        from ilab_jupyter.jobs.scheduler import turn
+        from ilab_jupyter.jobs.state import JobState
+
+        while not self.told_to_end:
+            row = patiently(lambda: store.get(self.duty.id))
+            if row is None or row.state is not JobState.QUEUED or row.due is None:
+                return
+            left = delay(row.due, row.boot_id)
+            if left <= 0:
+                turn(store)
+                return
+            self._sleep(min(left, _LOOK))
 
     def _supervise(self, store: Store) -> bool:
         """Whether the queue should move on: not where the row says that this attempt is not ours to run, and

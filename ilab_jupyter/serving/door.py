@@ -13,10 +13,16 @@ from tornado.web import HTTPError, RequestHandler
 from ilab_jupyter.serving.engine import Engine, Ticket
 from ilab_jupyter.serving.schema import ApiError, model_card
 
+RETRY_AFTER = "10"
+
 
 @dataclass
 class Service:
-    """What the handlers share. `active` holds the requests whose answers are not finished."""
+    """What the handlers share.
+
+    `active` holds the requests whose answers are not finished; `busy` the same from the moment they are let
+    in. `asked` is when the last of these came or went. Nothing is let in once it is `leaving`.
+    """
 
     engine: Engine
     name: str
@@ -25,6 +31,13 @@ class Service:
     max_tokens: int
     created: int = field(default_factory=lambda: int(time.time()))
     active: set[Handler] = field(default_factory=set)
+    busy: set[Handler] = field(default_factory=set)
+    asked: float = field(default_factory=time.monotonic)
+    leaving: bool = False
+
+    def idle(self, seconds: float) -> bool:
+        """Whether nobody is being answered, and nobody has asked for so long."""
+        return not self.busy and not self.active and time.monotonic() - self.asked >= seconds
 
 
 class Handler(RequestHandler):
@@ -45,6 +58,21 @@ class Handler(RequestHandler):
         given = self.request.headers.get("Authorization", "").encode()
         if not hmac.compare_digest(given, f"Bearer {self.service.key}".encode()):
             raise ApiError(401, "The API key is missing or wrong.", code="invalid_api_key")
+        if self.request.method == "POST":
+            if self.service.leaving:
+                raise ApiError(
+                    503,
+                    "This model has just made room for a waiting job. It loads again once there is a place.",
+                    code="preempted",
+                )
+            self.service.busy.add(self)
+            self.service.asked = time.monotonic()
+
+    def on_finish(self) -> None:
+        """From now on the model may be idle."""
+        if self in self.service.busy:
+            self.service.busy.discard(self)
+            self.service.asked = time.monotonic()
 
     def set_default_headers(self) -> None:
         """Answers are for the one who asked."""
@@ -69,6 +97,8 @@ class Handler(RequestHandler):
         self.set_status(error.status)
         if error.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
+        elif error.status == 503:
+            self.set_header("Retry-After", RETRY_AFTER)
         self.finish(error.body())
 
     def on_connection_close(self) -> None:

@@ -13,7 +13,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from ilab_jupyter.durable import write_json
+from ilab_jupyter.durable import read_json, write_json
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.serving.answers import application
@@ -25,6 +25,7 @@ ADDRESS = "127.0.0.1"
 MAX_BODY = 8 * 1024 * 1024
 GRACE = 3.0
 LOOK = 0.1
+RELEASE_LOOK = 1.0
 
 
 def serve(
@@ -36,8 +37,13 @@ def serve(
     device: str,
     endpoint_file: Path | None,
     reporter: Reporter,
+    idle_seconds: float = 60,
+    release_file: Path | None = None,
 ) -> None:
     """Offer the model in `model_folder` as `name` on loopback until `reporter.stopping`, then raise Stopped.
+
+    While `release_file` exists, a job waits for what this process has: once nobody has asked for
+    `idle_seconds` and no answer is under way, nobody is let in any more, and it ends with Preempted.
 
     `endpoint_file` appears, readable by its owner only, once the server has answered its own health check,
     and goes when it ends; it holds host, port, key, model and pid. `max_tokens` bounds one answer; port 0 is
@@ -47,15 +53,49 @@ def serve(
     try:
         reporter.phase("loading", f"Loading {name}.")
         engine = Engine(load(model_folder, device=device))
+        release = Release(release_file, idle_seconds)
         try:
             if not reporter.stopping:
-                asyncio.run(_live(engine, sockets, name, max_tokens, endpoint_file, reporter))
+                asyncio.run(_live(engine, sockets, name, max_tokens, endpoint_file, reporter, release))
         finally:
             engine.close()
     finally:
         for listening in sockets:
             listening.close()
+    if release.granted:
+        raise Preempted(
+            f"{name} was idle and made room for {release.granted}.",
+            "It loads again by itself once there is a place for it.",
+        )
     raise Stopped
+
+
+class Preempted(Unavailable):
+    """The model was unloaded for a waiting job; another attempt loads it again."""
+
+    cause = "preempted"
+
+
+class Release:
+    """Looks once a second whether a job waits for what this process has. `granted` is the one it goes for."""
+
+    def __init__(self, file: Path | None, idle_seconds: float) -> None:
+        self._file = file
+        self._idle = idle_seconds
+        self._looked = time.monotonic()
+        self.granted = ""
+
+    def due(self, service: Service) -> bool:
+        """Whether to go now; from then on the service lets nobody in."""
+        if self._file is None or time.monotonic() - self._looked < RELEASE_LOOK:
+            return False
+        self._looked = time.monotonic()
+        if not service.idle(self._idle) or (asked := read_json(self._file)) is None:
+            return False
+        # No other request is handled between the look and this: both are one step of the event loop.
+        service.leaving = True
+        self.granted = str(asked.get("for") or "a waiting job")
+        return True
 
 
 def _listen(port: int) -> list[socket.socket]:
@@ -76,6 +116,7 @@ async def _live(
     max_tokens: int,
     endpoint_file: Path | None,
     reporter: Reporter,
+    release: Release,
 ) -> None:
     port = int(sockets[0].getsockname()[1])
     service = Service(
@@ -93,7 +134,7 @@ async def _live(
             _publish(endpoint_file, port, service)
         reporter.phase("serving", f"{name} answers on port {port}.")
         reporter.event("endpoint", model=name, port=port, ready=True)
-        while not reporter.stopping:  # noqa: ASYNC110
+        while not reporter.stopping and not release.due(service):  # noqa: ASYNC110
             await asyncio.sleep(LOOK)
         reporter.phase("stopping", "Finishing the answers in progress.")
     finally:

@@ -9,33 +9,47 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput, wrong_field
-from ilab_jupyter.jobs.record import JobSpec
+from ilab_jupyter.jobs.record import JobSpec, Resources
 from ilab_jupyter.tasks import generate, serve, train
 from ilab_jupyter.tasks.context import Context, TaskSpec
+
+_ANY = Resources()
+_NO_GPU = Resources(gpus=0)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of job."""
+    """One kind of job. `resources` is what it asks for where nobody says more: a GPU where there is any."""
 
     name: str
     spec: type[TaskSpec]
     run: Callable[[Any, Context], dict[str, Any]]
     queue: str
+    resources: Resources = _ANY
 
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("generate", generate.GenerateSpec, generate.run, "batch"),
+        Kind("generate", generate.GenerateSpec, generate.run, "batch", _NO_GPU),
         Kind("train", train.TrainSpec, train.run, "batch"),
         Kind("serve", serve.ServeSpec, serve.run, "serving"),
     )
 }
 
 
-def job_spec(kind: str, arguments: Mapping[str, Any], *, name: str = "", priority: int = 0) -> JobSpec:
-    """The JobSpec of a request; InvalidInput names the field that is wrong."""
+def job_spec(
+    kind: str,
+    arguments: Mapping[str, Any],
+    *,
+    name: str = "",
+    priority: int = 0,
+    resources: Resources | Mapping[str, Any] | None = None,
+) -> JobSpec:
+    """The JobSpec of a request; InvalidInput names the field that is wrong.
+
+    A job whose `device` is `cpu` asks for no GPU.
+    """
     try:
         known = KINDS[kind]
     except KeyError:
@@ -48,9 +62,16 @@ def job_spec(kind: str, arguments: Mapping[str, Any], *, name: str = "", priorit
             arguments=checked.model_dump(mode="json"),
             queue=known.queue,
             priority=priority,
+            resources=_resources(known, checked, Resources.model_validate(resources or {})),
         )
     except ValidationError as error:
         raise InvalidInput(describe(error), f"See the arguments with `%ilab {kind}?`.") from None
+
+
+def _resources(kind: Kind, arguments: TaskSpec, asked: Resources) -> Resources:
+    default = _NO_GPU if getattr(arguments, "device", "") == "cpu" else kind.resources
+    given = asked.model_dump(exclude_none=True)
+    return Resources.model_validate({**default.model_dump(exclude_none=True), **given})
 
 
 def describe(error: ValidationError) -> str:

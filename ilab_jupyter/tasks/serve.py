@@ -17,6 +17,12 @@ class ServeSpec(TaskSpec):
     name: str | None = Field(default=None, pattern=NAME, description="Name under which `ilab/v1` offers it.")
     port: int = Field(default=0, ge=0, le=65535, description="Loopback port; 0 takes a free one.")
     max_tokens: int = Field(default=4096, ge=1, le=1_048_576, description="Upper bound of one answer.")
+    idle_seconds: float = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="How long nobody must have asked it before it makes room for a waiting job.",
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -29,6 +35,8 @@ def run(spec: ServeSpec, context: Context) -> dict[str, Any]:
         port=spec.port,
         max_tokens=spec.max_tokens,
         device=spec.device,
+        idle_seconds=spec.idle_seconds,
+        release_file=context.folder / "release.json",
         endpoint_file=context.folder / "endpoint.json",
         reporter=context.reporter,
     )
