@@ -115,14 +115,16 @@ def _lose(store: Store, row: Row) -> None:
         message = "Its supervisor was killed, or the machine stopped, before it ended."
         store.move(row, JobState.INTERRUPTED, progress=progress, **lost(message, cause="supervisor_lost"))
     else:
-        # Its supervisor moves it to RUNNING before it starts the worker, so nothing of it ever ran.
-        ended = store.move(
+        # Its supervisor moves it to RUNNING before it starts the worker, so nothing of it ever ran. In one
+        # step: nobody is told of an end that is none, and nobody is killed between the end and the attempt.
+        before = [attempt.cause for attempt in store.attempts(row.id)][:-1]
+        given_up = before[1 - MAX_LOST :] == ["lost"] * (MAX_LOST - 1)
+        store.move(
             row,
             JobState.INTERRUPTED,
+            retry=None if given_up else {"why": "lost", "retries": row.retries},
             **lost("Its supervisor never started. See supervisor.log in its folder."),
         )
-        if ended and [attempt.cause for attempt in store.attempts(row.id)][-MAX_LOST:] != ["lost"] * MAX_LOST:
-            store.again(ended, row.launch, why="lost", retries=row.retries)
 
 
 def _quarantined(store: Store) -> set[str]:

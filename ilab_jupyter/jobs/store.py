@@ -192,8 +192,8 @@ class Store(Database):
         """The only way from state to state: the moved row, or None where `row` is no longer what is stored.
 
         `leases` are given to the attempt with the move; an end takes them back, unless `keep_leases` says
-        that a process which may use the device could not be killed. `retry` {due, boot_id, retries} queues
-        the next attempt with the end. With an `actor`, who did it is kept as `action`. A move that
+        that a process which may use the device could not be killed. `retry` {due, boot_id, retries, why}
+        queues the next attempt with the end. With an `actor`, who did it is kept as `action`. A move that
         `state.MOVES` does not have is a bug, and a ValueError.
         """
         if to not in MOVES[row.state]:
@@ -216,7 +216,9 @@ class Store(Database):
             if actor is not None:
                 self.audit(connection, actor, action, row.id, {"attempt": row.attempt})
             if retry is not None:
-                self._queue_again(connection, moved, row.launch, "retry", AUTOMATIC, retry)
+                columns = {name: retry[name] for name in retry if name != "why"}
+                why = retry.get("why", "retry")
+                self._queue_again(connection, moved, row.launch, why, AUTOMATIC, columns)
         return moved
 
     def again(
