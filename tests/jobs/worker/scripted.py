@@ -86,6 +86,12 @@ def run(*command: str) -> None:
     sys.exit(subprocess.call(command))
 
 
+def saves(folder: str, count: int, size: int) -> None:
+    from saving import main
+
+    main()
+
+
 def die(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -93,7 +99,7 @@ def die(number: int) -> None:
 STEPS = {
     **{"print": print, "sleep": sleep, "write": write, "wait_for": wait_for, "exit": sys.exit, "die": die},
     **{"ignore_term": ignore_term, "save_when_told": save_when_told, "child": child, "daemon": daemon},
-    **{"event": event, "show_env": show_env, "numbered": numbered, "run": run},
+    **{"event": event, "show_env": show_env, "numbered": numbered, "run": run, "saves": saves},
 }
 
 steps = json.loads((folder / "spec.json").read_text())["arguments"]["do"]
