@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -240,6 +240,25 @@ def test_the_grace_of_a_worker_is_as_long_as_it_was_when_the_clock_is_set_in_its
         assert 2 <= time.monotonic() - asked < 10
         assert ended.state is JobState.CANCELLED and "killed" in ended.message and in_order(ended)
         figures.add(jumps=1, false_timeouts=0)
+
+
+@pytest.mark.parametrize("after", [YEARS, -YEARS], ids=["forward", "back"])
+def test_a_retry_is_due_after_its_time_and_not_by_the_clock_on_the_wall(
+    bench: Any, clock: Clock, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any, after: float
+) -> None:
+    count(1, 2)
+    asked = time.monotonic()
+    refusal = {"cause": "preempted", "message": "Another job needs its place.", "next_step": ""}
+    job = bench.submit([["event", "error", refusal], ["exit", 1]], [["write", str(tmp_path / "ran"), "x"]])
+    wait(lambda: bench.jobs.get(job.id).attempt == 2)
+    due = bench.local._store.get(job.id)
+    assert due.due is not None and due.state is JobState.QUEUED
+    clock.set(after)
+    keep_turning(bench, 1.0)
+    assert bench.jobs.get(job.id).state is JobState.QUEUED, "it is not due yet"
+    ended = bench.end(job.id, seconds=120)
+    assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2) and in_order(ended)
+    figures.most(retry_seconds=time.monotonic() - asked)
 
 
 def test_what_is_shown_of_a_time_is_a_time_in_utc(bench: Any, clock: Clock) -> None:
