@@ -6,11 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection
 
 from ilab_jupyter.jobs import leases as gpus
@@ -105,17 +103,9 @@ def read_leases(connection: Connection) -> list[Lease]:
     return [Lease(device=device, job=job, memory=memory) for device, job, memory in found]
 
 
-def _resources(connection: Connection) -> sa.ColumnElement[Any]:
-    """The spec's resources as JSON text, taken out by the database: a spec may be long."""
-    if connection.dialect.name == "sqlite":
-        return sa.func.json_extract(_table.c.spec, "$.resources").label("resources")
-    found: sa.ColumnElement[Any] = sa.cast(_table.c.spec, JSONB)["resources"].astext
-    return found.label("resources")
-
-
 def _live(connection: Connection) -> list[Live]:
     c = _table.c
-    query = sa.select(c.id, c.attempt, c.kind, c.owner, c.queue, c.spawned, c.boot_id, _resources(connection))
+    query = sa.select(c.id, c.attempt, c.kind, c.owner, c.queue, c.spawned, c.boot_id, c.resources)
     found = connection.execute(query.where(c.state.in_(sorted(LIVE))).order_by(c.seq))
     clock, boot = boot_clock(), boot_id()
     return [
@@ -130,7 +120,7 @@ def _live(connection: Connection) -> list[Live]:
 def _waiting(connection: Connection) -> list[Waiting]:
     c = _table.c
     columns = (c.id, c.seq, c.kind, c.owner, c.queue, c.priority, c.rank, c.retries, c.due, c.boot_id)
-    query = sa.select(*columns, _resources(connection)).where(c.state == JobState.QUEUED)
+    query = sa.select(*columns, c.resources).where(c.state == JobState.QUEUED)
     waiting = []
     for id, seq, kind, owner, name, priority, rank, tries, due, since, asked in connection.execute(query):
         place = seq if rank is None else rank

@@ -19,8 +19,9 @@ from ilab_jupyter.errors import PublicError, Unavailable
 from ilab_jupyter.jobs import schema
 from ilab_jupyter.jobs.filesystem import LOW, room
 from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.launch import DATABASE_URL
 from ilab_jupyter.jobs.lock import locked
-from ilab_jupyter.jobs.postgres import VARIABLE, Postgres, read_url
+from ilab_jupyter.jobs.postgres import Postgres, read_url
 from ilab_jupyter.jobs.row import Unreadable
 from ilab_jupyter.jobs.sqlite import Sqlite
 
@@ -73,8 +74,8 @@ class Database:
         reads the whole database and refuses a damaged one. `restoring` opens what a restore has not finished.
         """
         self.state = state
-        address = url or os.environ.get(VARIABLE) or None
-        self.environment: Mapping[str, str] = {} if address is None else {VARIABLE: address}
+        address = url or os.environ.get(DATABASE_URL) or None
+        self.environment: Mapping[str, str] = {} if address is None else {DATABASE_URL: address}
         self._backend: Backend = Sqlite(state.database) if address is None else Postgres(read_url(address))
         with disk_advice(state.path):
             make_folder(state.path)
@@ -119,7 +120,7 @@ class Database:
         if bound is not None and isinstance(self._backend, Sqlite):
             raise Unavailable(
                 f"The jobs of {self.state.path} are kept in a PostgreSQL database.",
-                f"Set {VARIABLE} to its address.",
+                f"Set {DATABASE_URL} to its address.",
                 cause="store_elsewhere",
             )
         if not self._backend.absent():
@@ -136,7 +137,7 @@ class Database:
             if self.state.database.exists():
                 raise Unavailable(
                     f"The jobs of {self.state.path} are kept in {self.state.database}.",
-                    f"Move them: `ilab-jupyter backup` without {VARIABLE}, "
+                    f"Move them: `ilab-jupyter backup` without {DATABASE_URL}, "
                     "then `ilab-jupyter restore` with it into another state folder.",
                     cause="store_elsewhere",
                 )
@@ -189,7 +190,7 @@ class Database:
         what = f"The job database {self.where} is missing or empty, but {self.state.jobs} has jobs."
         if isinstance(self._backend, Postgres):
             return Unavailable(
-                what, f"Check the address in {VARIABLE}, or restore a backup.", cause="store_damaged"
+                what, f"Check the address in {DATABASE_URL}, or restore a backup.", cause="store_damaged"
             )
         return Unavailable(
             what,

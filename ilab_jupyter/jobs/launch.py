@@ -41,6 +41,8 @@ _DROPPED = (
     *("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_TOKEN", "JUPYTERHUB_CLIENT_ID", "ILAB_SERVICE_TOKEN"),
     *("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT", "MPLBACKEND", "PYTHONSTARTUP", TOKEN),
 )
+# The address of the job database holds a password: it is passed on to supervisors and to no worker.
+DATABASE_URL = "ILAB_JUPYTER_DATABASE_URL"
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 # Names that make a program load code or look elsewhere for it.
 _REFUSED = re.compile(
@@ -72,7 +74,9 @@ def worker_environment(
     launched: Mapping[str, Any], secrets: Mapping[str, str], token: str, gpus: str | None = None
 ) -> dict[str, str]:
     """The supervisor's, with the submitter's choices in place of its own, and the GPUs that it was given."""
-    environment = {name: value for name, value in os.environ.items() if name not in CARRIED}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in CARRIED and name != DATABASE_URL
+    }
     environment |= {**launched["env"], **secrets, TOKEN: token, "PYTHONUNBUFFERED": "1"}
     if gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpus

@@ -11,16 +11,22 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from ilab_jupyter.errors import InvalidInput, PublicError, Unavailable
+from ilab_jupyter.jobs.launch import DATABASE_URL
 
 log = logging.getLogger(__name__)
 
-VARIABLE = "ILAB_JUPYTER_DATABASE_URL"
 # Every writer of the store takes this lock first, so that a transaction sees all that came before it.
 _WRITER = 0x696C6162
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _WAIT = "30s"
 # While it connects, psycopg has the server's words but not its code.
 _TOO_MANY = ("too many clients", "too many connections", "remaining connection slots", "starting up")
+_NOT_LET_IN = (
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "permission denied for data",
+)
 _TRY_LATER = "Try again in a minute."
 
 
@@ -32,7 +38,7 @@ def read_url(text: str) -> URL:
         url = None
     if url is None or url.drivername not in _SCHEMES:
         raise InvalidInput(
-            f"The value of {VARIABLE} (or database_url) is no address of a PostgreSQL database.",
+            f"The value of {DATABASE_URL} (or database_url) is no address of a PostgreSQL database.",
             "Write it as postgresql://user:password@host:5432/database; leave it out for SQLite.",
             cause="database_url",
         )
@@ -133,10 +139,10 @@ class Postgres:
             )
         if state in ("55P03", "40001", "40P01", "25P03"):
             return Unavailable(f"The job database {self.where} is busy.", _TRY_LATER, cause="store_busy")
-        if state.startswith("28") or state == "3D000" or "authentication failed" in text:
+        if state.startswith("28") or any(sign in text for sign in _NOT_LET_IN):
             return Unavailable(
                 f"The database server does not let us into {self.where}.",
-                f"Check user, password and database in {VARIABLE}.",
+                f"Check user, password and database in {DATABASE_URL}.",
                 cause="store_refused",
             )
         if state == "53100":
@@ -150,7 +156,7 @@ class Postgres:
         if state in ("", "57P01", "57P02") or state.startswith("08") or error.connection_invalidated:
             return Unavailable(
                 f"The database server of {self.where} cannot be reached ({text}).",
-                f"Start it, or check the address in {VARIABLE}.",
+                f"Start it, or check the address in {DATABASE_URL}.",
                 cause="store_unreachable",
             )
         if state in ("42P01", "42703"):

@@ -59,6 +59,7 @@ class Row:
         """From a result of the database; Unreadable where it is not what was written."""
         data = dict(row._mapping)
         sealed = data.pop("seal")
+        data.pop("resources")
         # Whoever moves a row without sealing it, as version 1 did, leaves the seal of an older version of it.
         if sealed is not None and sealed.startswith(f"{data['version']}:") and sealed != seal(data):
             raise Unreadable(f"the row of {data['id']!r} is not what was written")
@@ -114,5 +115,6 @@ def stored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def seal(values: Mapping[str, Any]) -> str:
     """A digest of a row as the database holds it: a disk that changed a letter of it is noticed."""
-    text = json.dumps([values[name] for name in _SEALED])
+    # Version 1 left the JSON of a job that has none yet empty.
+    text = json.dumps([values[name] or "{}" if name in JSON else values[name] for name in _SEALED])
     return f"{values['version']}:{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"

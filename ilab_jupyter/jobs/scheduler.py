@@ -187,7 +187,7 @@ def _start(store: Store, row: Row, leases: Sequence[Lease]) -> None:
     if starting is None:
         return
     try:
-        _spawn(store.state.path, row, attempt, token)
+        _spawn(store, row, attempt, token)
     except OSError as error:
         cause = "disk_full" if is_disk_full(error) else "spawn_failed"
         columns = lost(f"Its supervisor cannot be started: {error.strerror}.", cause=cause)
@@ -206,20 +206,20 @@ def _make_folders(state: StateFolder, row: Row) -> None:
         sync(path)
 
 
-def _spawn(state: Path, row: Row, attempt: AttemptFolder, token: str) -> None:
+def _spawn(store: Store, row: Row, attempt: AttemptFolder, token: str) -> None:
     output = os.open(attempt.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         # -P: a file named like a library in the current folder must not replace it.
         process = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "ilab_jupyter.jobs.supervisor"),
-                *(str(state), row.id, str(row.attempt), token),
+                *(str(store.state.path), row.id, str(row.attempt), token),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=state,
-            env=supervisor_environment(),
+            cwd=store.state.path,
+            env={**supervisor_environment(), **store.environment},
             start_new_session=True,
         )
     finally:

@@ -57,6 +57,7 @@ job = Table(
     Column("remedy", Text, comment="What follows `%ilab` to do the next step, such as `resume train-abc`."),
     Column("result", Text),
     Column("progress", Text),
+    Column("resources", Text, comment="Those of the spec; NULL where it asks for nothing in particular."),
     Column("seal", String(64), comment="Version and digest of the row; see `row.seal`."),
     UniqueConstraint("owner", "key"),
     sqlite_autoincrement=True,

@@ -158,8 +158,8 @@ class Sqlite:
             self._set_journal("delete" if refused else "wal")
 
     def _is_wal(self) -> bool:
-        """SQLite itself is asked: a process that closes the file, opened past SQLite, takes the locks from its
-        other connections, and the database is corrupted.
+        """SQLite itself is asked: a process that closes the file, opened past SQLite, takes the locks from
+        its other connections, and the database is corrupted.
         """
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as connection:

@@ -168,7 +168,8 @@ class Store(Database):
             **{"state": JobState.QUEUED, "attempt": 1, "version": 1},
         }
         row = stored(columns)
-        row["seal"] = seal(row)
+        resources = values["spec"].get("resources")
+        row |= {"seal": seal(row), "resources": json.dumps(resources) if resources else None}
         connection.execute(sa.insert(schema.job).values(row))
         connection.execute(
             sa.insert(schema.attempt).values(job=values["id"], n=1, state=JobState.QUEUED, why="submitted")

@@ -55,7 +55,7 @@ def old(state: Path) -> Path:
 def supervisor(old: Path) -> Iterator[subprocess.Popen[bytes]]:
     """What looks after the live job: holds its lock, and has said who it is."""
     folder = StateFolder(old).job(LIVE).attempt(1)
-    code = f"import fcntl, time; f = open({str(folder.lock)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); time.sleep(60)"
+    code = f"import fcntl, time; f = open({str(folder.lock)!r}, 'w'); fcntl.flock(f, 2); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code])
     me = None
     while me is None or not _locked(folder.lock):
@@ -182,6 +182,8 @@ def upgrade_postgres(engine: sa.Engine, state: Path, url: str) -> None:
             text = text.replace("seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "seq BIGSERIAL PRIMARY KEY")
             connection.exec_driver_sql(text)
         connection.exec_driver_sql("INSERT INTO setting VALUES ('folder', 'f')")
+        said = schema.job.c.spawned.comment
+        connection.exec_driver_sql(f"COMMENT ON COLUMN job.spawned IS '{said}'")
     Store(StateFolder(state), url).close()
 
 
@@ -242,7 +244,8 @@ def test_a_process_of_version_1_that_still_runs_may_move_its_job(old: Path) -> N
 
 def test_a_server_that_needs_no_upgrade_does_not_load_alembic(state: Path) -> None:
     code = (
-        "import sys, pathlib; from ilab_jupyter.jobs.local import LocalJobs; LocalJobs(pathlib.Path(sys.argv[1]));"
+        "import sys, pathlib; from ilab_jupyter.jobs.local import LocalJobs;"
+        "LocalJobs(pathlib.Path(sys.argv[1]));"
         "print('alembic' in sys.modules, 'psycopg' in sys.modules)"
     )
     for _ in range(2):

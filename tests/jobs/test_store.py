@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,6 @@ from ilab_jupyter.jobs.store import Store, filesystem
 def queued(bench: Any) -> tuple[Store, str]:
     bench.local.configure(slots={"batch": 0})
     return bench.local._store, bench.submit(["print"]).id
-
-
-def test_of_many_who_move_the_same_row_one_succeeds(queued: tuple[Store, str]) -> None:
-    store, id = queued
-    row = store.get(id)
-    assert row is not None
-    with ThreadPoolExecutor(16) as pool:
-        moved = list(pool.map(lambda n: store.move(row, JobState.STARTING, token=str(n)), range(16)))
-    winners = [new for new in moved if new is not None]
-    assert len(winners) == 1 and store.get(id) == winners[0]
 
 
 def test_an_end_is_never_overwritten(queued: tuple[Store, str]) -> None:

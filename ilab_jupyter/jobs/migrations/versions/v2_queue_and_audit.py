@@ -23,6 +23,9 @@ def upgrade() -> None:
         sa.Column(
             "remedy", sa.Text, comment="What follows `%ilab` to do the next step, such as `resume train-abc`."
         ),
+        sa.Column(
+            "resources", sa.Text, comment="Those of the spec; NULL where it asks for nothing in particular."
+        ),
         sa.Column("seal", sa.String(64), comment="Version and digest of the row; see `row.seal`."),
     ):
         op.add_column("job", column)

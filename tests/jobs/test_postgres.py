@@ -1,0 +1,182 @@
+"""Rows in PostgreSQL: the same promises as on SQLite; trouble is said in words, without a password."""
+
+from __future__ import annotations
+
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ilab_jupyter.errors import Conflict, InvalidInput, PublicError, Unavailable
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.record import JobSpec
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+from tests.postgres import ON_BOTH, Server
+
+ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+SECRET = re.compile(r"s3cret|p@ss|p%40ss")
+
+
+@ON_BOTH
+def test_a_job_runs_to_its_end_and_again(bench: Any) -> None:
+    job = bench.submit(["print", "hello"], key="once", name="Grüße\0 an \u4e16\u754c")
+    ended = bench.end(job.id)
+    assert ended.state is JobState.SUCCEEDED and bench.log(job.id) == "hello\n"
+    failed = bench.end(bench.submit(["nonsense"]).id)
+    assert failed.state is JobState.FAILED
+    assert bench.end(bench.jobs.resume(failed.id).id).attempt == 2
+    assert [job.id for job in bench.jobs.list().jobs] == [failed.id, job.id]
+    assert [(one.n, one.why) for one in bench.jobs.attempts(failed.id)] == [(1, "submitted"), (2, "resumed")]
+    said = [(entry.action, entry.target) for entry in bench.jobs.audit() if entry.target != "queue"]
+    assert said == [("submit", job.id), ("submit", failed.id), ("resume", failed.id)]
+
+
+@ON_BOTH
+def test_a_hundred_submissions_under_one_key_are_one_job(bench: Any) -> None:
+    bench.local.configure(slots={"batch": 0})
+    spec = JobSpec(kind="train", arguments={"do": []})
+    with ThreadPoolExecutor(25) as pool:
+        got = list(pool.map(lambda _: bench.jobs.submit(spec, key="same").id, range(100)))
+    assert len(set(got)) == 1 and len(bench.jobs.list().jobs) == 1
+    assert len(list(bench.local.state.jobs.iterdir())) == 1
+    with pytest.raises(Conflict, match="was used for another job"):
+        bench.jobs.submit(JobSpec(kind="train"), key="same")
+
+
+@ON_BOTH
+def test_of_many_who_move_the_same_row_one_succeeds(bench: Any) -> None:
+    bench.local.configure(slots={"batch": 0})
+    store, id = bench.local._store, bench.submit(["print"]).id
+    row = store.get(id)
+    with ThreadPoolExecutor(16) as pool:
+        moved = list(pool.map(lambda n: store.move(row, JobState.CANCELLED, message=str(n)), range(16)))
+    winners = [new for new in moved if new is not None]
+    assert len(winners) == 1 and store.get(id) == winners[0]
+
+
+@ON_BOTH
+def test_a_list_goes_on_where_its_last_page_ended(bench: Any) -> None:
+    bench.local.configure(slots={"batch": 0})
+    ids = [bench.submit(["print"], name=f"Job {n} of 100%").id for n in range(7)]
+    first = bench.jobs.list(limit=4)
+    second = bench.jobs.list(limit=4, cursor=first.cursor)
+    assert [job.id for job in first.jobs + second.jobs] == ids[::-1] and second.cursor is None
+
+
+@ON_POSTGRES
+def test_the_address_reaches_supervisors_and_no_worker_no_log_and_no_file(
+    bench: Any, state: Path, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    job = bench.submit(["show_env", "ILAB_JUPYTER_DATABASE_URL"], ["sleep", 0.5])
+    assert bench.end(job.id).state is JobState.SUCCEEDED
+    assert bench.log(job.id) == '{"ILAB_JUPYTER_DATABASE_URL": null}\n'
+    assert not (state / "jobs.db").exists()
+    for path in state.rglob("*"):
+        assert not path.is_file() or not SECRET.search(path.read_text(errors="replace")), path
+    assert not SECRET.search(caplog.text)
+
+
+def test_an_address_of_something_else_is_refused_and_not_repeated(state: Path) -> None:
+    for address in (
+        "mysql://u:s3cret@h/d",
+        "postgresql://u:s3cret@h:port/d",
+        "s3cret",
+        "sqlite:///s3cret.db",
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            LocalJobs(state, database_url=address)
+        assert "s3cret" not in str(refused.value) and "postgresql://" in refused.value.next_step
+
+
+def refused(state: Path, url: str) -> PublicError:
+    with pytest.raises(PublicError) as caught:
+        LocalJobs(state, database_url=url)
+    assert caught.value.next_step and not SECRET.search(str(caught.value))
+    return caught.value
+
+
+def test_a_server_that_is_not_there_or_lets_nobody_in_is_said_with_a_next_step(
+    state: Path, postgres_server: Server
+) -> None:
+    gone = "postgresql://tester:s3cret@/jobs?host=/nonexistent"
+    assert refused(state, gone).cause == "store_unreachable"
+    assert refused(state, "postgresql://tester:s3cret@127.0.0.1:9/jobs").cause == "store_unreachable"
+    assert refused(state, postgres_server.url("nonesuch")).cause == "store_refused"
+    assert refused(state, postgres_server.url("postgres", password="s3cret wrong")).cause == "store_refused"
+
+
+@ON_POSTGRES
+def test_a_server_that_goes_away_and_comes_back_costs_no_job(bench: Any, postgres_server: Server) -> None:
+    job = bench.submit(["print", "before"], ["sleep", 2])
+    bench.reach(job.id, JobState.RUNNING)
+    postgres_server.kill()
+    try:
+        with pytest.raises(Unavailable) as away:
+            bench.jobs.list()
+        assert away.value.cause == "store_unreachable" and not SECRET.search(str(away.value))
+    finally:
+        postgres_server.start()
+    assert bench.end(job.id, 40).state is JobState.SUCCEEDED
+
+
+@ON_POSTGRES
+def test_a_server_without_a_free_connection_says_so(
+    bench: Any, state: Path, tmp_path: Path, database_url: str
+) -> None:
+    held = []
+    try:
+        with pytest.raises(psycopg.OperationalError):
+            while True:
+                held.append(psycopg.connect(database_url))
+        busy = refused(state, database_url)
+        assert busy.cause == "store_busy" and "max_connections" in busy.next_step
+    finally:
+        for connection in held:
+            connection.close()
+
+
+@ON_POSTGRES
+def test_a_database_that_may_only_be_read_says_so(
+    bench: Any, database_url: str, postgres_server: Server
+) -> None:
+    name = bench.local._store.where.split(" ")[0]
+    bench.local.configure(slots={"batch": 0})
+    postgres_server.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    bench.local._store.close()
+    with pytest.raises(Unavailable) as refused:
+        bench.submit(["print"])
+    assert refused.value.cause == "store_readonly"
+    assert bench.jobs.list().jobs == []
+    postgres_server.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    bench.local._store.close()
+
+
+@ON_POSTGRES
+def test_a_database_and_a_state_folder_belong_together(
+    bench: Any, state: Path, tmp_path: Path, database_url: str, postgres_server: Server
+) -> None:
+    bench.end(bench.submit(["print"]).id)
+    assert refused(tmp_path / "other", database_url).cause == "store_elsewhere"
+    with pytest.raises(Unavailable, match="ILAB_JUPYTER_DATABASE_URL"):
+        LocalJobs(state)
+    postgres_server.run("CREATE DATABASE fresh_one")
+    assert refused(state, postgres_server.url("fresh_one")).cause == "store_damaged"
+    postgres_server.run("DROP DATABASE fresh_one WITH (FORCE)")
+    here = LocalJobs(tmp_path / "sqlite")
+    here.close()
+    assert refused(tmp_path / "sqlite", database_url).cause == "store_elsewhere"
+
+
+@ON_POSTGRES
+def test_processes_on_one_database_open_it_at_once(state: Path, database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: LocalJobs(state, database_url=database_url), range(4)))
+    assert [len(SyncJobs(one).list().jobs) for one in opened] == [0] * 4
+    for one in opened:
+        one.close()
