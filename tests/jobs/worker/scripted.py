@@ -92,6 +92,13 @@ def saves(folder: str, count: int, size: int) -> None:
     main()
 
 
+def serve_until_asked() -> None:
+    """As an idle deployment does: make room once a waiting job needs it."""
+    wait_for(str(folder / "release.json"))
+    events.write("error", cause="preempted", message="It made room.", next_step="It comes back.")
+    sys.exit(1)
+
+
 def die(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -100,6 +107,7 @@ STEPS = {
     **{"print": print, "sleep": sleep, "write": write, "wait_for": wait_for, "exit": sys.exit, "die": die},
     **{"ignore_term": ignore_term, "save_when_told": save_when_told, "child": child, "daemon": daemon},
     **{"event": event, "show_env": show_env, "numbered": numbered, "run": run, "saves": saves},
+    **{"serve_until_asked": serve_until_asked},
 }
 
 steps = json.loads((folder / "spec.json").read_text())["arguments"]["do"]

@@ -1,0 +1,266 @@
+"""Jobs and the GPUs, memory and disk that they share. The GPUs are declared, as where NVML is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.leases import machine
+from ilab_jupyter.jobs.process import TOKEN, boot_id
+from ilab_jupyter.jobs.record import Device, Job, Lease, Resources
+from ilab_jupyter.jobs.state import JobState
+from tests.jobs.conftest import until
+from tests.postgres import ON_BOTH
+
+GB = 10**9
+GPUS = [Device(uuid=f"GPU-{letter}", name="H", memory_total=80 * GB) for letter in "ab"]
+VISIBLE = ["show_env", "CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.fixture
+def gpu(bench: Any) -> Any:
+    """A bench with one GPU and slots enough."""
+    bench.local.configure(devices=GPUS[:1], slots={"batch": 4})
+    return bench
+
+
+def sees(bench: Any, job: Job) -> str | None:
+    """CUDA_VISIBLE_DEVICES of the job's worker."""
+    return json.loads(bench.log(job.id).splitlines()[0])["CUDA_VISIBLE_DEVICES"]
+
+
+def held(bench: Any) -> list[tuple[str, str]]:
+    return [(lease.device, lease.job) for lease in bench.jobs.queue().leases]
+
+
+@ON_BOTH
+def test_a_job_has_the_gpu_for_itself_and_the_next_one_says_for_whom_it_waits(gpu: Any, state: Path) -> None:
+    first = gpu.submit(VISIBLE, ["wait_for", str(state / "go")])
+    assert gpu.reach(first.id, JobState.RUNNING).devices == ["GPU-a"]
+    second = gpu.submit(VISIBLE)
+    gpu.local.turn()
+    waits = gpu.jobs.get(second.id)
+    assert (waits.state, waits.position) == (JobState.QUEUED, 1)
+    assert waits.pending_reason == f"It waits for 1 GPU: it is used by {first.id}."
+    assert held(gpu) == [("GPU-a", first.id)]
+    (state / "go").touch()
+    assert gpu.end(second.id).state is JobState.SUCCEEDED
+    assert (sees(gpu, first), sees(gpu, second)) == ("GPU-a", "GPU-a")
+    assert gpu.jobs.get(first.id).ended_at <= gpu.jobs.get(second.id).started_at
+    assert held(gpu) == []
+
+
+def test_two_gpus_go_to_two_jobs_and_one_that_wants_both_gets_both(bench: Any, state: Path) -> None:
+    bench.local.configure(devices=GPUS, slots={"batch": 4})
+    jobs = [bench.submit(VISIBLE, ["wait_for", str(state / "go")]) for _ in range(2)]
+    for job in jobs:
+        bench.reach(job.id, JobState.RUNNING)
+    both = bench.submit(VISIBLE, resources=Resources(gpus=2))
+    bench.local.turn()
+    used = " and ".join(sorted([jobs[0].id, jobs[1].id]))
+    reason = bench.jobs.get(both.id).pending_reason
+    assert reason.startswith("It waits for 2 GPUs: both are used by ")
+    assert " and ".join(sorted(reason.removesuffix(".").split(" by ")[1].split(" and "))) == used
+    (state / "go").touch()
+    bench.end(both.id)
+    assert {sees(bench, job) for job in jobs} == {"GPU-a", "GPU-b"}
+    assert sees(bench, both) == "GPU-a,GPU-b"
+
+
+def test_jobs_that_ask_for_a_part_of_the_memory_share_a_gpu(gpu: Any, state: Path) -> None:
+    part = Resources(gpus=1, gpu_memory_gb=35)
+    jobs = [gpu.submit(VISIBLE, ["wait_for", str(state / "go")], resources=part) for _ in range(2)]
+    for job in jobs:
+        gpu.reach(job.id, JobState.RUNNING)
+    third = gpu.submit(VISIBLE, resources=part)
+    gpu.local.turn()
+    reason = gpu.jobs.get(third.id).pending_reason
+    assert reason.startswith("It waits for 1 GPU with 35 GB: 10 GB of one are free beside ")
+    assert [lease.memory for lease in gpu.jobs.queue().leases] == [35 * GB, 35 * GB]
+    (state / "go").touch()
+    gpu.end(third.id)
+    assert {sees(gpu, job) for job in [*jobs, third]} == {"GPU-a"}
+
+
+def test_a_job_that_asks_for_no_gpu_sees_none_and_does_not_wait_for_one(gpu: Any, state: Path) -> None:
+    gpu.reach(gpu.submit(["wait_for", str(state / "go")]).id, JobState.RUNNING)
+    job = gpu.submit(VISIBLE, resources=Resources(gpus=0))
+    assert gpu.end(job.id).state is JobState.SUCCEEDED
+    assert sees(gpu, job) == ""
+
+
+def test_where_no_device_is_known_a_job_keeps_what_its_submitter_chose(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    job = bench.submit(VISIBLE)
+    bench.end(job.id)
+    assert sees(bench, job) == "7"
+
+
+def test_devices_that_an_administrator_took_away_are_seen_by_nobody(bench: Any) -> None:
+    bench.local.configure(devices=[])
+    job = bench.submit(VISIBLE)
+    bench.end(job.id)
+    assert sees(bench, job) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Resources(gpus=4), "It asks for 4 GPUs; this machine has 1."),
+        (Resources(gpus=1, gpu_memory_gb=141), "It asks for 141 GB of GPU memory; a GPU here has 80 GB."),
+        (Resources(memory_gb=99_999), "It asks for 99999 GB of memory; this machine has "),
+        (Resources(cpus=4000), "It asks for 4000 CPUs; this machine has "),
+        (Resources(disk_gb=999_999), "It asks for 999999 GB of disk; this one has "),
+    ],
+)
+def test_what_this_machine_can_never_give_is_refused_at_once(gpu: Any, asked: Resources, said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        gpu.submit(["print"], resources=asked)
+    assert refused.value.message.startswith(said)
+    assert gpu.jobs.list().jobs == []
+
+
+def test_a_machine_without_a_gpu_refuses_one_that_is_asked_for(bench: Any) -> None:
+    bench.local.configure(devices=[])
+    with pytest.raises(InvalidInput, match="It asks for 1 GPU; this machine has none"):
+        bench.submit(["print"], resources=Resources(gpus=1))
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        [Device(uuid="GPU-a", memory_total=0)],
+        [Device(uuid="a,b", memory_total=GB)],
+        [Device(uuid="", memory_total=GB)],
+        [GPUS[0], GPUS[0]],
+    ],
+)
+def test_senseless_devices_are_refused(bench: Any, devices: list[Device]) -> None:
+    with pytest.raises(InvalidInput):
+        bench.local.configure(devices=devices)
+
+
+@pytest.mark.parametrize("end", ["fails", "crashes", "cancelled", "supervisor killed"])
+def test_however_a_job_ends_its_gpu_is_free_again(gpu: Any, state: Path, end: str) -> None:
+    do = {"fails": ["exit", 3], "crashes": ["die", int(signal.SIGSEGV)]}.get(end, ["sleep", 60])
+    job = gpu.submit(["wait_for", str(state / "go")], do)
+    gpu.reach(job.id, JobState.RUNNING)
+    (state / "go").touch()
+    if end == "cancelled":
+        gpu.jobs.cancel(job.id)
+    elif end == "supervisor killed":
+        record = gpu.local.state.job(job.id).attempt(1).record
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    gpu.end(job.id)
+    assert held(gpu) == []
+    assert gpu.end(gpu.submit(["print"]).id).state is JobState.SUCCEEDED
+
+
+def test_a_gpu_whose_last_process_is_still_there_is_given_to_nobody_until_it_is_gone(bench: Any) -> None:
+    bench.local.configure(devices=GPUS[:1], slots={"batch": 0})
+    store = bench.local._store
+    job = bench.submit(["print"])
+    lease = [Lease(device="GPU-a", job=job.id)]
+    starting = store.move(
+        store.get(job.id), JobState.STARTING, leases=lease, token="t0k3n", boot_id=boot_id()
+    )
+    store.move(starting, JobState.FAILED, keep_leases=True, ended=time.time(), cause="crashed")
+    assert held(bench) == [("GPU-a", job.id)]
+    left = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, TOKEN: "t0k3n"}
+    )
+    bench.local.configure(slots={"batch": 1})
+    after = bench.submit(["print"])
+    assert bench.end(after.id).state is JobState.SUCCEEDED
+    assert left.wait(10) == -signal.SIGKILL
+    assert held(bench) == []
+
+
+def test_memory_that_jobs_have_asked_for_is_not_promised_twice(bench: Any, state: Path) -> None:
+    bench.local.configure(slots={"batch": 4})
+    most = round(machine(state, ()).memory / GB * 0.6, 1)
+    first = bench.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, memory_gb=most))
+    bench.reach(first.id, JobState.RUNNING)
+    second = bench.submit(["print"], resources=Resources(gpus=0, memory_gb=most))
+    third = bench.submit(["print"], resources=Resources(gpus=0))
+    assert bench.end(third.id).state is JobState.SUCCEEDED, "who asks for nothing does not wait"
+    reason = bench.jobs.get(second.id).pending_reason
+    assert reason.startswith(f"It waits for {most:g} GB of memory; ")
+    assert reason.endswith(" GB are free.")
+    (state / "go").touch()
+    assert bench.end(second.id).state is JobState.SUCCEEDED
+
+
+def test_processors_that_jobs_have_asked_for_are_not_promised_twice(bench: Any, state: Path) -> None:
+    bench.local.configure(slots={"batch": 4})
+    all_of_them = len(os.sched_getaffinity(0))
+    first = bench.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, cpus=all_of_them))
+    bench.reach(first.id, JobState.RUNNING)
+    second = bench.submit(["print"], resources=Resources(gpus=0, cpus=0.5))
+    bench.local.turn()
+    assert bench.jobs.get(second.id).pending_reason == "It waits for 0.5 CPUs; 0 are free."
+    (state / "go").touch()
+    assert bench.end(second.id).state is JobState.SUCCEEDED
+
+
+def test_a_job_waits_until_the_disk_has_room_and_holds_nobody_up(bench: Any, state: Path) -> None:
+    disk = shutil.disk_usage(state)
+    between = round((disk.free + (disk.total - disk.free) / 2) / GB, 1)
+    job = bench.submit(["print"], resources=Resources(gpus=0, disk_gb=between))
+    other = bench.submit(["print"], resources=Resources(gpus=0))
+    assert bench.end(other.id).state is JobState.SUCCEEDED
+    assert bench.jobs.get(job.id).pending_reason.startswith(f"It waits for {between:g} GB of disk; ")
+
+
+# A deployment that has the GPU, and a job that wants it.
+
+
+def test_an_idle_deployment_makes_room_for_a_training_and_comes_back_after_it(gpu: Any, state: Path) -> None:
+    served = gpu.submit(
+        [["serve_until_asked"]], [[*VISIBLE], ["wait_for", str(state / "end")]], kind="serve", queue="serving"
+    )
+    note = gpu.local.state.job(served.id).release
+    gpu.reach(served.id, JobState.RUNNING)
+    gpu.local.turn()
+    assert not note.exists()
+    trained = gpu.submit(VISIBLE, ["wait_for", str(state / "go")])
+    gpu.reach(trained.id, JobState.RUNNING)
+    waits = gpu.jobs.get(served.id)
+    assert (waits.state, waits.attempt) == (JobState.QUEUED, 2)
+    assert [attempt.cause for attempt in gpu.jobs.attempts(served.id)] == ["preempted", None]
+    until(lambda: gpu.jobs.get(served.id).pending_reason.startswith("It waits for 1 GPU"))
+    (state / "go").touch()
+    assert gpu.end(trained.id).state is JobState.SUCCEEDED
+    assert gpu.reach(served.id, JobState.RUNNING, seconds=30).devices == ["GPU-a"]
+    gpu.local.turn()
+    assert not note.exists()
+    (state / "end").touch()
+    assert gpu.end(served.id).state is JobState.SUCCEEDED
+
+
+def test_a_deployment_is_not_asked_any_more_when_the_job_that_waited_is_gone(gpu: Any, state: Path) -> None:
+    served = gpu.submit(["wait_for", str(state / "go")], kind="serve", queue="serving")
+    gpu.reach(served.id, JobState.RUNNING)
+    waiting = gpu.submit(["print"])
+    note = gpu.local.state.job(served.id).release
+    until(note.exists)
+    assert json.loads(note.read_text())["for"] == waiting.id
+    reason = gpu.jobs.get(waiting.id).pending_reason
+    assert (
+        reason == f"It waits for 1 GPU: it is used by {served.id}. {served.id} is asked to unload when idle."
+    )
+    gpu.jobs.cancel(waiting.id)
+    gpu.local.turn()
+    assert not note.exists()
