@@ -19,12 +19,12 @@ from ilab_jupyter.jobs import (
     history,
     leases,
     logs,
+    marks,
     restart,
     scheduler,
     settings,
     shutdown,
     steering,
-    submission,
     view,
     watch,
 )
@@ -36,6 +36,7 @@ from ilab_jupyter.jobs.health import Finding, examine
 from ilab_jupyter.jobs.heart import Heart
 from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
 from ilab_jupyter.jobs.lock import is_held, locked
+from ilab_jupyter.jobs.marks import Mark
 from ilab_jupyter.jobs.masking import mask_of
 from ilab_jupyter.jobs.process import kill_all
 from ilab_jupyter.jobs.record import (
@@ -56,6 +57,7 @@ from ilab_jupyter.jobs.schema import job as table
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
 from ilab_jupyter.jobs.store import AUTOMATIC, Row, Store
+from ilab_jupyter.jobs.submission import Submissions
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class LocalJobs:
         self._store = Store(self.state, database_url, thorough=True)
         self._adopting = threading.Lock()
         self._adopted = False
+        self._submissions = Submissions(self._store)
         self._heart = Heart(self)
         self._statistics = Statistics(self._store)
 
@@ -100,6 +103,15 @@ class LocalJobs:
             scheduler.turn(self._store)
         if self.active():
             self._heart.start()
+
+    def marks(self, newest: int) -> builtins.list[Mark]:
+        """The owner's newest jobs and those that are queued or live, in short."""
+        return marks.read(self._store, self.owner, newest)
+
+    def shown(self, ids: Collection[str]) -> builtins.list[Job]:
+        """Those of the owner's jobs in full."""
+        rows = self._store.select(table.c.id.in_(ids), table.c.owner == self.owner) if ids else []
+        return view.jobs(self._store, rows)
 
     def active(self) -> int:
         """How many jobs are queued or live, of all owners."""
@@ -268,8 +280,8 @@ class LocalJobs:
         given = check_secrets(secrets or {})
         leases.check_possible(self._store, spec.resources)
         launched = launch(interpreter(self._python, spec.kind), self._module)
-        row = submission.insert(
-            self._store, self.owner, spec, launched, key=key, secrets=given, actor=self.actor
+        row = self._submissions.add(
+            self.owner, spec, launched, key=key, secrets=given, actor=self.actor
         )
         self._heart.wake()
         return view.job(self._store, row, view.NEXT_TURN if row.state is JobState.QUEUED else None)

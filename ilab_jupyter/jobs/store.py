@@ -170,13 +170,13 @@ class Store(Database):
         row = stored(columns)
         resources = values["spec"].get("resources")
         row |= {"seal": seal(row), "resources": json.dumps(resources) if resources else None}
-        connection.execute(sa.insert(schema.job).values(row))
-        connection.execute(
-            sa.insert(schema.attempt).values(job=values["id"], n=1, state=JobState.QUEUED, why="submitted")
-        )
+        # Columns as parameters: the statement is compiled once, which `values` would do anew each time.
+        key = connection.execute(sa.insert(schema.job), row).inserted_primary_key
+        assert key is not None
+        first = {"job": values["id"], "n": 1, "state": JobState.QUEUED, "why": "submitted"}
+        connection.execute(sa.insert(schema.attempt), first)
         self.audit(connection, actor or values["owner"], "submit", values["id"], {"kind": values["kind"]})
-        found = connection.execute(sa.select(schema.job).where(schema.job.c.id == values["id"])).one()
-        return Row.read(found)
+        return Row(**columns, seq=key[0])
 
     def move(
         self,
@@ -271,11 +271,8 @@ class Store(Database):
         self, connection: Connection, actor: str, action: str, target: str, detail: Mapping[str, Any]
     ) -> None:
         """Keep that `actor` did this, in the caller's transaction: with the change or not at all."""
-        connection.execute(
-            sa.insert(schema.audit).values(
-                time=time.time(), actor=actor, action=action, target=target, detail=json.dumps(dict(detail))
-            )
-        )
+        told = {"actor": actor, "action": action, "target": target, "detail": json.dumps(dict(detail))}
+        connection.execute(sa.insert(schema.audit), {"time": time.time(), **told})
 
     def audit_rows(self, after: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
         """Entries behind the one with this seq, oldest first; with an `owner`, none of another one's jobs."""
