@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
 
 from ilab_jupyter.client import curve as curves
+from ilab_jupyter.jobs.folding import fold as fold
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 
 LOG_LINES = 20
-
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 # Symbol and colour say the same, so that neither is needed alone. White text on each colour reaches 4.5:1.
 BADGES: dict[JobState, tuple[str, str]] = {
@@ -39,16 +36,6 @@ class Snapshot:
     curve: list[curves.Point]
     log: str
     taken_at: datetime
-
-
-def fold(text: str) -> str:
-    """A log as a terminal would leave it: carriage returns overwrite, escapes and control characters go."""
-    lines = _ESCAPES.sub("", text).split("\n")
-    return "\n".join(_CONTROL.sub("", _overwritten(line)) for line in lines)
-
-
-def _overwritten(line: str) -> str:
-    return next((part for part in reversed(line.split("\r")) if part), "")
 
 
 def tail(text: str, lines: int) -> str:

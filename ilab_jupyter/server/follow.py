@@ -10,9 +10,10 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ilab_jupyter.errors import InvalidInput, PublicError
-from ilab_jupyter.jobs.record import Job, LogChunk
+from ilab_jupyter.jobs.folding import Folder, fold, shorten
+from ilab_jupyter.jobs.record import Event, Job, LogChunk
 from ilab_jupyter.jobs.service import JobService
-from ilab_jupyter.server.sse import StreamHandler, frame
+from ilab_jupyter.server.sse import Once, StreamHandler, frame
 from ilab_jupyter.server.wire import EventList, EventQuery, LogQuery
 
 CHUNK = 1_048_576
@@ -37,14 +38,16 @@ class LogHandler(StreamHandler):
         jobs = await self.services.jobs()
         job = await jobs.get(id)
         if query.download:
-            await self._download(jobs, job, query.attempt)
+            await self._download(jobs, job, query.attempt, bool(query.fold))
         elif self.wants_stream:
-            await self.stream(_log_frames(jobs, job.id, self._log_cursor(job, query.offset)))
+            await jobs.logs(id, limit=1)  # one that was removed is said before the stream begins
+            offset = self._log_cursor(job, query.offset)
+            await self.stream(_log_frames(jobs, job.id, offset, bool(query.fold)))
         elif "Range" in self.request.headers:
             await self._range(jobs, job, query.attempt)
         else:
             chunk = await jobs.logs(id, offset=query.offset, limit=query.limit, attempt=query.attempt)
-            self.answer(chunk)
+            self.answer(chunk.model_copy(update={"text": fold(chunk.text)}) if query.fold else chunk)
 
     def _log_cursor(self, job: Job, offset: int) -> int:
         cursor = self.request.headers.get("Last-Event-ID")
@@ -74,7 +77,8 @@ class LogHandler(StreamHandler):
         self.set_header("Content-Range", f"bytes {chunk.offset}-{chunk.next_offset - 1}/{chunk.size}")
         self.finish(chunk.text.encode(), set_content_type="text/plain; charset=utf-8")
 
-    async def _download(self, jobs: JobService, job: Job, attempt: int | None) -> None:
+    async def _download(self, jobs: JobService, job: Job, attempt: int | None, folded: bool) -> None:
+        folder = Folder()
         chunk = await jobs.logs(job.id, limit=CHUNK, attempt=attempt)
         # A running job may write faster than a client reads: the file ends where the log ended at the start.
         end = chunk.size
@@ -82,8 +86,9 @@ class LogHandler(StreamHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         async with self.services.streams.one() as self._gone:
             while True:
-                self.write(chunk.text)
-                await self.flush()
+                if text := folder.feed(chunk.text) if folded else chunk.text:
+                    self.write(text)
+                    await self.flush()
                 if _done(chunk, end) or self._gone.done():
                     break
                 chunk = await jobs.logs(
@@ -92,7 +97,7 @@ class LogHandler(StreamHandler):
                     limit=min(CHUNK, end - chunk.next_offset),
                     attempt=chunk.attempt,
                 )
-        await self.finish(set_content_type="text/plain; charset=utf-8")
+        await self.finish(folder.close(), set_content_type="text/plain; charset=utf-8")
 
 
 def _done(chunk: LogChunk, end: int) -> bool:
@@ -124,17 +129,35 @@ class EventsHandler(StreamHandler):
         return int(cursor)
 
 
-async def _log_frames(jobs: JobService, id: str, offset: int) -> AsyncIterator[str]:
+async def _log_frames(jobs: JobService, id: str, offset: int, folded: bool) -> AsyncIterator[bytes]:
+    made = _folded_frame if folded else _log_frame
     async for event in jobs.watch(id, after=PAST_ALL, log_offset=offset):
         if event.type == "log":
-            told = event.fields
-            yield frame(json.dumps(told), event="log", id=f"{told['attempt']}:{told['next_offset']}")
+            yield made(event)
         elif event.type == "end":
             yield frame(event.model_dump_json(), event="end")
 
 
-async def _event_frames(jobs: JobService, id: str, after: int, log_offset: int | None) -> AsyncIterator[str]:
+async def _event_frames(
+    jobs: JobService, id: str, after: int, log_offset: int | None
+) -> AsyncIterator[bytes]:
     async for event in jobs.watch(id, after=after, log_offset=log_offset):
-        # Only a worker's event is a cursor; the other three are made by the stream.
-        made_here = event.type in ("state", "log", "end")
-        yield frame(event.model_dump_json(), event=event.type, id=None if made_here else str(event.seq))
+        yield _event_frame(event)
+
+
+def _make_log_frame(event: Event) -> bytes:
+    told = event.fields
+    return frame(json.dumps(told), event="log", id=f"{told['attempt']}:{told['next_offset']}")
+
+
+def _make_folded_frame(event: Event) -> bytes:
+    return _make_log_frame(event.model_copy(update={"text": shorten(event.fields["text"])}))
+
+
+def _make_event_frame(event: Event) -> bytes:
+    # Only a worker's event is a cursor; the other three are made by the stream.
+    made_here = event.type in ("state", "log", "end")
+    return frame(event.model_dump_json(), event=event.type, id=None if made_here else str(event.seq))
+
+
+_log_frame, _folded_frame, _event_frame = map(Once, (_make_log_frame, _make_folded_frame, _make_event_frame))

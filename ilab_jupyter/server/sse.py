@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
 from tornado.iostream import StreamClosedError
 
 from ilab_jupyter.errors import PublicError
+from ilab_jupyter.jobs.record import Event
 from ilab_jupyter.server.base import IlabHandler
 
 HEARTBEAT_SECONDS = 15.0
+_KEPT = 8
 
 
-def frame(data: str, *, event: str, id: str | None = None) -> str:
+def frame(data: str, *, event: str, id: str | None = None) -> bytes:
     """One event. `data` is one line of JSON."""
     cursor = "" if id is None else f"id: {id}\n"
-    return f"{cursor}event: {event}\ndata: {data}\n\n"
+    return f"{cursor}event: {event}\ndata: {data}\n\n".encode()
+
+
+class Once:
+    """What `make` makes of an event of a job, made once for all the streams that send the same one."""
+
+    def __init__(self, make: Callable[..., bytes]) -> None:
+        self._make = make
+        self._made: OrderedDict[int, tuple[Event, bytes]] = OrderedDict()
+
+    def __call__(self, event: Event, *more: Any) -> bytes:
+        known = self._made.get(id(event))
+        if known is not None and known[0] is event:
+            return known[1]
+        made = self._make(event, *more)
+        self._made[id(event)] = event, made
+        while len(self._made) > _KEPT:
+            self._made.popitem(last=False)
+        return made
 
 
 class StreamHandler(IlabHandler):
@@ -27,6 +48,7 @@ class StreamHandler(IlabHandler):
 
     _track_activity = False
     _gone: asyncio.Future[None] | None = None
+    _sent = False
 
     @property
     def wants_stream(self) -> bool:
@@ -39,42 +61,46 @@ class StreamHandler(IlabHandler):
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
-    async def stream(self, frames: AsyncIterator[str]) -> None:
+    async def stream(self, frames: AsyncIterator[bytes]) -> None:
         """Send `frames` no faster than they are read, until they end, or the client or the server goes."""
         async with self.services.streams.one() as self._gone:
             self.set_header("Content-Type", "text/event-stream")
             self.set_header("Cache-Control", "no-cache")
             self.set_header("X-Accel-Buffering", "no")
-            source = aiter(frames)
-            pending: asyncio.Future[str] | None = None
+            sending = asyncio.ensure_future(self._send(frames))
             try:
-                await self.flush()
-                while not self._gone.done():
-                    pending = pending or asyncio.ensure_future(anext(source))
-                    waited: set[asyncio.Future[Any]] = {pending, self._gone}
+                while True:
+                    self._sent = False
                     await asyncio.wait(
-                        waited,
+                        {sending, self._gone},
                         timeout=HEARTBEAT_SECONDS,
                         return_when=asyncio.FIRST_COMPLETED,
                     )
-                    if pending.done():
-                        self.write(pending.result())
-                        pending = None
-                    elif not self._gone.done():
-                        self.write(": still here\n\n")
-                    await self.flush()
-            except PublicError as error:
-                # Not `error`: that is a worker's event.
-                self.write(frame(json.dumps(error.to_dict()), event="problem"))
-            except (StopAsyncIteration, StreamClosedError):
-                pass
+                    if sending.done() or self._gone.done():
+                        break
+                    if not self._sent:
+                        self.write(b": still here\n\n")
+                        self.flush()
             finally:
-                if pending is not None:
-                    pending.cancel()
-                    with suppress(asyncio.CancelledError, StopAsyncIteration):
-                        await pending
+                sending.cancel()
+                with suppress(asyncio.CancelledError, StreamClosedError):
+                    await sending
                 close = getattr(frames, "aclose", None)
                 if close is not None:
                     await close()
         with suppress(StreamClosedError):
             await self.finish(set_content_type="text/event-stream")
+
+    async def _send(self, frames: AsyncIterator[bytes]) -> None:
+        try:
+            await self.flush()
+            async for one in frames:
+                # A client that reads slowly is no silent one.
+                self._sent = True
+                self.write(one)
+                await self.flush()
+                self._sent = True
+        except PublicError as error:
+            # Not `error`: that is a worker's event.
+            self.write(frame(json.dumps(error.to_dict()), event="problem"))
+            await self.flush()

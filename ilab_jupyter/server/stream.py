@@ -16,9 +16,10 @@ from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ilab_jupyter.errors import PublicError, TooMany
-from ilab_jupyter.jobs.record import Job
+from ilab_jupyter.jobs.record import Event, Job
 from ilab_jupyter.server.base import AUTH_RESOURCE, problem
 from ilab_jupyter.server.pulse import WATCHED
+from ilab_jupyter.server.sse import Once
 from ilab_jupyter.server.wire import Request
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 4096
 MAX_WATCHES = 100
-QUEUED_MESSAGES = 256
+QUEUED_MESSAGES = 4  # of at most one piece of a log each
 
 MALFORMED, TOO_LARGE, STOPPING = 4400, 4413, 4503
 
@@ -54,7 +55,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     def initialize(self) -> None:
         """Nothing is watched yet."""
-        self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(QUEUED_MESSAGES)
+        self._messages: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_MESSAGES)
         self._changed: dict[str, Job] = {}
         self._watches: dict[str | None, asyncio.Task[None]] = {}  # None: the list's first rows
         self._writer: asyncio.Task[None] | None = None
@@ -123,7 +124,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def _refuse(self, id: str, error: PublicError) -> None:
         try:
-            await self._messages.put({"job": id, "type": "error", **error.to_dict()})
+            await self._messages.put(_error(error.to_dict(), job=id))
         finally:
             self._forget(id)
 
@@ -131,15 +132,12 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         try:
             jobs = await self.services.jobs()
             async for event in jobs.watch(id, after=after, log_offset=log_offset):
-                told = event.model_dump(mode="json")
-                # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
-                row = {"row": told.pop("job")} if "job" in told else {}
-                await self._messages.put({**told, **row, "job": id})
+                await self._messages.put(_message(event, id))
         except PublicError as error:
-            await self._messages.put({"job": id, "type": "error", **error.to_dict()})
+            await self._messages.put(_error(error.to_dict(), job=id))
         except Exception as error:
             self.log.exception("A job could not be watched")
-            await self._messages.put({"job": id, "type": "error", **problem(500, error)})
+            await self._messages.put(_error(problem(500, error), job=id))
         finally:
             self._forget(id)
 
@@ -152,7 +150,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             jobs = await self.services.jobs()
             self._note((await jobs.list(limit=WATCHED)).jobs)
         except PublicError as error:
-            await self._messages.put({"type": "error", **error.to_dict()})
+            await self._messages.put(_error(error.to_dict()))
         finally:
             self._forget(None)
 
@@ -168,7 +166,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             while True:
                 message = await self._messages.get()
                 if message is not None:
-                    await self.write_message(json.dumps(message))
+                    await self.write_message(message)
                 if self._changed:
                     rows = [job.model_dump(mode="json") for job in self._changed.values()]
                     self._changed.clear()
@@ -181,3 +179,17 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         for task in [*self._watches.values(), *([self._writer] if self._writer else [])]:
             task.cancel()
         self._watches.clear()
+
+
+def _make_message(event: Event, job: str) -> bytes:
+    told = event.model_dump(mode="json")
+    # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
+    row = {"row": told.pop("job")} if "job" in told else {}
+    return json.dumps({**told, **row, "job": job}).encode()
+
+
+def _error(told: dict[str, str], **of: str) -> bytes:
+    return json.dumps({**of, "type": "error", **told}).encode()
+
+
+_message = Once(_make_message)

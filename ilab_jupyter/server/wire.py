@@ -102,6 +102,9 @@ class LogQuery(Request):
     limit: int = Field(default=65536, ge=1, le=16 * 1024 * 1024)
     attempt: int | None = Field(default=None, ge=1, le=2**31)
     download: bool | None = Field(default=None, description="The whole log as a file.")
+    fold: bool | None = Field(
+        default=None, description="Without what carriage returns overwrote, as a terminal would show it."
+    )
 
 
 class EventQuery(Request):

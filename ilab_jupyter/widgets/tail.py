@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ilab_jupyter.client.render import fold
+from ilab_jupyter.jobs.folding import fold, shorten
 
 LINES = 500
 LINE_LENGTH = 2000
@@ -23,11 +23,8 @@ class LogTail:
     def append(self, text: str) -> list[str]:
         """Take more of the log; gives the lines that it completed, at most 500."""
         *whole, self._open = (self._open + text).split("\n")
-        drawn, back, typed = self._open.rpartition("\r")
-        if back:
-            # A progress bar rewrites its line for hours: only what is on the screen is kept of it.
-            self._open = f"\r{typed}" if typed else f"{drawn.rpartition(back)[2]}\r"
-        self._open = self._open[: 4 * LINE_LENGTH]
+        # A progress bar rewrites its line for hours: only what is on the screen is kept of it.
+        self._open = shorten(self._open)[: 4 * LINE_LENGTH]
         done = [fold(line)[:LINE_LENGTH] for line in whole[-LINES:]]
         self.lines = (self.lines + done)[-LINES:]
         return done

@@ -83,7 +83,7 @@ def test_a_progress_bar_that_rewrites_its_line_takes_no_room() -> None:
         tail.append(f"\r{percent} steps \x1b[1mdone\x1b[0m")
     assert tail.rest == "99999 steps done"
     assert len(tail._open) < 100
-    assert tail.append("\rall done\nnext") == ["all done"]
+    assert tail.append("\rall done        \nnext") == ["all done        "]
     assert tail.rest == "next"
 
 
