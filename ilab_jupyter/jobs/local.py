@@ -280,9 +280,7 @@ class LocalJobs:
         given = check_secrets(secrets or {})
         leases.check_possible(self._store, spec.resources)
         launched = launch(interpreter(self._python, spec.kind), self._module)
-        row = self._submissions.add(
-            self.owner, spec, launched, key=key, secrets=given, actor=self.actor
-        )
+        row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)
         self._heart.wake()
         return view.job(self._store, row, view.NEXT_TURN if row.state is JobState.QUEUED else None)
 
