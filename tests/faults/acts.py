@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 
 from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults.history import Client, History, asked, seen
 
@@ -134,3 +136,22 @@ def visit(folder: Path, number: int, pid: int, unanswered: list[dict[str, Any]])
             time.sleep(chance.random() * 0.02)
     except httpx.TransportError:
         return
+
+
+def once(folder: Path, role: str, what: str, subject: Any) -> None:
+    """One call of a client, or one turn of the queue, by a process that may be killed at a step of it."""
+    from tests.faults.crash import sitecustomize
+
+    if "ILAB_CRASH_UNDER" in os.environ:
+        sitecustomize.install(role)
+    local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
+    client = Client(SyncJobs(local), History(folder / "histories" / f"{role}-{os.getpid()}.jsonl"))
+    if what == "turn":
+        local.turn()
+    else:
+        job = getattr(client, what)(subject)
+        # What moves the queue may do so in a thread of its own.
+        deadline = time.monotonic() + 5
+        while local._store.get(job.id).state is JobState.QUEUED and time.monotonic() < deadline:
+            time.sleep(0.01)
+    os._exit(0)

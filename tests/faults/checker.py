@@ -35,7 +35,8 @@ class World:
 
     `entries`: the clients' histories, see history.py. `workers`: the records of trainer.py. `jobs`: the rows
     in the end by id, `attempts`: their attempts by (id, number). `supervisors_die`: then an attempt whose
-    worker had run may be INTERRUPTED. `late`: jobs that had not ended in time.
+    worker had run may be INTERRUPTED. `workers_die`: then one whose worker never came to its end may be
+    FAILED. `late`: jobs that had not ended in time.
     """
 
     entries: Sequence[Entry]
@@ -43,6 +44,7 @@ class World:
     jobs: Mapping[str, Entry]
     attempts: Mapping[tuple[str, int], Entry]
     supervisors_die: bool = False
+    workers_die: bool = False
     late: Sequence[str] = ()
 
 
@@ -202,7 +204,7 @@ def _false(world: World, attempt: Entry, start: Entry | None, end: Entry | None,
         return f"exit code {code} is told, it was {end['exit']}"
     if state == "SUCCEEDED" and (end is None or end["exit"] != 0):
         return "its worker did not end well"
-    if state == "FAILED" and end is None and start is not None:
+    if state == "FAILED" and end is None and start is not None and not (world.workers_die and code == -9):
         return "its worker never came to an end"
     if state == "FAILED" and end is not None and end["exit"] == 0:
         return "its worker ended well"

@@ -2,17 +2,317 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.process import boot_clock, boot_id
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.process import boot_clock, boot_id, with_argument
+from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+from tests.faults import acts
+from tests.faults.checker import Violation, check, read_world, tally
+from tests.faults.history import Client, History, read_lines
+from tests.faults.pool import Pool
 from tests.faults.processes import token
+from tests.faults.trainer import make_interpreter
+
+CRASH = Path(__file__).parent / "crash"
+LIMIT = 10.0
+AT_LEAST = 25
+SAMPLE = {"sqlite": 18, "postgresql": 9}
+WORLDS = 5
+TRIES = 3
+
+
+@dataclass
+class Case:
+    """A job that is led through its life while one process of it dies at a step."""
+
+    world: World
+    tag: str
+    at: str = ""
+    trace: Path | None = None
+    ended: float = 0.0
+    id: str = ""
+
+    @property
+    def done(self) -> Path:
+        """There once the process was killed at the step."""
+        return self.world.folder / f"{self.tag}.killed"
+
+    def act(self, role: str, what: str, subject: Any = None) -> None:
+        """One call by a process of its own; it ends by itself or is killed at the step."""
+        environment = {
+            "ILAB_CRASH_UNDER": str(self.world.folder / "state"),
+            "ILAB_CRASH_AT": self.at,
+            "ILAB_CRASH_DONE": str(self.done),
+            "PYTHONPATH": os.pathsep.join([str(CRASH), os.environ.get("PYTHONPATH", "")]),
+        }
+        if self.world.database_url:
+            environment["ILAB_JUPYTER_DATABASE_URL"] = self.world.database_url
+        if self.trace:
+            environment["ILAB_CRASH_TRACE"] = str(self.trace)
+        process = self.world.pool.start(acts.once, self.world.folder, role, what, subject, **environment)
+        process.join(60)
+        self.world.pool.kill(process)
+
+    def arguments(self, **more: Any) -> dict[str, Any]:
+        return {"tag": self.tag, "world": str(self.world.folder / "world"), "seconds": 0.05, **more}
+
+    def find(self) -> Job | None:
+        """The job, where its submission came as far as that."""
+        for job in self.world.local_jobs().list(limit=5).jobs:
+            if self.tag in job.spec.arguments["data"][0]:
+                self.id = job.id
+                return job
+        return None
+
+    def known(self) -> Job:
+        job = self.find()
+        assert job is not None
+        return job
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 30) -> None:
+        """Until it holds, or until the process was killed."""
+        deadline = time.monotonic() + seconds
+        while not condition() and not self.done.exists():
+            assert time.monotonic() < deadline, f"{self.tag}: nothing happened"
+            time.sleep(0.01)
+
+    def started(self) -> bool:
+        """Whether its newest attempt's worker was started."""
+        job = self.known()
+        return any(
+            (one["job"], one["attempt"], one["what"]) == (job.id, job.attempt, "start")
+            for one in read_lines(self.world.folder / "world/workers.log")
+        )
+
+    def recover(self, again: Callable[[Client], Any]) -> None:
+        """A server starts, the client asks again, and all must have ended soon after."""
+        began = time.monotonic()
+        local = self.world.open()
+        client = self.world.client(local, f"after-{self.tag}")
+        local.turn()
+        again(client)
+        while not client.get(self.known().id).state.ended:  # type: ignore[union-attr]
+            if time.monotonic() - began > LIMIT:
+                self.world.late.append(self.id)
+                client.cancel(self.id)
+                break
+            local.turn()
+            time.sleep(0.05)
+        self.ended = time.monotonic() - began
+        local.close()
+
+
+@dataclass
+class World:
+    """A store in which one case follows the other."""
+
+    folder: Path
+    pool: Pool
+    database_url: str | None
+    late: list[str] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("world", "histories"):
+            (self.folder / name).mkdir(parents=True)
+        make_interpreter(self.folder / "trainer", options="")
+        self._local = self.open()
+        self._local._heart.stop()  # it would now and then do what the process under test shall do
+        self._local.configure(slots={"batch": 1}, grace_seconds=5)
+
+    def open(self) -> LocalJobs:
+        return LocalJobs(
+            self.folder / "state",
+            worker_python=str(self.folder / "trainer"),
+            database_url=self.database_url,
+        )
+
+    def local_jobs(self) -> SyncJobs:
+        return SyncJobs(self._local)
+
+    def configure(self, slots: int) -> None:
+        self._local.configure(slots={"batch": slots})
+
+    def client(self, local: LocalJobs, name: str) -> Client:
+        return Client(SyncJobs(local), History(self.folder / f"histories/{name}.jsonl"))
+
+    def case(self, tag: str, at: str = "", trace: Path | None = None) -> Case:
+        self.cases.append(Case(self, tag, at, trace))
+        return self.cases[-1]
+
+    def check(self) -> list[Violation]:
+        found = read_world(
+            self._local._store,
+            self.folder / "histories",
+            self.folder / "world",
+            supervisors_die=True,
+            workers_die=True,
+            late=self.late,
+        )
+        self._local.close()
+        names = {case.id: f"{case.tag} {case.at}" for case in self.cases}
+        return [Violation(one.kind, f"{one.job} {names.get(one.job)}", one.what) for one in check(found)]
+
+
+def submitting(case: Case) -> None:
+    """Submitter, supervisor, worker: from the submission to a good end."""
+    given = case.arguments()
+    case.act("submitter", "submit", given)
+    if case.find() is not None:
+        case.wait(lambda: case.known().state.ended)
+    case.recover(lambda client: client.submit(given))
+    killed = {"supervisor": JobState.INTERRUPTED, "worker": JobState.FAILED}.get(case.at.partition(":")[0])
+    assert case.known().state in (JobState.SUCCEEDED, killed)
+
+
+def turning(case: Case) -> None:
+    """Turner: a job that waits is started."""
+    case.world.configure(slots=0)
+    client = case.world.client(case.world._local, f"before-{case.tag}")
+    client.submit(case.arguments())
+    case.world.configure(slots=1)
+    case.act("turner", "turn")
+    case.recover(lambda client: None)
+    assert case.known().state is JobState.SUCCEEDED
+
+
+def cancelling(case: Case) -> None:
+    """Canceller: a job that runs is cancelled; asked again where no answer came."""
+    client = case.world.client(case.world._local, f"before-{case.tag}")
+    client.submit(case.arguments(seconds=60, save_seconds=0.05))
+    case.world._local.turn()
+    case.wait(case.started)
+    case.act("canceller", "cancel", case.id)
+    case.recover(lambda client: client.cancel(case.id))
+    assert case.known().state is JobState.CANCELLED
+
+
+def resuming(case: Case) -> None:
+    """Resumer: a job that failed gets a second attempt; asked again where no answer came."""
+    client = case.world.client(case.world._local, f"before-{case.tag}")
+    client.submit(case.arguments(attempts=[{"exit": 7}, {"exit": 0}]))
+    case.world._local.turn()
+    case.wait(lambda: case.known().state.ended)
+    case.act("resumer", "resume", case.id)
+    case.recover(lambda client: client.resume(case.id) if case.known().attempt == 1 else None)
+    # One that never began is followed by another.
+    assert case.known().state is JobState.SUCCEEDED and case.known().attempt in (2, 3)
+
+
+def guarding(case: Case) -> None:
+    """Guardian: the supervisor is killed, and what it left is cleared up."""
+    given = case.arguments(seconds=60)
+    case.act("nobody", "submit", given)
+    case.wait(case.started)
+    row = case.world._local._store.get(case.id)
+    assert row is not None and row.token is not None
+    supervisor = max(with_argument(row.token))
+    os.kill(supervisor, signal.SIGKILL)
+    case.wait(lambda: case.known().state.ended)
+    case.recover(lambda client: None)
+    assert case.known().state is JobState.INTERRUPTED
+
+
+Point = tuple[Callable[[Case], None], str]
+FLOWS: dict[Callable[[Case], None], set[str]] = {
+    submitting: {"submitter", "supervisor", "worker"},
+    turning: {"turner"},
+    cancelling: {"canceller"},
+    resuming: {"resumer"},
+    guarding: {"guardian"},
+}
+
+
+def points(world: World, flow: Callable[[Case], None], lives: int) -> list[str]:
+    """The steps of a life without a fault that every one of so many lives has."""
+    traces = []
+    for number in range(lives):
+        trace = world.folder / f"trace-{flow.__name__}-{number}"
+        flow(world.case(f"dry-{flow.__name__}-{number}", trace=trace))
+        traces.append(trace.read_text().split("\n"))
+    every = [name for name in dict.fromkeys(traces[0]) if all(name in trace for trace in traces)]
+    return [name for name in every if name.partition(":")[0] in FLOWS[flow]]
+
+
+def sample(every: list[Point], size: int, chance: random.Random) -> list[Point]:
+    """So many, of every role."""
+    chance.shuffle(every)
+    roles = {name.partition(":")[0]: (flow, name) for flow, name in every}
+    return list(dict.fromkeys([*roles.values(), *every[: size - len(roles)]]))
+
+
+@pytest.fixture
+def worlds(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool, backend: str) -> list[World]:
+    urls: list[str | None] = [None] * WORLDS
+    if backend == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+        names = [f"crashes_{number}" for number in range(WORLDS)]
+        for name in names:
+            server.run(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+        urls = [server.url(name) for name in names]
+    return [World(tmp_path / f"world-{number}", pool, url) for number, url in enumerate(urls)]
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_no_false_end(
+    worlds: list[World], count: Any, figures: Any, backend: str
+) -> None:
+    chance = random.Random(2)
+    times = count(ci=1, full=20)
+    with ThreadPoolExecutor(WORLDS) as threads:
+        lives = [1 if times == 1 else 3] * len(FLOWS)
+        found = list(threads.map(points, worlds, FLOWS, lives))
+    every = [(flow, name) for flow, names in zip(FLOWS, found, strict=True) for name in names]
+    figures.put(**{f"{backend}_points": len(every)})
+    assert len(every) >= AT_LEAST
+    wanted = sample(every, SAMPLE[backend], chance) if times == 1 else every * times
+    chance.shuffle(wanted)
+    queue, lock = list(enumerate(wanted)), threading.Lock()
+    missed: Counter[str] = Counter()
+    slowest = [0.0]
+
+    def work(world: World) -> None:
+        while True:
+            with lock:
+                if not queue:
+                    return
+                number, (flow, name) = queue.pop()
+            # Another process may do the work before the one that is to die.
+            for again in range(TRIES):
+                case = world.case(f"case-{number}-{again}", name)
+                flow(case)
+                if case.done.exists():
+                    break
+            with lock:
+                slowest[0] = max(slowest[0], case.ended)
+                missed[name] += not case.done.exists()
+
+    with ThreadPoolExecutor(len(worlds)) as threads:
+        for done in [threads.submit(work, world) for world in worlds]:
+            done.result()
+    violations = [violation for world in worlds for violation in world.check()]
+    asked = Counter(name for _, name in wanted)
+    never = [name for name in asked if missed[name] == asked[name]]
+    figures.add(kills=len(wanted) - missed.total(), missed=missed.total(), **tally(violations))
+    figures.most(slowest_end_s=slowest[0])
+    assert violations == [] and never == []
 
 
 def test_a_canceller_that_was_killed_before_its_signal_is_made_up_for(bench: Any, running: Any) -> None:
@@ -53,6 +353,7 @@ def test_a_supervisor_that_comes_too_late_starts_nothing(bench: Any, state: Path
     )
     assert starting is not None
     bench.local.turn()  # sees that it is lost, and queues it again
+    bench.local.state.job(job.id).attempt(1).path.mkdir(parents=True, exist_ok=True)
     assert bench.jobs.get(job.id).attempt == 2
     late = [sys.executable, "-m", "ilab_jupyter.jobs.supervisor", str(state), job.id, "1", mark]
     assert subprocess.run(late, timeout=30).returncode == 0
