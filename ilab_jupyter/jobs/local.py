@@ -18,9 +18,10 @@ from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs import (
     history,
     leases,
-    logs,
     marks,
+    output,
     restart,
+    retention,
     scheduler,
     settings,
     shutdown,
@@ -50,6 +51,8 @@ from ilab_jupyter.jobs.record import (
     JobPage,
     JobSpec,
     LogChunk,
+    LogMatches,
+    Pruned,
     QueueState,
 )
 from ilab_jupyter.jobs.retries import due_in
@@ -234,7 +237,43 @@ class LocalJobs:
         self, id: str, *, offset: int = 0, limit: int = 65536, attempt: int | None = None
     ) -> LogChunk:
         """See JobService."""
-        return await asyncio.to_thread(self._logs, id, offset, limit, attempt)
+        return await asyncio.to_thread(
+            lambda: output.chunk(self._store, self._find(id), offset, limit, attempt)
+        )
+
+    async def search(
+        self,
+        id: str,
+        pattern: str,
+        *,
+        regex: bool = False,
+        offset: int = 0,
+        limit: int = 100,
+        attempt: int | None = None,
+    ) -> LogMatches:
+        """See JobService."""
+
+        def find() -> LogMatches:
+            row = self._find(id)
+            return output.matches(
+                self._store, row, pattern, regex=regex, offset=offset, limit=limit, attempt=attempt
+            )
+
+        return await asyncio.to_thread(find)
+
+    async def prune(
+        self, *, days: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
+    ) -> Pruned:
+        """See JobService."""
+        bounds = {"days": days, "keep_bytes": keep_bytes}
+        actor = self.actor
+        return await asyncio.to_thread(
+            lambda: retention.prune(self._store, self.owner, actor, dry_run=dry_run, **bounds)
+        )
+
+    async def orphans(self) -> builtins.list[str]:
+        """Folders of jobs, of whatever owner, that have no row: somebody should look at them."""
+        return await asyncio.to_thread(retention.orphans, self._store)
 
     async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> builtins.list[Event]:
         """See JobService."""
@@ -356,19 +395,6 @@ class LocalJobs:
         with disk_advice(self.state.path):
             steering.reorder(self._store, self._find(id), before, self.actor)
         return self._shown(self._find(id))
-
-    def _logs(self, id: str, offset: int, limit: int, attempt: int | None) -> LogChunk:
-        _positive(limit, logs.MAX_LIMIT)
-        row = self._find(id)
-        number = row.attempt if attempt is None else attempt
-        if not 1 <= number <= row.attempt:
-            raise NotFound(f"{id} has no attempt {number}.", f"It has {row.attempt}.")
-        # The state was read before the file, so what an ended attempt wrote is all there.
-        final = row.state.ended or number < row.attempt
-        folder = self.state.job(id)
-        mask = mask_of(folder, number)
-        piece = logs.read(folder.attempt(number).log, offset, limit, final=final, mask=mask)
-        return LogChunk(attempt=number, **piece._asdict(), ended=final and piece.next_offset == piece.size)
 
     def _events(self, id: str, after: int, limit: int) -> builtins.list[Event]:
         row = self._find(id)
