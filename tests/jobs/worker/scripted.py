@@ -99,6 +99,12 @@ def serve_until_asked() -> None:
     sys.exit(1)
 
 
+def on_gpu(how: str, count: int, about: str) -> None:
+    from on_gpu import main
+
+    main()
+
+
 def die(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -107,6 +113,7 @@ STEPS = {
     **{"print": print, "sleep": sleep, "write": write, "wait_for": wait_for, "exit": sys.exit, "die": die},
     **{"ignore_term": ignore_term, "save_when_told": save_when_told, "child": child, "daemon": daemon},
     **{"event": event, "show_env": show_env, "numbered": numbered, "run": run, "saves": saves},
+    **{"on_gpu": on_gpu},
     **{"serve_until_asked": serve_until_asked},
 }
 

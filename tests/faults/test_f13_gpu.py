@@ -1,0 +1,65 @@
+"""F13: a job runs out of the GPU's memory or breaks its context: it fails as that, and the GPU is free."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.jobs.process import with_token
+from ilab_jupyter.jobs.state import JobState
+from tests.faults.processes import token
+
+LIMIT = 10.0
+NEAR = 64  # MiB that a driver may keep for itself
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def a_gpu() -> None:
+    if not Path("/dev/nvidiactl").exists():
+        pytest.skip("no NVIDIA GPU here")
+
+
+def used() -> int:
+    """MiB in use on the first GPU, whoever uses them."""
+    query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip())
+
+
+def until_free(before: int) -> int:
+    """MiB that are in use once they are about as few as before, or after some seconds."""
+    deadline = time.monotonic() + LIMIT
+    while (now := used()) > before + NEAR and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return now
+
+
+@pytest.mark.parametrize(
+    ("how", "causes"),
+    [("out of memory", {"gpu_out_of_memory"}), ("cuda error", {"crashed"})],
+    ids=["out of memory", "cuda error"],
+)
+def test_a_job_that_breaks_on_the_gpu_fails_as_that_and_leaves_the_gpu_to_the_next_one(
+    bench: Any, tmp_path: Path, count: Any, figures: Any, how: str, causes: set[str]
+) -> None:
+    before = used()
+    for number in range(count(1, 10)):
+        broken = tmp_path / f"broken-{number}"
+        job = bench.submit(["on_gpu", how, 3 + number, str(broken)])
+        following = bench.submit(["on_gpu", "well", 3, str(tmp_path / f"well-{number}")])
+        ended = bench.end(job.id, seconds=180)
+        took = ended.ended_at.timestamp() - broken.stat().st_mtime
+        assert (ended.state, ended.exit_code) == (JobState.FAILED, 1) and ended.cause in causes
+        assert ended.message and ended.next_step
+        assert took <= LIMIT
+        assert with_token(token(bench, job.id)) == []
+        after = bench.end(following.id, seconds=180)
+        assert after.state is JobState.SUCCEEDED and after.result["memory"] > 0
+        assert until_free(before) <= before + NEAR, "memory of a job that has ended is still in use"
+        figures.add(breaks=1, false_causes=0)
+        figures.most(told_seconds=took)
