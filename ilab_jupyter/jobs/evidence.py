@@ -30,9 +30,13 @@ def contradiction(database: Database, state: StateFolder) -> str:
         doubtful = connection.execute(sa.select(*columns).where(table.c.state.in_(_DOUBTFUL))).all()
     lost = sorted(id for id in folders - known if _was_stored(state, id))
     if lost:
+        with database.read() as connection:  # it may have been stored between the first look and the mark
+            found = connection.execute(sa.select(table.c.id).where(table.c.id.in_(lost[:500]))).scalars()
+            lost = sorted(set(lost) - set(found))
+    if lost:
         return f"it lacks {_count(len(lost))} whose folders are there, such as {lost[0]}"
     for row in doubtful:
-        if _denied(state, row):
+        if row.id in folders and _denied(state, row):
             with database.read() as connection:
                 now = connection.execute(sa.select(*columns).where(table.c.id == row.id)).first()
             if now == row and _denied(state, row):
