@@ -265,10 +265,14 @@ class LocalJobs:
         self, *, days: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
     ) -> Pruned:
         """See JobService."""
-        bounds = {"days": days, "keep_bytes": keep_bytes}
-        actor = self.actor
         return await asyncio.to_thread(
-            lambda: retention.prune(self._store, self.owner, actor, dry_run=dry_run, **bounds)
+            retention.prune,
+            self._store,
+            self.owner,
+            self.actor,
+            days=days,
+            keep_bytes=keep_bytes,
+            dry_run=dry_run,
         )
 
     async def orphans(self) -> builtins.list[str]:
