@@ -109,7 +109,9 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
     if word["type"] == "error":
         texts = [str(word.get(name) or "") for name in ("cause", "message", "next_step")]
         columns = _said(texts[0][:64] or "crashed", *texts[1:])
-        return JobState.FAILED, {**columns, "remedy": _command(word.get("remedy"))}
+        # Who made room for another job has not failed.
+        state = JobState.INTERRUPTED if columns["cause"] == "preempted" else JobState.FAILED
+        return state, {**columns, "remedy": _command(word.get("remedy"))}
     if how.oom_kills and how.exit_code in _KILLED:
         message = "The kernel killed its process because the memory ran out."
         return JobState.FAILED, _said("out_of_memory", message, _LESS)

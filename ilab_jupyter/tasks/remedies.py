@@ -44,16 +44,16 @@ def command(kind: str, arguments: Mapping[str, Any]) -> str:
     first = _POSITIONAL[kind]
     given = arguments.get(first) or []
     words = [kind, *map(_word, [given] if isinstance(given, str) else given)]
-    for name, value in arguments.items():
-        field = SPECS[kind].model_fields.get(name)
-        if name == first or field is None:
+    for name, field in SPECS[kind].model_fields.items():
+        value = arguments.get(name)
+        if name == first or value is None:
             continue
         if name == "teacher":
             words += _teacher(value)
         elif name == "documents":
             for url, path in value.items():
                 words += _option("document", f"{url}={path}")
-        elif value is not None and value != field.default:
+        elif value != field.default:
             words += _option(name, value)
     return " ".join(words)
 
