@@ -84,18 +84,20 @@ def _queue(store: Store, waiting: int, paused: bool) -> Finding:
             cause="queue_held",
         )
     if paused:
-        return Finding("queue", True, f"Paused; {waiting} jobs wait.")
+        return Finding("queue", True, f"Paused; {_jobs(waiting, 'waits', 'wait')}.")
     if waiting and (turn is None or turn.age > STILL_SECONDS):
         age = "since the machine was started" if turn is None else f"for {turn.age:.0f} s"
         return Finding(
             "queue",
             False,
-            f"{waiting} jobs wait, and nobody has moved the queue {age}.",
+            f"{_jobs(waiting, 'waits', 'wait')}, and nobody has moved the queue {age}.",
             "Read the Jupyter server's log; restart the server.",
             serious=True,
             cause="queue_still",
         )
-    return Finding("queue", True, f"It moves; {waiting} jobs wait." if waiting else "No job waits.")
+    return Finding(
+        "queue", True, f"It moves; {_jobs(waiting, 'waits', 'wait')}." if waiting else "No job waits."
+    )
 
 
 def _supervisors(store: Store, attempts: list[tuple[str, int]]) -> Finding:
@@ -118,4 +120,8 @@ def _supervisors(store: Store, attempts: list[tuple[str, int]]) -> Finding:
             f"No supervisor is left of {', '.join(lost[:5])}{' and others' if len(lost) > 5 else ''}.",
             "The next turn of the queue finds out what became of them; look again in ten seconds.",
         )
-    return Finding("supervisors", True, f"{len(attempts)} jobs run, each with its supervisor.")
+    return Finding("supervisors", True, f"{_jobs(len(attempts), 'runs', 'run')}.")
+
+
+def _jobs(count: int, one: str, many: str) -> str:
+    return f"1 job {one}" if count == 1 else f"{count} jobs {many}"

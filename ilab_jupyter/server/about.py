@@ -6,10 +6,8 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ilab_jupyter import __version__
-from ilab_jupyter.jobs.glance import PENDING
-from ilab_jupyter.jobs.record import JobFilter
 from ilab_jupyter.server.base import IlabHandler
-from ilab_jupyter.server.wire import Health, Info, KindEntry, KindList
+from ilab_jupyter.server.wire import Info, KindEntry, KindList
 from ilab_jupyter.tasks.catalog import KINDS
 
 
@@ -33,10 +31,11 @@ class HealthHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """200 where the job store can be read, 503 with the next step where not."""
-        jobs = await self.services.jobs()
-        page = await jobs.list(JobFilter(states=PENDING), limit=500)
-        self.answer(Health(live=len(page.jobs)))
+        """200 where all is well or only needs care (`degraded`), 503 where nothing goes, with what to do."""
+        health = await self.services.health.now()
+        told = health.model_dump_json().replace(str(self.services.state_dir), "[state folder]")
+        self.set_status(503 if health.status == "failing" else 200)
+        self.finish(told)
 
 
 class SystemHandler(IlabHandler):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server._tz import utcnow
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Dict, Enum, Float, Int, Unicode, Union
+from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode, Union
 
 from ilab_jupyter import paths
+from ilab_jupyter.server.audit import EVENT_SCHEMA as AUDIT_SCHEMA
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
     from ilab_jupyter.jobs.local import LocalJobs
-    from ilab_jupyter.jobs.record import Job
+    from ilab_jupyter.jobs.marks import Mark
     from ilab_jupyter.server.services import Services
 
 EVENT_SCHEMA = "https://schema.ilab-jupyter.org/job_state/v1"
@@ -61,6 +63,30 @@ class IlabApp(ExtensionApp):
         keeps what was set before. It holds for every process on this state folder.""",
     ).tag(config=True)
 
+    retries = Bool(
+        None,
+        allow_none=True,
+        help="""Whether a job whose cause says that it helps (a teacher that had too many requests, a place
+        that was needed for another job) is tried again unasked, later each time. None keeps what was set
+        before, which is at first that it is. It holds for every process on this state folder.""",
+    ).tag(config=True)
+
+    devices = List(
+        Dict(),
+        default_value=None,
+        allow_none=True,
+        help="""The GPUs that jobs may have, where that is not all that NVML sees: a list such as
+        [{"uuid": "GPU-5f...", "memory_total": 80000000000}]; an empty one for none. None keeps what was set
+        before, which is at first what NVML sees. It holds for every process on this state folder.""",
+    ).tag(config=True)
+
+    database_url = Unicode(
+        help="""The PostgreSQL database that holds the rows of the jobs, such as
+        postgresql://user@host/jobs, for a state folder on a network file system or a service that many share.
+        Every process on the state folder must name the same. The password is best left to ~/.pgpass. Empty:
+        $ILAB_JUPYTER_DATABASE_URL, else the file jobs.db in the state folder."""
+    ).tag(config=True)
+
     keep_alive_hours = Float(
         24.0,
         help="""A live job counts as activity for this long after it started, so that neither the server's
@@ -75,6 +101,13 @@ class IlabApp(ExtensionApp):
         a checkpoint within grace_seconds and become INTERRUPTED, and the server waits for that. `never`: they
         go on without the server. `auto`: the first where jobs cannot outlive the server, as in a container
         whose main program it is, the second elsewhere.""",
+    ).tag(config=True)
+
+    resume_at_start = Bool(
+        True,
+        help="""When this server starts, its owner's jobs that ended with their machine or server (causes
+        shutdown, supervisor_lost and terminated) are queued again and go on from their last checkpoint. A job
+        that has come no further in three such attempts in a row waits for its owner.""",
     ).tag(config=True)
 
     max_streams = Int(
@@ -94,8 +127,11 @@ class IlabApp(ExtensionApp):
         self.services = Services(
             state_dir=Path(self.state_dir).expanduser() if self.state_dir else paths.state_dir(),
             open_jobs=self._open_jobs,
+            emit_audit=self._emit_audit,
             slots=dict(self.slots),
             grace_seconds=self.grace_seconds,
+            resume_at_start=self.resume_at_start,
+            no_glance=bool(self._database) or self.devices is not None or self.retries is not None,
             log=self.log,
             max_streams=self.max_streams,
             max_completions=self.max_completions,
@@ -108,7 +144,8 @@ class IlabApp(ExtensionApp):
         )
         self.settings["ilab"] = self.services
         assert self.serverapp.event_logger is not None
-        self.serverapp.event_logger.register_event_schema(Path(__file__).parent / "events" / "job_state.yaml")
+        for schema in ("job_state.yaml", "audit.yaml"):
+            self.serverapp.event_logger.register_event_schema(Path(__file__).parent / "events" / schema)
 
     def initialize_handlers(self) -> None:
         """Hang what hangs the routes once they are wanted."""
@@ -142,18 +179,44 @@ class IlabApp(ExtensionApp):
         return bool(self.stop_jobs == "always")
 
     def _open_jobs(self) -> LocalJobs:
+        from ilab_jupyter.jobs.actor import act_as
         from ilab_jupyter.jobs.local import LocalJobs
+        from ilab_jupyter.jobs.record import Device
+        from ilab_jupyter.jobs.store import AUTOMATIC
 
         assert self.services is not None
-        jobs = LocalJobs(self.services.state_dir, worker_python=self.worker_python or None)
-        jobs.configure(slots=dict(self.slots) or None, grace_seconds=self.grace_seconds)
+        # The request that happens to be the first one has decided none of this.
+        act_as(AUTOMATIC)
+        jobs = LocalJobs(
+            self.services.state_dir,
+            worker_python=self.worker_python or None,
+            database_url=self._database or None,
+        )
+        devices = None if self.devices is None else [Device.model_validate(one) for one in self.devices]
+        jobs.configure(
+            slots=dict(self.slots) or None,
+            grace_seconds=self.grace_seconds,
+            devices=devices,
+            retries=self.retries,
+        )
+        if self.resume_at_start:
+            for job in jobs.restart_interrupted():
+                self.log.info("ilab_jupyter: %s was interrupted and is queued again", job.id)
         return jobs
+
+    @property
+    def _database(self) -> str:
+        return str(self.database_url) or os.environ.get("ILAB_JUPYTER_DATABASE_URL", "")
 
     def _stamp_activity(self) -> None:
         assert self.serverapp is not None
         self.serverapp.web_app.settings["ilab_last_activity"] = utcnow()
 
-    def _emit_state(self, job: Job) -> None:
+    def _emit_audit(self, entry: dict[str, Any]) -> None:
+        assert self.serverapp is not None and self.serverapp.event_logger is not None
+        self.serverapp.event_logger.emit(schema_id=AUDIT_SCHEMA, data=entry)
+
+    def _emit_state(self, job: Mark) -> None:
         from ilab_jupyter.server.pulse import state_event
 
         assert self.serverapp is not None and self.serverapp.event_logger is not None

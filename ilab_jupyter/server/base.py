@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -13,6 +14,8 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, TooLarge
+from ilab_jupyter.jobs.actor import act_as
+from ilab_jupyter.server.audit import REFUSALS
 from ilab_jupyter.tasks.catalog import describe
 
 if TYPE_CHECKING:
@@ -57,11 +60,20 @@ class IlabHandler(APIHandler):
         await super().prepare()
         if not self.current_user and self.request.method != "OPTIONS":
             raise web.HTTPError(403)
+        act_as(_name(self.current_user))
         announced = self.request.headers.get("Content-Length", "")
         if announced.isdigit() and int(announced) > MOST_READ:
             self._refuse_size()
         if isinstance(self.request.connection, HTTP1Connection):
             self.request.connection.set_max_body_size(MOST_READ)
+
+    def on_finish(self) -> None:
+        """What was refused is told to the audit."""
+        super().on_finish()
+        if self.get_status() in REFUSALS:
+            path = self.request.path.removeprefix(self.base_url)
+            verb, address = str(self.request.method), str(self.request.remote_ip)
+            self.services.audit.refused(_name(self.current_user), verb, path, self.get_status(), address)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second one:
@@ -132,6 +144,13 @@ class IlabHandler(APIHandler):
         said = problem(status_code, (kwargs.get("exc_info") or (None, None))[1])
         folder = str(self.services.state_dir)
         return {name: text.replace(folder, "[state folder]") for name, text in said.items()}
+
+
+def _name(user: Any) -> str:
+    """Who is signed in. A shared token tells nobody's name, and stands for the jobs' owner: empty."""
+    username, shown = str(getattr(user, "username", "") or ""), str(getattr(user, "name", "") or "")
+    nameless = re.fullmatch(r"[0-9a-f]{32}", username) and shown.startswith("Anonymous ")
+    return "" if nameless else username
 
 
 def problem(status: int, error: BaseException | None) -> dict[str, str]:

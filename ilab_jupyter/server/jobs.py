@@ -49,7 +49,13 @@ class JobsHandler(JobHandler):
     async def post(self) -> None:
         """Submit a job. When the answer arrives, the job is stored durably."""
         asked = self.body_as(Submit)
-        spec = job_spec(asked.kind, asked.arguments, name=asked.name, priority=asked.priority)
+        spec = job_spec(
+            asked.kind,
+            asked.arguments,
+            name=asked.name,
+            priority=asked.priority,
+            resources=asked.resources,
+        )
         key = asked.key or self.idempotency_key()
         jobs = await self.services.jobs()
         self.accept(await jobs.submit(spec, key=key, secrets=asked.secrets))

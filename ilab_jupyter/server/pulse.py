@@ -6,20 +6,25 @@ While nothing happens it only looks whether the job database was written, and no
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import Unavailable
-from ilab_jupyter.jobs.glance import PENDING
+from ilab_jupyter.jobs.distribution import Distribution
 
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
+    from ilab_jupyter.jobs.marks import Mark
     from ilab_jupyter.jobs.record import Job
     from ilab_jupyter.server.services import Services
 
+TURN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 WATCHED = 200  # newest jobs whose changes are told
+SPACING_SECONDS = 0.25
+MOST_TURNING = 20  # the pulse turns the queue at most a twentieth of the time
 
 Listener = Callable[[list["Job"]], None]
 
@@ -33,7 +38,7 @@ class Pulse:
         *,
         keep_alive: timedelta,
         on_active: Callable[[], None],
-        on_state: Callable[[Job], None],
+        on_state: Callable[[Mark], None],
         busy_seconds: float = 1.0,
         idle_seconds: float = 5.0,
     ) -> None:
@@ -43,13 +48,16 @@ class Pulse:
         self._on_state = on_state
         self._busy = busy_seconds
         self._idle = idle_seconds
-        self._known: dict[str, Job] = {}
+        self._known: dict[str, Mark] = {}
+        self._shown: dict[str, Job] = {}
+        self._next_turn = 0.0
         self._listeners: set[Listener] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._first = True
         self._since = datetime.now(UTC)
-        self.live: tuple[Job, ...] = ()
+        self.live: tuple[Mark, ...] = ()
+        self.turns = Distribution(TURN_BUCKETS)
 
     def start(self) -> None:
         """Beat from now on, in the running loop."""
@@ -77,7 +85,7 @@ class Pulse:
         self._listeners.discard(listener)
 
     @property
-    def active(self) -> tuple[Job, ...]:
+    def active(self) -> tuple[Mark, ...]:
         """Live jobs that keep this server alive: those no older than the administrator's cap."""
         now = datetime.now(UTC)
         return tuple(job for job in self.live if now - (job.started_at or job.created_at) < self._keep_alive)
@@ -101,38 +109,51 @@ class Pulse:
             except Exception:
                 self._services.log.exception("The job queue could not be moved")
                 pause = self._idle
+            began = time.monotonic()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
                 due = True
+            # Any number of changes in so short a time lead to one beat: who makes them needs the processor.
+            await asyncio.sleep(began + SPACING_SECONDS - time.monotonic())
 
     async def _beat(self, jobs: LocalJobs) -> None:
-        from ilab_jupyter.jobs.record import JobFilter
-
-        if self._first or self.live:
+        if self._first or (self.live and time.monotonic() >= self._next_turn):
+            began = time.monotonic()
             await asyncio.to_thread(jobs.turn)
-        newest = (await jobs.list(limit=WATCHED)).jobs
-        live = (await jobs.list(JobFilter(states=PENDING), limit=500)).jobs
-        self.live = tuple(live)
+            taken = time.monotonic() - began
+            self.turns.add(taken)
+            self._next_turn = began + max(self._busy, MOST_TURNING * taken)
+        marks = await asyncio.to_thread(jobs.marks, WATCHED)
+        self.live = tuple(mark for mark in marks if not mark.state.ended)
         if self.active:
             self._on_active()
-        self._tell({job.id: job for job in [*live, *newest]})
+        await self._tell(jobs, {mark.id: mark for mark in marks})
+        await self._services.audit.tell(jobs)
 
-    def _tell(self, seen: dict[str, Job]) -> None:
-        changed = [job for job in seen.values() if self._known.get(job.id) != job]
-        for job in changed:
-            before = self._known.get(job.id)
-            if before is None and self._first and job.created_at < self._since:
+    async def _tell(self, jobs: LocalJobs, seen: dict[str, Mark]) -> None:
+        known, first = self._known, self._first
+        self._known, self._first = seen, False
+        for mark in seen.values():
+            before = known.get(mark.id)
+            if before == mark or (before is None and first and mark.created_at < self._since):
                 continue
-            if before is None or (before.state, before.attempt) != (job.state, job.attempt):
-                self._on_state(job)
-        self._known = seen
-        self._first = False
+            if before is None or (before.state, before.attempt) != (mark.state, mark.attempt):
+                self._on_state(mark)
+                await asyncio.sleep(0)  # a burst of jobs does not keep requests waiting
+        if not self._listeners:
+            self._shown = {}
+            return
+        # What is told of a job that has not ended is more than its mark: progress, place in the queue.
+        ids = [mark.id for mark in seen.values() if known.get(mark.id) != mark or not mark.state.ended]
+        shown = await asyncio.to_thread(jobs.shown, ids)
+        changed = [job for job in shown if self._shown.get(job.id) != job]
+        self._shown = {job.id: job for job in shown if not job.state.ended}
         if changed:
             for listener in tuple(self._listeners):
                 listener(changed)
 
 
-def state_event(job: Job) -> dict[str, Any]:
+def state_event(job: Mark) -> dict[str, Any]:
     """What everybody on this server may hear of a job: no title, no argument, no log."""
     return {
         "job": job.id,

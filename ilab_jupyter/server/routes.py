@@ -10,13 +10,26 @@ from pydantic import BaseModel
 from tornado.web import RequestHandler
 
 from ilab_jupyter.hardware import Machine
-from ilab_jupyter.jobs.record import Job, JobPage, LogChunk
+from ilab_jupyter.jobs.record import Job, JobPage, LogChunk, LogMatches, Pruned, QueueState
 from ilab_jupyter.registry.entries import DatasetEntry, DatasetRows, ModelEntry
-from ilab_jupyter.server import about, deployments, docs, follow, inference, jobs, registry
+from ilab_jupyter.server import (
+    about,
+    deployments,
+    docs,
+    follow,
+    inference,
+    jobs,
+    metrics,
+    operations,
+    registry,
+)
 from ilab_jupyter.server.base import UnknownHandler
 from ilab_jupyter.server.openai_wire import ChatRequest, CompletionRequest, ServedModelList
 from ilab_jupyter.server.stream import StreamSocket
 from ilab_jupyter.server.wire import (
+    AttemptList,
+    AuditList,
+    AuditQuery,
     DatasetList,
     DeploymentList,
     EventList,
@@ -27,7 +40,11 @@ from ilab_jupyter.server.wire import (
     KindList,
     LogQuery,
     ModelList,
+    Move,
+    Pause,
+    Prune,
     RowsQuery,
+    SearchQuery,
     Submit,
 )
 from ilab_jupyter.tasks.serve import ServeSpec
@@ -82,6 +99,19 @@ ROUTES: tuple[Route, ...] = (
         {"get": Operation(EventList, query=EventQuery, stream=True)},
     ),
     Route("ilab/api/stream", StreamSocket, {"get": Operation(None, 101)}),
+    Route("ilab/api/jobs/{id}/attempts", operations.AttemptsHandler, {"get": Operation(AttemptList)}),
+    Route(
+        "ilab/api/jobs/{id}/log/search",
+        operations.SearchHandler,
+        {"get": Operation(LogMatches, query=SearchQuery)},
+    ),
+    Route("ilab/api/jobs/{id}/move", operations.MoveHandler, {"post": Operation(Job, 202, body=Move)}),
+    Route("ilab/api/queue", operations.QueueHandler, {"get": Operation(QueueState)}),
+    Route("ilab/api/queue/pause", operations.PauseHandler, {"post": Operation(QueueState, body=Pause)}),
+    Route("ilab/api/queue/unpause", operations.UnpauseHandler, {"post": Operation(QueueState)}),
+    Route("ilab/api/prune", operations.PruneHandler, {"post": Operation(Pruned, body=Prune)}),
+    Route("ilab/api/audit", operations.AuditHandler, {"get": Operation(AuditList, query=AuditQuery)}),
+    Route("ilab/api/metrics", metrics.MetricsHandler, {"get": Operation(media="text/plain")}),
     Route("ilab/api/models", registry.ModelsHandler, {"get": Operation(ModelList)}),
     Route("ilab/api/models/{name}", registry.ModelHandler, {"get": Operation(ModelEntry)}, deep=True),
     Route("ilab/api/datasets", registry.DatasetsHandler, {"get": Operation(DatasetList)}),

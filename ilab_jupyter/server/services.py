@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import PublicError, TooMany, Unavailable
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.glance import Glance
+from ilab_jupyter.server.audit import AuditTrail
 
 if TYPE_CHECKING:
     import httpx
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
     from ilab_jupyter.registry.datasets import Datasets
     from ilab_jupyter.registry.models import Models
+    from ilab_jupyter.server.health import HealthView
     from ilab_jupyter.server.machine import MachineView
     from ilab_jupyter.server.pulse import Pulse
 
@@ -45,6 +47,11 @@ class Gate:
         self._inside.add(ticket)
         return ticket
 
+    @property
+    def inside(self) -> int:
+        """How many are open now."""
+        return len(self._inside)
+
     def leave(self, ticket: asyncio.Future[None]) -> None:
         """The holder has ended. Twice is harmless."""
         self._inside.discard(ticket)
@@ -66,15 +73,18 @@ class Gate:
 
 
 class Services:
-    """One per server, in `settings["ilab"]`."""
+    """One per server, in `settings["ilab"]`. `no_glance`: the store has to be opened to look at it."""
 
     def __init__(
         self,
         *,
         state_dir: Path,
         open_jobs: Callable[[], LocalJobs],
+        emit_audit: Callable[[dict[str, Any]], None],
         slots: Mapping[str, int],
         grace_seconds: float | None,
+        resume_at_start: bool,
+        no_glance: bool,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         max_streams: int,
         max_completions: int,
@@ -84,10 +94,13 @@ class Services:
         self.streams = Gate(max_streams, "live streams")
         self.completions = Gate(max_completions, "requests to served models")
         self.pulse: Pulse | None = None
+        self.audit = AuditTrail(emit_audit, log)
         self.opened: LocalJobs | None = None
         self._open_jobs = open_jobs
         self._slots = slots
         self._grace_seconds = grace_seconds
+        self._resume_at_start = resume_at_start
+        self._no_glance = no_glance
         self._glance = Glance(StateFolder(state_dir.absolute()))
         self._opening = asyncio.Lock()
         self._complaint = ""
@@ -103,12 +116,17 @@ class Services:
 
     def changed(self) -> bool:
         """Whether the store may have been written since the last call; True at first."""
-        return self._glance.changed()
+        return self._no_glance or self._glance.changed()
 
     async def needed(self) -> bool:
-        """Whether the store must be opened though no request wants it: a job is queued or live, the
-        administrator's settings are not stored yet, or there is trouble that has to be said."""
+        """Whether the store must be opened though no request wants it: a job is queued or live, or was
+        interrupted and is to go on, the administrator's settings are not stored yet, or there is trouble that
+        has to be said."""
+        if self._no_glance:
+            return True
         seen = await asyncio.to_thread(self._glance.look)
+        if seen.interrupted and self._resume_at_start:
+            return True
         return seen.pending or seen.trouble or not seen.holds(self._slots, self._grace_seconds)
 
     def _open(self) -> LocalJobs:
@@ -148,8 +166,10 @@ class Services:
 
     async def interrupt(self) -> None:
         """Let live jobs save their work and end, because they cannot outlive this server."""
-        if self.opened is None and not (await asyncio.to_thread(self._glance.look)).pending:
-            return
+        if self.opened is None and not self._no_glance:
+            seen = await asyncio.to_thread(self._glance.look)
+            if not seen.pending:
+                return
         try:
             jobs = await self.jobs()
             self.log.info("ilab_jupyter: live jobs are asked to save their work and end with this server")
@@ -179,6 +199,13 @@ class Services:
         from ilab_jupyter.server.machine import MachineView
 
         return MachineView(self.state_dir)
+
+    @cached_property
+    def health(self) -> HealthView:
+        """What works and what does not."""
+        from ilab_jupyter.server.health import HealthView
+
+        return HealthView(self)
 
     @property
     def models(self) -> Models:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ilab_jupyter.client.deployment import Deployment
-from ilab_jupyter.jobs.record import Event, JobFilter
+from ilab_jupyter.jobs.record import Attempt, AuditEntry, Event, JobFilter, Resources
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.registry.entries import DatasetEntry, ModelEntry
 
@@ -40,11 +40,27 @@ class Info(Answer):
     api: int = 1
 
 
-class Health(Answer):
-    """The job store can be read; `live` jobs are queued or running."""
+class Check(Answer):
+    """One thing that was looked at."""
 
-    status: str = "ok"
-    live: int
+    name: str
+    ok: bool
+    message: str
+    next_step: str = ""
+
+
+class Health(Answer):
+    """`ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
+
+    `cause`, `message` and `next_step` are those of the worst check, in the form of every error.
+    """
+
+    status: Literal["ok", "degraded", "failing"]
+    live: int = Field(description="Jobs that are queued or running, of all owners.")
+    checks: list[Check]
+    cause: str = ""
+    message: str = ""
+    next_step: str = ""
 
 
 class KindEntry(Answer):
@@ -69,6 +85,10 @@ class Submit(Request):
     arguments: dict[str, Any] = Field(default_factory=dict)
     name: str = Field(default="", max_length=200)
     priority: int = Field(default=0, ge=-100, le=100)
+    resources: Resources = Field(
+        default=Resources(),
+        description="What it needs of the machine; a field left out takes the kind's own.",
+    )
     key: str | None = Field(
         default=None, min_length=1, max_length=255,
         description="The same key gives the same job again; the header Idempotency-Key does the same.",
@@ -119,6 +139,55 @@ class EventList(Answer):
     """Events, oldest first."""
 
     events: list[Event]
+
+
+class Pause(Request):
+    """Why the queue is to stand still, for all who see it."""
+
+    reason: str = Field(default="", max_length=500)
+
+
+class Move(Request):
+    """Where a waiting job goes: before the job of this id, before all of its priority where None."""
+
+    before: str | None = Field(default=None, max_length=200)
+
+
+class SearchQuery(Request):
+    """What to look for in a log. `offset` in bytes; go on from `next_offset`."""
+
+    pattern: str = Field(default="", max_length=1000)
+    regex: bool = False
+    offset: int = Field(default=0, ge=0, le=2**62)
+    limit: int = Field(default=100, ge=1, le=1000)
+    attempt: int | None = Field(default=None, ge=1, le=2**31)
+
+
+class Prune(Request):
+    """Which logs to remove: of attempts that ended over `days` ago, then the oldest over `keep_bytes`."""
+
+    days: float | None = Field(default=None, ge=0, le=100_000, allow_inf_nan=False)
+    keep_bytes: int | None = Field(default=None, ge=0, le=2**62)
+    dry_run: bool = Field(default=False, description="Only tell what would be removed.")
+
+
+class AuditQuery(Request):
+    """Which entries: those behind the entry `after`."""
+
+    after: int = Field(default=0, ge=0, le=2**62)
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class AttemptList(Answer):
+    """A job's attempts, the first one first."""
+
+    attempts: list[Attempt]
+
+
+class AuditList(Answer):
+    """Entries of the audit, oldest first."""
+
+    entries: list[AuditEntry]
 
 
 class RowsQuery(Request):

@@ -22,7 +22,8 @@ WORKER = Path(__file__).with_name("quick_worker.py")
 def make_interpreter(path: Path) -> Path:
     """A program that is called as an interpreter of jobs and runs the quick worker instead of the tasks."""
     path.write_text(
-        f"#!{sys.executable}\nimport runpy, sys\n"
+        f"#!{sys.executable}\nimport os, runpy, sys\n"
+        f"if '-c' in sys.argv: os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n"
         f"sys.argv = ['quick_worker', *sys.argv[-2:]]\nrunpy.run_path({str(WORKER)!r}, run_name='__main__')\n"
     )
     path.chmod(0o755)
@@ -59,11 +60,21 @@ def ilab_config() -> dict[str, Any]:
 
 
 @pytest.fixture
+def server_config() -> dict[str, Any]:
+    """Settings of the Jupyter server that a test wants; override it."""
+    return {}
+
+
+@pytest.fixture
 def jp_server_config(
-    quick_python: Path, recorder: type[Recorder], ilab_config: dict[str, Any]
+    quick_python: Path, recorder: type[Recorder], ilab_config: dict[str, Any], server_config: dict[str, Any]
 ) -> dict[str, Any]:
     return {
-        "ServerApp": {"jpserver_extensions": {"ilab_jupyter": True}, "authorizer_class": recorder},
+        "ServerApp": {
+            "jpserver_extensions": {"ilab_jupyter": True},
+            "authorizer_class": recorder,
+            **server_config,
+        },
         "IlabApp": {
             "worker_python": str(quick_python),
             "slots": {"batch": 4},

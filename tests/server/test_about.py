@@ -19,7 +19,8 @@ VERBS = ("get", "post", "put", "patch", "delete")
 async def test_info_health_and_system(server: Any) -> None:
     info = (await server.http.get("ilab/api/info")).json()
     assert info == {"name": "ilab-jupyter", "version": __version__, "api": 1}
-    assert (await server.http.get("ilab/api/health")).json() == {"status": "ok", "live": 0}
+    health = (await server.http.get("ilab/api/health")).json()
+    assert health["live"] == 0 and {check["name"] for check in health["checks"]} >= {"store", "queue"}
     machine = (await server.http.get("ilab/api/system")).json()
     assert machine["cpus"] >= 1 and machine["memory_total"] > 0
     assert machine["gpus"] or machine["gpu_message"]

@@ -1,0 +1,124 @@
+"""What keeps the service in order: the queue, attempts, search in logs, pruning, the audit."""
+
+from __future__ import annotations
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ilab_jupyter.jobs.record import QueueState
+from ilab_jupyter.server.base import IlabHandler
+from ilab_jupyter.server.jobs import JobHandler
+from ilab_jupyter.server.wire import (
+    AttemptList,
+    AuditList,
+    AuditQuery,
+    Move,
+    Pause,
+    Prune,
+    SearchQuery,
+)
+
+
+class QueueHandler(IlabHandler):
+    """ilab/api/queue"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """What moves and what waits."""
+        self.answer(await (await self.services.jobs()).queue())
+
+
+class QueueChangeHandler(IlabHandler):
+    """What the handlers that change the queue share."""
+
+    def moved(self, state: QueueState) -> None:
+        """Tell the queue as it is now; the pulse looks at it at once."""
+        if self.services.pulse is not None:
+            self.services.pulse.wake()
+        self.answer(state)
+
+
+class PauseHandler(QueueChangeHandler):
+    """ilab/api/queue/pause"""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start nothing more until the queue is unpaused. Live jobs go on."""
+        asked = self.body_as(Pause)
+        self.moved(await (await self.services.jobs()).pause(asked.reason))
+
+
+class UnpauseHandler(QueueChangeHandler):
+    """ilab/api/queue/unpause"""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start jobs again."""
+        self.moved(await (await self.services.jobs()).unpause())
+
+
+class MoveHandler(JobHandler):
+    """ilab/api/jobs/{id}/move"""
+
+    @web.authenticated
+    @authorized
+    async def post(self, id: str) -> None:
+        """Put a waiting job before another one of the same priority, or before all."""
+        asked = self.body_as(Move)
+        self.accept(await (await self.services.jobs()).reorder(id, before=asked.before))
+
+
+class AttemptsHandler(IlabHandler):
+    """ilab/api/jobs/{id}/attempts"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, id: str) -> None:
+        """A job's attempts, the first one first."""
+        self.answer(AttemptList(attempts=await (await self.services.jobs()).attempts(id)))
+
+
+class SearchHandler(IlabHandler):
+    """ilab/api/jobs/{id}/log/search"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, id: str) -> None:
+        """Lines of a log that hold a text or match a regular expression; at most two seconds of looking."""
+        asked = self.query_as(SearchQuery)
+        jobs = await self.services.jobs()
+        self.answer(await jobs.search(id, asked.pattern, **asked.model_dump(exclude={"pattern"})))
+
+
+class PruneHandler(IlabHandler):
+    """ilab/api/prune"""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Remove old logs of ended attempts, or tell what would be removed."""
+        asked = self.body_as(Prune)
+        self.answer(await (await self.services.jobs()).prune(**asked.model_dump()))
+
+
+class AuditHandler(IlabHandler):
+    """ilab/api/audit"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Who did what to which job, or to the queue, oldest first."""
+        asked = self.query_as(AuditQuery)
+        jobs = await self.services.jobs()
+        self.answer(AuditList(entries=await jobs.audit(after=asked.after, limit=asked.limit)))
