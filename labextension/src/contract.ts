@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+  '/ilab/api/audit': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Who did what to which job, or to the queue, oldest first. */
+    get: operations['get_api_audit'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/ilab/api/datasets': {
     parameters: {
       query?: never;
@@ -139,7 +156,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** 200 where the job store can be read, 503 with the next step where not. */
+    /** 200 where all is well or only needs care (`degraded`), 503 where nothing goes, with what to do. */
     get: operations['get_api_health'];
     put?: never;
     post?: never;
@@ -195,6 +212,25 @@ export interface paths {
     };
     /** One job. */
     get: operations['get_api_jobs_id'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs/{id}/attempts': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    /** A job's attempts, the first one first. */
+    get: operations['get_api_jobs_id_attempts'];
     put?: never;
     post?: never;
     delete?: never;
@@ -260,6 +296,44 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/ilab/api/jobs/{id}/log/search': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    /** Lines of a log that hold a text or match a regular expression; at most two seconds of looking. */
+    get: operations['get_api_jobs_id_log_search'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/jobs/{id}/move': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Put a waiting job before another one of the same priority, or before all. */
+    post: operations['post_api_jobs_id_move'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/ilab/api/jobs/{id}/resume': {
     parameters: {
       query?: never;
@@ -288,6 +362,23 @@ export interface paths {
     };
     /** The kinds of job, each with the JSON Schema of its arguments. */
     get: operations['get_api_kinds'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/metrics': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Figures for Prometheus; its `authorization` carries the Jupyter token. */
+    get: operations['get_api_metrics'];
     put?: never;
     post?: never;
     delete?: never;
@@ -343,6 +434,74 @@ export interface paths {
     get: operations['get_api_openapi_json'];
     put?: never;
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/prune': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Remove old logs of ended attempts, or tell what would be removed. */
+    post: operations['post_api_prune'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/queue': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What moves and what waits. */
+    get: operations['get_api_queue'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/queue/pause': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Start nothing more until the queue is unpaused. Live jobs go on. */
+    post: operations['post_api_queue_pause'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/queue/unpause': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Start jobs again. */
+    post: operations['post_api_queue_unpause'];
     delete?: never;
     options?: never;
     head?: never;
@@ -438,6 +597,92 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
+    /**
+     * Attempt
+     * @description One attempt of a job. `why`: submitted, resumed, retry, restart (with the server), lost (never began).
+     */
+    Attempt: {
+      /**
+       * Cause
+       * @default null
+       */
+      cause: string | null;
+      /**
+       * Ended At
+       * @default null
+       */
+      ended_at: string | null;
+      /**
+       * Exit Code
+       * @default null
+       */
+      exit_code: number | null;
+      /**
+       * Log Pruned
+       * @default false
+       */
+      log_pruned: boolean;
+      /**
+       * Log Size
+       * @description Bytes on disk.
+       * @default 0
+       */
+      log_size: number;
+      /**
+       * Message
+       * @default null
+       */
+      message: string | null;
+      /** N */
+      n: number;
+      /**
+       * Started At
+       * @default null
+       */
+      started_at: string | null;
+      state: components['schemas']['JobState'];
+      /** Why */
+      why: string;
+    };
+    /**
+     * AttemptList
+     * @description A job's attempts, the first one first.
+     */
+    AttemptList: {
+      /** Attempts */
+      attempts: components['schemas']['Attempt'][];
+    };
+    /**
+     * AuditEntry
+     * @description Somebody did something to a job, or to the queue.
+     */
+    AuditEntry: {
+      /** Action */
+      action: string;
+      /** Actor */
+      actor: string;
+      /** Detail */
+      detail?: {
+        [key: string]: unknown;
+      };
+      /** Seq */
+      seq: number;
+      /** Target */
+      target: string;
+      /**
+       * Time
+       * Format: date-time
+       */
+      time: string;
+    };
+    /**
+     * AuditList
+     * @description Entries of the audit, oldest first.
+     */
+    AuditList: {
+      /** Entries */
+      entries: components['schemas']['AuditEntry'][];
+    };
     /**
      * ChatRequest
      * @description POST ilab/v1/chat/completions
@@ -565,6 +810,23 @@ export interface components {
        * @default null
        */
       user: string | null;
+    };
+    /**
+     * Check
+     * @description One thing that was looked at.
+     */
+    Check: {
+      /** Message */
+      message: string;
+      /** Name */
+      name: string;
+      /**
+       * Next Step
+       * @default
+       */
+      next_step: string;
+      /** Ok */
+      ok: boolean;
     };
     /**
      * CompletionRequest
@@ -774,6 +1036,21 @@ export interface components {
       deployments: components['schemas']['Deployment'][];
     };
     /**
+     * Device
+     * @description A GPU that jobs may have, memory in bytes.
+     */
+    Device: {
+      /** Memory Total */
+      memory_total: number;
+      /**
+       * Name
+       * @default
+       */
+      name: string;
+      /** Uuid */
+      uuid: string;
+    };
+    /**
      * Event
      * @description A line of events.jsonl: seq (1, 2, ... in a job), time (ISO 8601 UTC), type, and the type's own fields.
      *
@@ -824,16 +1101,38 @@ export interface components {
     };
     /**
      * Health
-     * @description The job store can be read; `live` jobs are queued or running.
+     * @description `ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
+     *
+     *     `cause`, `message` and `next_step` are those of the worst check, in the form of every error.
      */
     Health: {
-      /** Live */
+      /**
+       * Cause
+       * @default
+       */
+      cause: string;
+      /** Checks */
+      checks: components['schemas']['Check'][];
+      /**
+       * Live
+       * @description Jobs that are queued or running, of all owners.
+       */
       live: number;
       /**
-       * Status
-       * @default ok
+       * Message
+       * @default
        */
-      status: string;
+      message: string;
+      /**
+       * Next Step
+       * @default
+       */
+      next_step: string;
+      /**
+       * Status
+       * @enum {string}
+       */
+      status: 'ok' | 'degraded' | 'failing';
     };
     /**
      * Info
@@ -875,6 +1174,11 @@ export interface components {
        */
       created_at: string;
       /**
+       * Devices
+       * @description UUIDs of the GPUs that it has now.
+       */
+      devices?: string[];
+      /**
        * Ended At
        * @default null
        */
@@ -912,6 +1216,12 @@ export interface components {
        */
       pending_reason: string | null;
       /**
+       * Position
+       * @description Of a QUEUED job: 1 is the next to start.
+       * @default null
+       */
+      position: number | null;
+      /**
        * @default {
        *       "eta_seconds": null,
        *       "message": "",
@@ -922,6 +1232,12 @@ export interface components {
        *     }
        */
       progress: components['schemas']['Progress'];
+      /**
+       * Remedy
+       * @description The same as a command, to be written after `%ilab`: `resume train-abc`.
+       * @default null
+       */
+      remedy: string | null;
       /**
        * Result
        * @description What the task returned.
@@ -941,6 +1257,12 @@ export interface components {
        * @description Grows with each change of the row; compare-and-swap works on it.
        */
       version: number;
+      /**
+       * Wait Seconds
+       * @description Of a QUEUED job: about how long until it starts, told from past runs.
+       * @default null
+       */
+      wait_seconds: number | null;
     };
     /**
      * JobPage
@@ -987,6 +1309,16 @@ export interface components {
        * @default batch
        */
       queue: string;
+      /**
+       * @default {
+       *       "cpus": null,
+       *       "disk_gb": null,
+       *       "gpu_memory_gb": null,
+       *       "gpus": null,
+       *       "memory_gb": null
+       *     }
+       */
+      resources: components['schemas']['Resources'];
     };
     /**
      * JobState
@@ -1027,6 +1359,21 @@ export interface components {
       kinds: components['schemas']['KindEntry'][];
     };
     /**
+     * Lease
+     * @description A GPU, or a part of its memory in bytes, that a job has.
+     */
+    Lease: {
+      /** Device */
+      device: string;
+      /** Job */
+      job: string;
+      /**
+       * Memory
+       * @default null
+       */
+      memory: number | null;
+    };
+    /**
      * LogChunk
      * @description Bytes [offset, next_offset) of an attempt's log, cut between letters. `ended`: no more will come.
      */
@@ -1043,6 +1390,32 @@ export interface components {
       size: number;
       /** Text */
       text: string;
+    };
+    /**
+     * LogMatch
+     * @description A line that matches: where it begins in bytes, and its text (masked; at most 2,000 characters).
+     */
+    LogMatch: {
+      /** Attempt */
+      attempt: number;
+      /** Offset */
+      offset: number;
+      /** Text */
+      text: string;
+    };
+    /**
+     * LogMatches
+     * @description Matches in order. Where `complete` is False, search on from `next_offset`.
+     */
+    LogMatches: {
+      /** Attempt */
+      attempt: number;
+      /** Complete */
+      complete: boolean;
+      /** Matches */
+      matches: components['schemas']['LogMatch'][];
+      /** Next Offset */
+      next_offset: number;
     };
     /**
      * Machine
@@ -1196,6 +1569,17 @@ export interface components {
       models: components['schemas']['ModelEntry'][];
     };
     /**
+     * Move
+     * @description Where a waiting job goes: before the job of this id, before all of its priority where None.
+     */
+    Move: {
+      /**
+       * Before
+       * @default null
+       */
+      before: string | null;
+    };
+    /**
      * OpenAIError
      * @description What an OpenAI client understands as an error.
      */
@@ -1204,6 +1588,17 @@ export interface components {
       error: {
         [key: string]: unknown;
       };
+    };
+    /**
+     * Pause
+     * @description Why the queue is to stand still, for all who see it.
+     */
+    Pause: {
+      /**
+       * Reason
+       * @default
+       */
+      reason: string;
     };
     /**
      * Problem
@@ -1254,6 +1649,110 @@ export interface components {
        * @default null
        */
       total: number | null;
+    };
+    /**
+     * Prune
+     * @description Which logs to remove: of attempts that ended over `days` ago, then the oldest over `keep_bytes`.
+     */
+    Prune: {
+      /**
+       * Days
+       * @default null
+       */
+      days: number | null;
+      /**
+       * Dry Run
+       * @description Only tell what would be removed.
+       * @default false
+       */
+      dry_run: boolean;
+      /**
+       * Keep Bytes
+       * @default null
+       */
+      keep_bytes: number | null;
+    };
+    /**
+     * Pruned
+     * @description What a pruning removed, or would remove: logs of ended attempts, and their bytes.
+     */
+    Pruned: {
+      /** Attempts */
+      attempts: number;
+      /** Bytes */
+      bytes: number;
+    };
+    /**
+     * QueueState
+     * @description What moves and what waits. `waiting` holds the ids of the owner's QUEUED jobs, the next one first.
+     */
+    QueueState: {
+      /** Devices */
+      devices?: components['schemas']['Device'][];
+      /** Leases */
+      leases?: components['schemas']['Lease'][];
+      /**
+       * Paused
+       * @default false
+       */
+      paused: boolean;
+      /**
+       * Paused By
+       * @default null
+       */
+      paused_by: string | null;
+      /**
+       * Paused Reason
+       * @default
+       */
+      paused_reason: string;
+      /** Slots */
+      slots: {
+        [key: string]: number;
+      };
+      /** Used */
+      used: {
+        [key: string]: number;
+      };
+      /** Waiting */
+      waiting?: string[];
+    };
+    /**
+     * Resources
+     * @description What a job needs of its machine. None: no particular amount.
+     *
+     *     A job with `gpus` has whole devices; with `gpu_memory_gb` as well it may share each with others that ask for
+     *     memory. Gigabytes are 10**9 bytes.
+     */
+    Resources: {
+      /**
+       * Cpus
+       * @default null
+       */
+      cpus: number | null;
+      /**
+       * Disk Gb
+       * @description Free when it starts.
+       * @default null
+       */
+      disk_gb: number | null;
+      /**
+       * Gpu Memory Gb
+       * @default null
+       */
+      gpu_memory_gb: number | null;
+      /**
+       * Gpus
+       * @description None: one where the machine has any.
+       * @default null
+       */
+      gpus: number | null;
+      /**
+       * Memory Gb
+       * @description Main memory; a job that takes more is stopped.
+       * @default null
+       */
+      memory_gb: number | null;
     };
     /**
      * ResponseFormat
@@ -1312,6 +1811,12 @@ export interface components {
        * @enum {string}
        */
       device: 'auto' | 'cpu' | 'cuda';
+      /**
+       * Idle Seconds
+       * @description How long nobody must have asked it before it makes room for a waiting job.
+       * @default 60
+       */
+      idle_seconds: number;
       /**
        * Max Tokens
        * @description Upper bound of one answer.
@@ -1383,6 +1888,17 @@ export interface components {
        */
       priority: number;
       /**
+       * @description What it needs of the machine; a field left out takes the kind's own.
+       * @default {
+       *       "cpus": null,
+       *       "disk_gb": null,
+       *       "gpu_memory_gb": null,
+       *       "gpus": null,
+       *       "memory_gb": null
+       *     }
+       */
+      resources: components['schemas']['Resources'];
+      /**
        * Secrets
        * @description Environment variables of the worker; never stored in the job.
        * @default null
@@ -1411,7 +1927,12 @@ export interface components {
   headers: never;
   pathItems: never;
 }
+export type Attempt = components['schemas']['Attempt'];
+export type AttemptList = components['schemas']['AttemptList'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditList = components['schemas']['AuditList'];
 export type ChatRequest = components['schemas']['ChatRequest'];
+export type Check = components['schemas']['Check'];
 export type CompletionRequest = components['schemas']['CompletionRequest'];
 export type DatasetEntry = components['schemas']['DatasetEntry'];
 export type DatasetFile = components['schemas']['DatasetFile'];
@@ -1420,6 +1941,7 @@ export type DatasetRow = components['schemas']['DatasetRow'];
 export type DatasetRows = components['schemas']['DatasetRows'];
 export type Deployment = components['schemas']['Deployment'];
 export type DeploymentList = components['schemas']['DeploymentList'];
+export type Device = components['schemas']['Device'];
 export type Event = components['schemas']['Event'];
 export type EventList = components['schemas']['EventList'];
 export type Gpu = components['schemas']['Gpu'];
@@ -1431,14 +1953,23 @@ export type JobSpec = components['schemas']['JobSpec'];
 export type JobState = components['schemas']['JobState'];
 export type KindEntry = components['schemas']['KindEntry'];
 export type KindList = components['schemas']['KindList'];
+export type Lease = components['schemas']['Lease'];
 export type LogChunk = components['schemas']['LogChunk'];
+export type LogMatch = components['schemas']['LogMatch'];
+export type LogMatches = components['schemas']['LogMatches'];
 export type Machine = components['schemas']['Machine'];
 export type Message = components['schemas']['Message'];
 export type ModelEntry = components['schemas']['ModelEntry'];
 export type ModelList = components['schemas']['ModelList'];
+export type Move = components['schemas']['Move'];
 export type OpenAiError = components['schemas']['OpenAIError'];
+export type Pause = components['schemas']['Pause'];
 export type Problem = components['schemas']['Problem'];
 export type Progress = components['schemas']['Progress'];
+export type Prune = components['schemas']['Prune'];
+export type Pruned = components['schemas']['Pruned'];
+export type QueueState = components['schemas']['QueueState'];
+export type Resources = components['schemas']['Resources'];
 export type ResponseFormat = components['schemas']['ResponseFormat'];
 export type ServedModel = components['schemas']['ServedModel'];
 export type ServedModelList = components['schemas']['ServedModelList'];
@@ -1448,6 +1979,38 @@ export type Submit = components['schemas']['Submit'];
 export type TextPart = components['schemas']['TextPart'];
 export type $defs = Record<string, never>;
 export interface operations {
+  get_api_audit: {
+    parameters: {
+      query?: {
+        after?: number;
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['AuditList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
   get_api_datasets: {
     parameters: {
       query?: never;
@@ -1862,6 +2425,37 @@ export interface operations {
       };
     };
   };
+  get_api_jobs_id_attempts: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['AttemptList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
   post_api_jobs_id_cancel: {
     parameters: {
       query?: never;
@@ -1934,6 +2528,7 @@ export interface operations {
       query?: {
         attempt?: number | null;
         download?: boolean | null;
+        fold?: boolean | null;
         limit?: number;
         offset?: number;
       };
@@ -1953,6 +2548,78 @@ export interface operations {
         content: {
           'application/json': components['schemas']['LogChunk'];
           'text/event-stream': string;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_jobs_id_log_search: {
+    parameters: {
+      query?: {
+        attempt?: number | null;
+        limit?: number;
+        offset?: number;
+        pattern?: string;
+        regex?: boolean;
+      };
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['LogMatches'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_jobs_id_move: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Move'];
+      };
+    };
+    responses: {
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Job'];
         };
       };
       /** @description What went wrong */
@@ -2013,6 +2680,35 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['KindList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_metrics: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/plain': unknown;
         };
       };
       /** @description What went wrong */
@@ -2102,6 +2798,130 @@ export interface operations {
         };
         content: {
           'application/json': unknown;
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_prune: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Prune'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Pruned'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_queue: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['QueueState'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_queue_pause: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Pause'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['QueueState'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  post_api_queue_unpause: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['QueueState'];
         };
       };
       /** @description What went wrong */
