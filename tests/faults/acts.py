@@ -14,7 +14,8 @@ import httpx
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.faults.history import Client, History, asked, seen
+from tests.faults.history import Client, History
+from tests.faults.visitor import Visitor, address
 
 CONCURRENT = 5
 
@@ -84,58 +85,52 @@ def jupyter(folder: Path, *more: str) -> None:
     )
 
 
-def address(runtime: Path, pid: int, seconds: float = 60) -> str:
-    """Where the Jupyter server with this number listens, as soon as it says so."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            return str(json.loads((runtime / f"jpserver-{pid}.json").read_text())["url"])
-        except (OSError, ValueError):
-            time.sleep(0.02)
-    raise TimeoutError("the Jupyter server did not start")
-
-
 def visit(folder: Path, number: int, pid: int, unanswered: list[dict[str, Any]]) -> None:
     """A client over REST: as `serve`, until the server is killed."""
     chance = random.Random(number)
     history = History(folder / "histories" / f"visitor-{number}.jsonl")
-    url = address(folder / "runtime", pid)
-    http = httpx.Client(base_url=f"{url}ilab/api/", headers={"Authorization": "token t"}, timeout=60)
+    visitor = Visitor(address(folder / "runtime", pid), history)
     sent = 0
-
-    def call(what: str, method: str, path: str, details: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
-        op = history.invoke(what, **details)
-        answer = http.request(method, path, **more)
-        if answer.status_code >= 400:
-            assert answer.status_code != 500, answer.text
-            history.refused(op, answer.text)
-            return []
-        body = answer.json()
-        jobs = body.get("jobs", [body])
-        history.returned(op, jobs)
-        return [{**seen(job), "ended": job["ended_at"] is not None} for job in jobs]
-
-    def submit(given: dict[str, Any]) -> None:
-        headers = {"Idempotency-Key": given["tag"]}
-        body = {"kind": "train", "arguments": asked(given)}
-        call("submit", "POST", "jobs", given, json=body, headers=headers)
-
     try:
         for again in unanswered:
-            submit(again)
+            visitor.submit(again)
         while True:
-            jobs = call("list", "GET", "jobs?limit=100", {})
+            jobs = visitor.list()
             if sum(not job["ended"] for job in jobs) <= CONCURRENT:
                 sent += 1
-                submit(arguments(chance, folder / "world", f"{number}-{sent}"))
+                visitor.submit(arguments(chance, folder / "world", f"{number}-{sent}"))
             elif jobs:
                 job, what = chance.choice(jobs), chance.random()
                 verb = "cancel" if what < 0.2 else "resume" if what < 0.4 and job["ended"] else "get"
                 path = f"jobs/{job['id']}" + ("" if verb == "get" else f"/{verb}")
-                call(verb, "GET" if verb == "get" else "POST", path, {"id": job["id"]})
+                visitor.call(verb, "GET" if verb == "get" else "POST", path, {"id": job["id"]})
             time.sleep(chance.random() * 0.02)
     except httpx.TransportError:
         return
+
+
+def kernel(folder: Path, rounds: int, each: int) -> None:
+    """A kernel with a service of its own: in each round it submits jobs and moves the queue until all ended,
+    and leaves a file with what it sees then.
+    """
+    local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
+    client = Client(SyncJobs(local), History(folder / "histories" / "kernel.jsonl"))
+    for number in range(rounds):
+        while not (folder / f"go-{number}").exists():
+            time.sleep(0.005)
+        for job in range(each):
+            client.submit(quick(folder / "world", f"kernel-{number}-{job}"))
+        while not (folder / f"all-{number}").exists() or local.active():
+            local.turn()
+            time.sleep(0.01)
+        sees = {job.id: str(job.state) for job in client.list()}
+        (folder / "seen.part").write_text(json.dumps(sees))
+        (folder / "seen.part").rename(folder / f"seen-{number}")
+
+
+def quick(world: Path, tag: str) -> dict[str, Any]:
+    """What a fake trainer shall do that is quickly done."""
+    return {"tag": tag, "world": str(world), "seconds": 0.05, "exit": 0, "save_seconds": 0}
 
 
 def once(folder: Path, role: str, what: str, subject: Any) -> None:

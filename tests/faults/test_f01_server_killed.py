@@ -8,16 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.jobs.local import LocalJobs
-from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.state import ENDS, JobState
 from tests.faults import acts, history
-from tests.faults.checker import Violation, check, read_world, tally
+from tests.faults.checker import Violation, tally
+from tests.faults.ground import Ground
 from tests.faults.pool import Pool
-from tests.faults.trainer import make_interpreter
 
 KILLS_A_WORLD = 50
 VISITED = 10
-LIMIT = 10.0
 
 
 def unanswered(histories: Path) -> list[dict[str, Any]]:
@@ -33,15 +31,6 @@ def unanswered(histories: Path) -> list[dict[str, Any]]:
     return list({given["tag"]: given for given in asked.values()}.values())
 
 
-def prepare(folder: Path) -> LocalJobs:
-    for name in ("world", "histories", "runtime"):
-        (folder / name).mkdir(parents=True)
-    make_interpreter(folder / "trainer")
-    local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
-    local.configure(slots={"batch": acts.CONCURRENT}, grace_seconds=5)
-    return local
-
-
 def kill_servers(pool: Pool, folder: Path, chance: random.Random, kills: int, first: int) -> None:
     """Two servers at a time, each killed at a random moment and followed by another."""
     live: list[Any] = []
@@ -55,32 +44,18 @@ def kill_servers(pool: Pool, folder: Path, chance: random.Random, kills: int, fi
         pool.kill(process)
 
 
-def kill_jupyter_servers(pool: Pool, folder: Path, chance: random.Random, kills: int, first: int) -> None:
+def kill_jupyter_servers(pool: Pool, ground: Ground, chance: random.Random, kills: int, first: int) -> None:
     """A Jupyter server at a time, with a client over REST."""
-    runtime = folder / "runtime"
+    folder = ground.folder
     for number in range(first, first + kills):
-        server = pool.start(
-            acts.jupyter, folder, JUPYTER_RUNTIME_DIR=str(runtime), JUPYTER_CONFIG_DIR=str(folder)
-        )
+        server = ground.jupyter()
         visitor = pool.start(acts.visit, folder, number, server.pid, unanswered(folder / "histories"))
-        acts.address(runtime, server.pid)
+        ground.address(server)
         time.sleep(chance.random() * 1.0)
         pool.kill(server)
         visitor.join(30)
         assert visitor.exitcode == 0, "the client over REST was told something impossible"
         pool.kill(visitor)
-
-
-def settle(pool: Pool, folder: Path, local: LocalJobs, number: int) -> tuple[float, list[str]]:
-    """The last restart: how long until all jobs have ended, and which had not in time."""
-    restarted = time.monotonic()
-    server = pool.start(acts.recover, folder, number)
-    while local.active() and time.monotonic() - restarted < LIMIT:
-        time.sleep(0.02)
-    took = time.monotonic() - restarted
-    late = [row.id for row in local._store.in_states(LIVE | {JobState.QUEUED})]
-    pool.kill(server)
-    return took, late
 
 
 def test_servers_killed_at_random_moments_lose_no_job_start_none_twice_and_no_end_is_false(
@@ -89,25 +64,20 @@ def test_servers_killed_at_random_moments_lose_no_job_start_none_twice_and_no_en
     kills = count(ci=50, full=1000)
     found: list[Violation] = []
     for first in range(0, kills, KILLS_A_WORLD):
-        folder = tmp_path / f"world-{first}"
-        local = prepare(folder)
+        ground = Ground(tmp_path / f"world-{first}", pool)
         chance = random.Random(first)
         here = min(KILLS_A_WORLD, kills - first)
         visited = here // VISITED
-        kill_jupyter_servers(pool, folder, chance, visited, first)
-        kill_servers(pool, folder, chance, here - visited, first + visited)
-        took, late = settle(pool, folder, local, first)
-        world = read_world(local._store, folder / "histories", folder / "world", late=late)
-        violations = check(world)
-        local.close()
+        kill_jupyter_servers(pool, ground, chance, visited, first)
+        kill_servers(pool, ground.folder, chance, here - visited, first + visited)
+        took, late = ground.settle(first)
+        world, violations = ground.close(late=late)
         found += violations
         figures.add(kills=here, jupyter_kills=visited, jobs=len(world.jobs), attempts=len(world.attempts))
         figures.add(**tally(violations))
         figures.most(slowest_end_s=took)
         told = Counter(str(row["state"]) for row in world.jobs.values())
-        figures.add(
-            **{name.lower(): told[name] for name in ("SUCCEEDED", "FAILED", "CANCELLED", "INTERRUPTED")}
-        )
+        figures.add(**{state.lower(): told[state] for state in sorted(ENDS)})
     assert found == []
 
 

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections import Counter
+import time
 from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.jobs.state import JobState
+from tests.faults import acts
+from tests.faults.checker import tally
+from tests.faults.ground import Ground
+from tests.faults.history import History
+from tests.faults.pool import Pool
+from tests.faults.visitor import Visitor
+
+EACH = 2
 
 
-def test_servers_that_share_a_folder_start_each_job_once(bench: Any, servers: Any, tmp_path: Path) -> None:
-    bench.local.configure(slots={"batch": 4})
-    ran = str(tmp_path / "ran")
-    code = f"""
-for n in range(6):
-    submit(['write', {ran!r}, f'{{sys.argv[1]}}-{{time.monotonic_ns()}}\\n'])
-    local.turn()
-print('done', flush=True)
-while True:
-    local.turn()
-    time.sleep(0.02)
-"""
-    both = [servers.start(code) for _ in range(2)]
-    ids = [line.strip() for server in both for line in iter(server.stdout.readline, "done\n")]
-    assert len(set(ids)) == 12
-    for id in ids:
-        job = bench.end(id, seconds=60)
-        assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
-    counted = Counter(Path(ran).read_text().split())
-    assert len(counted) == 12 and set(counted.values()) == {1}
+def test_two_servers_and_a_kernel_on_one_folder_see_the_same_jobs_and_start_each_once(
+    tmp_path: Path, pool: Pool, count: Any, figures: Any
+) -> None:
+    rounds = count(ci=3, full=50)
+    ground = Ground(tmp_path / "shared", pool, slots=4)
+    folder = ground.folder
+    servers = [ground.jupyter() for _ in range(2)]
+    pool.start(acts.kernel, folder, rounds, EACH)
+    visitors = [
+        Visitor(ground.address(server), History(folder / f"histories/visitor-{number}.jsonl"))
+        for number, server in enumerate(servers)
+    ]
+    differences = 0
+    for number in range(rounds):
+        (folder / f"go-{number}").touch()
+        for job in range(EACH):
+            for who, visitor in enumerate(visitors):
+                visitor.submit(acts.quick(folder / "world", f"visitor{who}-{number}-{job}"))
+        (folder / f"all-{number}").touch()
+        deadline = time.monotonic() + 60
+        while not (folder / f"seen-{number}").exists():
+            assert time.monotonic() < deadline, "the kernel never saw all jobs end"
+            for visitor in visitors:
+                visitor.list()
+            time.sleep(0.05)
+        seen = [json.loads((folder / f"seen-{number}").read_text())]
+        seen += [{job["id"]: job["state"] for job in visitor.list()} for visitor in visitors]
+        differences += any(one != seen[0] for one in seen)
+        assert len(seen[0]) == min(100, 3 * EACH * (number + 1))
+    world, violations = ground.close()
+    figures.add(jobs=len(world.jobs), different_views=differences, **tally(violations))
+    assert violations == [] and differences == 0
+    assert {row["state"] for row in world.jobs.values()} == {"SUCCEEDED"}
+    assert {row["attempt"] for row in world.jobs.values()} == {1}
 
 
 def test_both_see_the_same_jobs_and_either_may_cancel(bench: Any, servers: Any, state: Path) -> None:

@@ -1,0 +1,57 @@
+"""Where servers and fake trainers of a fault do their work: state, histories, and what workers truly did."""
+
+from __future__ import annotations
+
+import time
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.state import LIVE, JobState
+from tests.faults import acts
+from tests.faults.checker import Violation, World, check, read_world
+from tests.faults.pool import Pool
+from tests.faults.trainer import make_interpreter
+from tests.faults.visitor import address
+
+LIMIT = 10.0
+
+
+class Ground:
+    """A state folder of its own, with so many slots."""
+
+    def __init__(self, folder: Path, pool: Pool, slots: int = acts.CONCURRENT) -> None:
+        self.folder = folder
+        self._pool = pool
+        for name in ("world", "histories", "runtime"):
+            (folder / name).mkdir(parents=True)
+        make_interpreter(folder / "trainer")
+        self.local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
+        self.local.configure(slots={"batch": slots}, grace_seconds=5)
+
+    def jupyter(self) -> ForkServerProcess:
+        """A Jupyter server that starts."""
+        places = {"JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"), "JUPYTER_CONFIG_DIR": str(self.folder)}
+        return self._pool.start(acts.jupyter, self.folder, **places)
+
+    def address(self, server: ForkServerProcess) -> str:
+        """Its URL, once it is there."""
+        return address(self.folder / "runtime", server.pid)
+
+    def settle(self, number: int) -> tuple[float, list[str]]:
+        """The last restart: how many seconds until all jobs have ended, and which had not in time."""
+        restarted = time.monotonic()
+        server = self._pool.start(acts.recover, self.folder, number)
+        while self.local.active() and time.monotonic() - restarted < LIMIT:
+            time.sleep(0.02)
+        took = time.monotonic() - restarted
+        late = [row.id for row in self.local._store.in_states(LIVE | {JobState.QUEUED})]
+        self._pool.kill(server)
+        return took, late
+
+    def close(self, **more: Any) -> tuple[World, list[Violation]]:
+        """What is known in the end, and what was broken."""
+        world = read_world(self.local._store, self.folder / "histories", self.folder / "world", **more)
+        self.local.close()
+        return world, check(world)

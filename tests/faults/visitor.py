@@ -1,0 +1,61 @@
+"""A client over REST that writes a history, and the Jupyter servers that it visits."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.faults import history
+from tests.faults.history import History
+
+
+class Visitor:
+    """Calls one server. httpx.TransportError where it is gone."""
+
+    def __init__(self, url: str, history: History) -> None:
+        self._http = httpx.Client(
+            base_url=f"{url}ilab/api/", headers={"Authorization": "token t"}, timeout=60
+        )
+        self._history = history
+
+    def submit(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Under the key that is its tag."""
+        body = {"kind": "train", "arguments": history.asked(given)}
+        return self.call(
+            "submit", "POST", "jobs", given, json=body, headers={"Idempotency-Key": given["tag"]}
+        )
+
+    def list(self) -> list[dict[str, Any]]:
+        """The newest hundred."""
+        return self.call("list", "GET", "jobs?limit=100", {})
+
+    def call(
+        self, what: str, method: str, path: str, details: Mapping[str, Any], **more: Any
+    ) -> list[dict[str, Any]]:
+        """The jobs in the answer as the checker sees them, with `ended`; none where it was refused."""
+        op = self._history.invoke(what, **details)
+        answer = self._http.request(method, path, **more)
+        if answer.status_code >= 400:
+            assert answer.status_code != 500, answer.text
+            self._history.refused(op, answer.text)
+            return []
+        body = answer.json()
+        jobs = body.get("jobs", [body])
+        self._history.returned(op, jobs)
+        return [{**history.seen(job), "ended": job["ended_at"] is not None} for job in jobs]
+
+
+def address(runtime: Path, pid: int | None, seconds: float = 60) -> str:
+    """Where the Jupyter server with this number listens, as soon as it says so."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            return str(json.loads((runtime / f"jpserver-{pid}.json").read_text())["url"])
+        except (OSError, ValueError):
+            time.sleep(0.02)
+    raise TimeoutError("the Jupyter server did not start")
