@@ -65,7 +65,12 @@ def size(count: float) -> str:
 def where(job: Job) -> str:
     """Where the job stands, in words: why it waits, or phase, step and time left; how long it took."""
     if job.state is JobState.QUEUED:
-        return f"waiting: {job.pending_reason}" if job.pending_reason else "waiting for its turn"
+        told = [f"waiting: {job.pending_reason}" if job.pending_reason else "waiting for its turn"]
+        if job.position is not None:
+            told.append(f"number {job.position} in its queue")
+        if job.wait_seconds is not None:
+            told.append(f"starts in about {duration(job.wait_seconds)}")
+        return " · ".join(told)
     progress = job.progress
     parts = [progress.phase] if progress.phase and not job.state.ended else []
     if progress.total:

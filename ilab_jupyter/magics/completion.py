@@ -59,6 +59,7 @@ class Completer:
     def __init__(self, magics: IlabMagics) -> None:
         self._magics = magics
         self._jobs = Names(self._ids)
+        self._waiting = Names(lambda: magics.jobs.queue().waiting)
         self._models = Names(lambda: [entry.name for entry in Models().list()])
         self._served = Names(lambda: [one.model for one in run(deployments(magics.jobs.service))])
         self._data = Names(lambda: [entry.name for entry in Datasets().list()])
@@ -80,14 +81,20 @@ class Completer:
                 return choices
             if option == "--model":
                 return self._models.get()
+            if option == "--before":
+                return self._waiting.get()
             if parser.takes_value(option):
                 return []
         if event.symbol.startswith("-"):
             return [*parser.option_names(), "--help"]
+        if command == "queue" and len(words) > 1:
+            return self._waiting.get() if previous == "first" else parser.option_names()
         return [*self._arguments(command), *parser.option_names()]
 
     def _arguments(self, command: str) -> list[str]:
-        if command in ("logs", "cancel", "resume", "attach"):
+        if command == "queue":
+            return list(parsers.QUEUE_ACTIONS)
+        if command in ("logs", "attempts", "cancel", "resume", "attach"):
             return self._jobs.get()
         if command == "serve":
             return self._models.get()

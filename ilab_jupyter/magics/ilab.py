@@ -18,6 +18,7 @@ from traitlets import default
 from ilab_jupyter import hardware, paths
 from ilab_jupyter.client import render
 from ilab_jupyter.client.handle import JobHandle
+from ilab_jupyter.client.queue import attempts_table, queue_table
 from ilab_jupyter.client.table import JobList, Table
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
@@ -168,6 +169,9 @@ class IlabMagics(Magics):
 
     def _logs(self, options: Options) -> str | None:
         handle = self._job(options["id"])
+        if options["search"] is not None:
+            self._search(handle.id, options["search"], regex=options["regex"])
+            return None
         if options["follow"]:
             handle.wait(follow=True)
             return None
@@ -175,6 +179,36 @@ class IlabMagics(Magics):
         text = handle.logs(None if lines is None else _number(lines, "--tail", 1, 1_000_000))
         print(text or f"Job {handle.id} has not printed anything yet.")
         return None
+
+    def _search(self, id: str, pattern: str, *, regex: bool) -> None:
+        """Print the matching lines as they are found, to the end of the log."""
+        offset, found, complete = 0, 0, False
+        while not complete:
+            part = self.jobs.search(id, pattern, regex=regex, offset=offset, limit=1000)
+            for match in part.matches:
+                print(match.text)
+            found += len(part.matches)
+            offset, complete = part.next_offset, part.complete
+        if not found:
+            print(f"The log of {id} has no such line.")
+
+    def _attempts(self, options: Options) -> Table:
+        return attempts_table(self.jobs.attempts(self._job(options["id"]).id))
+
+    def _queue(self, options: Options) -> Table | JobHandle:
+        action, words, before = options["action"], options["words"], options["before"]
+        if action == "first":
+            if len(words) != 1:
+                raise InvalidInput("%ilab queue first needs the id of a job.", "See `%ilab queue`.")
+            other = None if before is None else self._job(before).id
+            return JobHandle(self.jobs, self.jobs.reorder(self._job(words[0]).id, before=other).id)
+        if before is not None or (words and action != "pause"):
+            raise InvalidInput("That is no command for the queue.", "See `%ilab queue?`.")
+        if action == "pause":
+            state = self.jobs.pause(" ".join(words))
+        else:
+            state = self.jobs.unpause() if action == "resume" else self.jobs.queue()
+        return queue_table(state, [self.jobs.get(id) for id in state.waiting[:100]])
 
     def _cancel(self, options: Options) -> JobHandle:
         return self._job(options["id"]).cancel()

@@ -17,6 +17,7 @@ from ilab_jupyter.tasks.serve import ServeSpec
 from ilab_jupyter.tasks.train import TrainSpec
 
 SAMPLING: dict[str, Callable[[str], float]] = {"temperature": float, "max_tokens": int}
+QUEUE_ACTIONS = ("pause", "resume", "first")
 ID_HELP = "Job id, or a unique beginning of one."
 
 
@@ -108,6 +109,19 @@ def _logs(made: Parser) -> None:
     made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
     made.add_argument("--tail", metavar="N", help="Only the last N lines.")
     made.add_argument("--follow", action="store_true", help="Go on printing until the job ends.")
+    made.add_argument("--search", metavar="TEXT", help="Only lines that hold this text, in any case.")
+    made.add_argument("--regex", action="store_true", help="The text to search is a regular expression.")
+
+
+def _attempts(made: Parser) -> None:
+    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+
+
+def _queue(made: Parser) -> None:
+    made.usage = "%(prog)s [pause [REASON...] | resume | first ID [--before ID2]]"
+    made.add_argument("action", nargs="?", choices=list(QUEUE_ACTIONS), help="Nothing: show the queue.")
+    made.add_argument("words", nargs="*", metavar="REASON or ID")
+    made.add_argument("--before", metavar="ID2", help="The waiting job before which the other one goes.")
 
 
 def _cancel(made: Parser) -> None:
@@ -145,6 +159,8 @@ _ADD: dict[str, Callable[[Parser], None]] = {
     "chat": _chat,
     "jobs": _jobs,
     "logs": _logs,
+    "attempts": _attempts,
+    "queue": _queue,
     "cancel": _cancel,
     "resume": _resume,
     "attach": _attach,
