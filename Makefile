@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook test lint bench faults docs starter lock tools clean
+.PHONY: help demo notebook test lint bench faults soak docs starter lock tools clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -28,11 +28,15 @@ lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract 
 	cd labextension && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm install --immutable && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm lint:check
 
 bench: $(READY)  ## Each claim measured against a peer or a baseline in the same run
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 faults: $(READY) tools  ## The fault suite with its full numbers (hours); the figures go into docs/reliability.md
 	$(BIN)/python -m pytest tests/faults --faults=full --figures benchmarks/results/faults.json; \
 	ended=$$?; $(BIN)/python tests/faults/report.py && exit $$ended
+
+DURATION ?= 600
+soak: $(READY)  ## Jobs and faults for DURATION seconds: what leaks, lags, is lost or lies
+	$(BIN)/python benchmarks/soak.py --duration $(DURATION)
 
 docs: $(READY)  ## The API reference, from the running code
 	$(BIN)/ilab-jupyter openapi > labextension/openapi.json
