@@ -63,8 +63,9 @@ job = Table(
     sqlite_autoincrement=True,
 )
 Index("job_by_state", job.c.state, job.c.queue)
-Index("job_by_owner", job.c.owner, job.c.seq)
-Index("job_by_cause", job.c.state, job.c.cause)
+# State and kind are in it so that a page of the few live jobs among very many is found without their rows.
+Index("job_by_owner", job.c.owner, job.c.seq, job.c.state, job.c.kind)
+Index("job_by_cause", job.c.state, job.c.cause, job.c.kind)
 Index("job_by_kind", job.c.kind, job.c.state, job.c.ended)
 
 # One row an attempt; its end is written once and kept when another attempt follows.

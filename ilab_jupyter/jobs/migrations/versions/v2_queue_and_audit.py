@@ -29,7 +29,9 @@ def upgrade() -> None:
         sa.Column("seal", sa.String(64), comment="Version and digest of the row; see `row.seal`."),
     ):
         op.add_column("job", column)
-    op.create_index("job_by_cause", "job", ["state", "cause"])
+    op.drop_index("job_by_owner", "job")
+    op.create_index("job_by_owner", "job", ["owner", "seq", "state", "kind"])
+    op.create_index("job_by_cause", "job", ["state", "cause", "kind"])
     op.create_index("job_by_kind", "job", ["kind", "state", "ended"])
     op.add_column(
         "attempt",
