@@ -106,6 +106,7 @@ def test_the_queue_moves_on_with_no_server_at_all(
         f"for n in range(4): submit(['sleep', 0.2], ['write', {order!r}, str(n)])\ntime.sleep(60)"
     )
     ids = [server.stdout.readline().strip() for _ in range(4)]
+    bench.reach(ids[0], JobState.RUNNING)
     server.kill()
     server.wait()
     wait(lambda: Path(order).exists() and Path(order).read_text() == "0123")
