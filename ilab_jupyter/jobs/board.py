@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,9 @@ from ilab_jupyter.jobs.store import Store
 
 _table = schema.job
 _RUNS = 20
+# The setting that remembers whose turn it was: {queue: owners, the one last started at the end}.
+SERVED = "served"
+_REMEMBERED = 100
 
 
 class Pause(BaseModel):
@@ -55,7 +59,13 @@ class Board:
     @cached_property
     def slots(self) -> dict[str, int]:
         """How many jobs of each queue may live at once; a queue that is not named has one slot."""
-        return {**schema.SLOTS, **json.loads(self.settings.get("slots", "{}"))}
+        return _slots(self.settings)
+
+    @cached_property
+    def served(self) -> dict[queue.Whose, int]:
+        """For each queue and owner a number, the higher the later one of theirs was started."""
+        found = json.loads(self.settings.get(SERVED, "{}"))
+        return {(name, owner): n for name, owners in found.items() for n, owner in enumerate(owners)}
 
     @cached_property
     def paused(self) -> Pause | None:
@@ -65,7 +75,7 @@ class Board:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """What becomes of each waiting job now, were the queue not paused."""
-        return queue.plan(self.waiting, self.live, self.leases, self.slots, self.machine)
+        return queue.plan(self.waiting, self.live, self.leases, self.slots, self.machine, self.served)
 
     @cached_property
     def askers(self) -> dict[str, str]:
@@ -75,12 +85,33 @@ class Board:
         return queue.askers(self.verdicts, self.waiting, self.live, self.leases, self.slots, self.machine)
 
 
-def read(store: Store) -> Board:
-    """The queue now. NVML is asked only where a waiting job may want a GPU."""
+def remember(store: Store, stands: Board, started: Iterable[queue.Whose]) -> None:
+    """Keep whose jobs were just started where owners compete: one slot alone does not tell whose turn it is."""
+    owners = {(job.queue, job.owner) for job in stands.waiting}
+    contested = {name for name, count in Counter(name for name, _ in owners).items() if count > 1}
+    mine = [whose for whose in started if whose[0] in contested]
+    if mine:
+        found: dict[str, list[str]] = json.loads(stands.settings.get(SERVED, "{}"))
+        for name, owner in mine:
+            left = [other for other in found.get(name, []) if other != owner]
+            found[name] = [*left, owner][-_REMEMBERED:]
+        store.put_setting(SERVED, json.dumps(found))
+
+
+def _slots(settings: Mapping[str, str]) -> dict[str, int]:
+    return {**schema.SLOTS, **json.loads(settings.get("slots", "{}"))}
+
+
+def read(store: Store, *, startable: bool = False) -> Board:
+    """The queue now. NVML is asked only where a waiting job may want a GPU.
+
+    `startable` leaves out jobs of queues without a free slot: they may be many, and matter to no others.
+    """
     with store.read() as connection:
         settings = read_settings(connection)
         live = _live(connection)
-        waiting = _waiting(connection)
+        full = _full(live, settings) if startable else []
+        waiting = _waiting(connection, full)
         held = read_leases(connection)
     wanted = any(job.need.gpus != 0 for job in waiting)
     devices = gpus.devices(settings.get("devices", "")) if wanted else ()
@@ -117,10 +148,17 @@ def _live(connection: Connection) -> list[Live]:
     ]
 
 
-def _waiting(connection: Connection) -> list[Waiting]:
+def _full(live: list[Live], settings: Mapping[str, str]) -> list[str]:
+    """Queues that no job can start in now."""
+    slots = _slots(settings)
+    used = Counter(job.queue for job in live)
+    return [name for name in {*slots, *used} if used[name] >= slots.get(name, 1)]
+
+
+def _waiting(connection: Connection, without: list[str]) -> list[Waiting]:
     c = _table.c
     columns = (c.id, c.seq, c.kind, c.owner, c.queue, c.priority, c.rank, c.retries, c.due, c.boot_id)
-    query = sa.select(*columns, c.resources).where(c.state == JobState.QUEUED)
+    query = sa.select(*columns, c.resources).where(c.state == JobState.QUEUED, c.queue.not_in(without))
     waiting = []
     for id, seq, kind, owner, name, priority, rank, tries, due, since, asked in connection.execute(query):
         place = seq if rank is None else rank

@@ -7,9 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ilab_jupyter.jobs.record import Device, Lease, Resources
+
+# A queue and an owner.
+Whose = tuple[str, str]
+NOBODY: Mapping[Whose, int] = MappingProxyType({})
 
 GB = 10**9
 # Deployments: they live until somebody ends them, and give back what they have while nobody asks them.
@@ -143,9 +148,14 @@ class Verdict(NamedTuple):
     free: float = 0
 
 
-def line(waiting: Iterable[Waiting], live: Iterable[Live]) -> list[Waiting]:
+def line(
+    waiting: Iterable[Waiting], live: Iterable[Live], served: Mapping[Whose, int] = NOBODY
+) -> list[Waiting]:
     """The order in which jobs start: priority, then the owner with the fewest live and earlier jobs of the
-    queue, then the place. Jobs with a delay are left out."""
+    queue, then the one whose last start is the longest ago, then the place. Jobs with a delay are left out.
+
+    `served` holds a number for each queue and owner, the higher the later one of theirs was started.
+    """
     ready = sorted(
         (job for job in waiting if job.delay <= 0),
         key=lambda job: (-job.priority, job.yielded, job.place, job.seq),
@@ -154,7 +164,8 @@ def line(waiting: Iterable[Waiting], live: Iterable[Live]) -> list[Waiting]:
     keyed = []
     for job in ready:
         whose = (job.queue, job.owner)
-        keyed.append((-job.priority, job.yielded, before[whose], job.place, job.seq, job))
+        turn = served.get(whose, -1)
+        keyed.append((-job.priority, job.yielded, before[whose], turn, job.place, job.seq, job))
         before[whose] += 1
     # seq is unique, so that jobs themselves are never compared
     keyed.sort()
@@ -167,6 +178,7 @@ def plan(
     leases: Sequence[Lease],
     slots: Mapping[str, int],
     machine: Machine,
+    served: Mapping[Whose, int] = NOBODY,
 ) -> list[Verdict]:
     """A verdict on each waiting job, those that may start now in the order of starting.
 
@@ -177,7 +189,7 @@ def plan(
     room = _Room(live, leases, slots, machine)
     verdicts = []
     position: Counter[str] = Counter()
-    for job in line(waiting, live):
+    for job in line(waiting, live, served):
         position[job.queue] += 1
         lack, free = room.lack(job)
         taken: tuple[Lease, ...] = ()

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence, Set
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ilab_jupyter.durable import read_json, sync, write_json
 from ilab_jupyter.errors import PublicError, is_disk_full
@@ -47,7 +46,7 @@ def turn(store: Store, *, timeout: float = 10.0) -> bool:
                 except (OSError, PublicError):
                     log.exception("The state of job %s could not be found out", row.id)
             kept = _quarantined(store)
-            stands = board.read(store)
+            stands = board.read(store, startable=True)
             _start_queued(store, stands, kept)
             _ask_to_unload(store, stands)
         return got
@@ -146,11 +145,14 @@ def _quarantined(store: Store) -> set[str]:
 def _start_queued(store: Store, stands: Board, kept: Set[str]) -> None:
     if stands.paused is not None:
         return
+    started = []
     for verdict in stands.verdicts:
         if verdict.lack is None and verdict.job.id not in kept:
             row = store.get(verdict.job.id)
             if row is not None and row.state is JobState.QUEUED:
                 _start(store, row, verdict.leases)
+                started.append((row.queue, row.owner))
+    board.remember(store, stands, started)
 
 
 def _ask_to_unload(store: Store, stands: Board) -> None:

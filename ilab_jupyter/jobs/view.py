@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs import board, causes, events, reasons
 from ilab_jupyter.jobs.board import Board
-from ilab_jupyter.jobs.queue import SERVING, Lack, Live
-from ilab_jupyter.jobs.reasons import Pace
 from ilab_jupyter.jobs.masking import mask_of
+from ilab_jupyter.jobs.queue import SERVING, Lack, Live, Verdict
+from ilab_jupyter.jobs.reasons import Pace
 from ilab_jupyter.jobs.record import Event, Job, JobSpec, Progress
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import Row, Store
 
 NEXT_TURN = reasons.NEXT_TURN
+# A look at a queue of thousands takes so long that readers share it, for this many times as long.
+_MANY = 500
+_WORTH = 20
+_looks: WeakKeyDictionary[Store, _Look] = WeakKeyDictionary()
 
 
 def job(store: Store, row: Row, waiting: str | None = None) -> Job:
@@ -55,8 +62,7 @@ def jobs(store: Store, rows: Sequence[Row]) -> list[Job]:
     """Rows as Jobs, each QUEUED one with the reason why it waits, its place and about how long it waits."""
     held = store.leases() if any(row.state in LIVE for row in rows) else []
     waiting = [row for row in rows if row.state is JobState.QUEUED]
-    stands = board.read(store) if waiting else None
-    told = {} if stands is None else _told(store, stands, waiting)
+    told = _told(store, waiting) if waiting else {}
     return [
         job(store, row).model_copy(
             update={
@@ -68,24 +74,51 @@ def jobs(store: Store, rows: Sequence[Row]) -> list[Job]:
     ]
 
 
-def _told(store: Store, stands: Board, waiting: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """What is told of the waiting jobs of a page, by id."""
-    ids = {row.id for row in waiting}
+@dataclass(frozen=True)
+class _Look:
+    """The queue, and what follows from it for each waiting job, by id."""
+
+    stands: Board
+    verdicts: Mapping[str, Verdict]
+    waits: Mapping[str, float]
+    until: float
+
+
+def _look(store: Store, ids: Set[str]) -> _Look:
+    """The queue now. One with many jobs is looked at anew when that has become worth its time."""
+    last = _looks.get(store)
+    if last is not None and time.monotonic() < last.until and ids <= last.verdicts.keys():
+        return last
+    began = time.monotonic()
+    stands = board.read(store)
     typical = board.typical_seconds(store, stands)
     left = {live.id: _left(store, live, typical.get(live.kind)) for live in stands.live}
     waits = reasons.waits(stands, Pace(left, typical))
-    told = {}
-    for verdict in stands.verdicts:
-        id = verdict.job.id
-        if id in ids:
-            cause = _last_cause(store, id) if verdict.lack is Lack.DELAY else None
-            told[id] = {
-                "pending_reason": reasons.reason(stands, verdict, cause),
-                "position": verdict.position or None,
-                "wait_seconds": waits.get(id),
-            }
-    # A row that has moved since the page was read is in no verdict.
-    return {id: told.get(id, {"pending_reason": NEXT_TURN}) for id in ids}
+    verdicts = {verdict.job.id: verdict for verdict in stands.verdicts}
+    now = time.monotonic()
+    look = _Look(stands, verdicts, waits, now + _WORTH * (now - began))
+    if len(verdicts) > _MANY:
+        _looks[store] = look
+    return look
+
+
+def _told(store: Store, waiting: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """What is told of the waiting jobs of a page, by id."""
+    ids = {row.id for row in waiting}
+    look = _look(store, ids)
+    told: dict[str, dict[str, Any]] = {}
+    for id in ids:
+        verdict = look.verdicts.get(id)
+        if verdict is None:  # it has started since the page was read
+            told[id] = {"pending_reason": NEXT_TURN}
+            continue
+        cause = _last_cause(store, id) if verdict.lack is Lack.DELAY else None
+        told[id] = {
+            "pending_reason": reasons.reason(look.stands, verdict, cause),
+            "position": verdict.position or None,
+            "wait_seconds": look.waits.get(id),
+        }
+    return told
 
 
 def _left(store: Store, live: Live, typical: float | None) -> float | None:

@@ -44,6 +44,12 @@ def test_an_owner_with_fewer_jobs_goes_first_also_against_one_who_submitted_a_hu
     assert order[:4] == ["bob", "ada", "bob", "ada"]
 
 
+def test_with_one_slot_owners_take_turns_whoever_was_started_last_waits_for_the_others() -> None:
+    jobs = [job(1), job(2), job(3, owner="bob"), job(4, owner="eve")]
+    served = {("batch", "ada"): 1, ("batch", "bob"): 0}
+    assert [one.owner for one in line(jobs, [], served)] == ["eve", "bob", "ada", "ada"]
+
+
 def test_a_moved_job_stands_where_it_was_put() -> None:
     assert [one.seq for one in line([job(1), job(2), job(3, place=1.5)], [])] == [1, 3, 2]
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.errors import Conflict, InvalidInput, NotFound
 from ilab_jupyter.jobs.state import JobState
+from tests.jobs.conftest import until
+from tests.postgres import ON_BOTH
 
 
 def test_a_second_batch_job_waits_and_says_for_whom(bench: Any, state: Path) -> None:
@@ -81,3 +83,143 @@ def test_a_queued_job_is_cancelled_at_once_and_its_successor_moves_up(bench: Any
     assert bench.jobs.get(third.id).pending_reason.startswith("1 job is ahead")
     log = bench.jobs.logs(second.id)
     assert log.ended and log.size == 0
+
+
+def held_up(bench: Any, count: int, **spec: Any) -> list[str]:
+    """Jobs that wait in a closed queue."""
+    bench.local.configure(slots={"batch": 0})
+    return [bench.submit(["print"], **spec).id for _ in range(count)]
+
+
+def waiting(bench: Any) -> list[str]:
+    return bench.jobs.queue().waiting
+
+
+@ON_BOTH
+def test_a_paused_queue_starts_nothing_says_who_paused_it_and_goes_on_afterwards(bench: Any) -> None:
+    stands = bench.jobs.pause("maintenance")
+    assert (stands.paused, stands.paused_by, stands.paused_reason) == (True, bench.local.owner, "maintenance")
+    job = bench.submit(["print"])
+    bench.local.turn()
+    waits = bench.jobs.get(job.id)
+    assert waits.state is JobState.QUEUED
+    assert waits.pending_reason == f"The queue is paused by {bench.local.owner}: maintenance."
+    assert waits.position == 1
+    assert not bench.jobs.unpause().paused
+    assert bench.end(job.id).state is JobState.SUCCEEDED
+
+
+def test_a_pause_holds_for_every_process_and_lets_live_jobs_go_on(bench: Any, state: Path) -> None:
+    live = bench.submit(["wait_for", str(state / "go")])
+    bench.reach(live.id, JobState.RUNNING)
+    other = type(bench)(state)
+    other.jobs.pause()
+    job = bench.submit(["print"])
+    (state / "go").touch()
+    assert bench.end(live.id).state is JobState.SUCCEEDED
+    bench.local.turn()
+    assert bench.jobs.get(job.id).pending_reason == f"The queue is paused by {bench.local.owner}."
+
+
+def test_a_reason_of_many_lines_is_refused(bench: Any) -> None:
+    for reason in ("two\nlines", "x" * 501):
+        with pytest.raises(InvalidInput):
+            bench.jobs.pause(reason)
+
+
+@ON_BOTH
+def test_a_job_is_put_before_another_and_starts_before_it(bench: Any, state: Path) -> None:
+    bench.local.configure(slots={"batch": 0})
+    order = state / "order"
+    a, b, c, d = [bench.submit(["write", str(order), name]).id for name in "abcd"]
+    assert bench.jobs.reorder(d, before=b).id == d
+    assert waiting(bench) == [a, d, b, c]
+    bench.jobs.reorder(c)
+    assert waiting(bench) == [c, a, d, b]
+    bench.jobs.reorder(c, before=b)
+    assert waiting(bench) == [a, d, c, b]
+    assert [bench.jobs.get(id).position for id in (a, d, c, b)] == [1, 2, 3, 4]
+    bench.local.configure(slots={"batch": 1})
+    bench.local.turn()
+    for id in (a, b, c, d):
+        bench.end(id)
+    assert order.read_text() == "adcb"
+
+
+def test_a_job_can_be_moved_as_often_as_one_likes(bench: Any) -> None:
+    a, b, c = held_up(bench, 3)
+    expected = [a, b, c]
+    for _ in range(120):  # more often than a number can be halved
+        last = expected.pop()
+        expected.insert(1, last)
+        bench.jobs.reorder(last, before=expected[2])
+    assert waiting(bench) == expected
+
+
+def test_moving_a_job_to_the_front_does_not_pass_the_jobs_of_others(bench: Any, state: Path) -> None:
+    held_up(bench, 1)
+    others = type(bench)(state, owner="another")
+    theirs = others.submit(["print"]).id
+    mine = bench.submit(["print"]).id
+    bench.jobs.reorder(mine)
+    assert waiting(bench)[0] == mine
+    assert others.jobs.get(theirs).position == 2
+
+
+def test_only_waiting_jobs_of_one_queue_and_priority_have_an_order(bench: Any, state: Path) -> None:
+    running = bench.submit(["wait_for", str(state / "go")])
+    bench.reach(running.id, JobState.RUNNING)
+    job = bench.submit(["print"])
+    urgent = bench.submit(["print"], priority=5)
+    other = bench.submit(["wait_for", str(state / "go")], queue="elsewhere")
+    foreign = type(bench)(state, owner="another").submit(["print"])
+    for id, before in ((running.id, None), (job.id, running.id), (job.id, urgent.id), (job.id, other.id)):
+        with pytest.raises(Conflict):
+            bench.jobs.reorder(id, before=before)
+    with pytest.raises(Conflict):
+        bench.jobs.reorder(job.id, before=foreign.id)
+    with pytest.raises(InvalidInput):
+        bench.jobs.reorder(job.id, before=job.id)
+    with pytest.raises(NotFound):
+        bench.jobs.reorder(foreign.id)
+
+
+def test_owners_take_turns(bench: Any, state: Path) -> None:
+    gate = bench.submit(["wait_for", str(state / "go")])
+    bench.reach(gate.id, JobState.RUNNING)
+    order = state / "order"
+    mine = [bench.submit(["write", str(order), "m"]).id for _ in range(3)]
+    others = type(bench)(state, owner="another")
+    theirs = [others.submit(["write", str(order), "t"]).id for _ in range(2)]
+    (state / "go").touch()
+    for id in mine:
+        bench.end(id)
+    for id in theirs:
+        others.end(id)
+    assert order.read_text() in ("mtmtm", "tmtmm"), "the gate was mine, and nobody was waiting then"
+
+
+def test_how_long_a_job_waits_is_told_from_past_runs_and_not_where_there_were_none(
+    bench: Any, state: Path
+) -> None:
+    for _ in range(3):
+        bench.end(bench.submit(["sleep", 2]).id)
+    live = bench.submit(["wait_for", str(state / "go")])
+    bench.reach(live.id, JobState.RUNNING)
+    first, second = bench.submit(["print"]), bench.submit(["print"])
+    unknown = bench.submit(["print"], kind="generate")
+    after = bench.submit(["print"])
+    waits = [bench.jobs.get(job.id).wait_seconds for job in (first, second, unknown, after)]
+    assert 0 <= waits[0] <= 4
+    assert waits[0] + 2 <= waits[1] <= waits[0] + 6
+    assert waits[2] >= waits[1] + 2
+    assert waits[3] is None, "nobody knows how long a job takes that never ran"
+
+
+def test_a_running_job_that_says_how_long_it_takes_is_believed(bench: Any, state: Path) -> None:
+    live = bench.submit(
+        ["event", "progress", {"step": 1, "total": 9, "eta_seconds": 321.0}], ["wait_for", str(state / "go")]
+    )
+    bench.reach(live.id, JobState.RUNNING)
+    job = bench.submit(["print"])
+    until(lambda: bench.jobs.get(job.id).wait_seconds == 321.0)
