@@ -1,10 +1,11 @@
-"""The `ilab-jupyter` command: the demo, a check of this installation, the jobs, and the API's contract."""
+"""The `ilab-jupyter` command: the demo, a check, the jobs with backup and restore, the API's contract."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from ilab_jupyter import __version__
@@ -48,6 +49,38 @@ def jobs(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def backup(arguments: argparse.Namespace) -> int:
+    from ilab_jupyter import paths
+    from ilab_jupyter.jobs.backup import take
+    from ilab_jupyter.jobs.folder import StateFolder
+
+    state = StateFolder((arguments.state or paths.state_dir()).absolute())
+    taken = take(state, arguments.file.absolute(), artifacts=not arguments.without_artifacts)
+    when = datetime.fromtimestamp(taken.as_of).astimezone()
+    print(f"{taken.jobs} jobs ({taken.live} live, {taken.queued} queued) as of {when:%Y-%m-%d %H:%M:%S %Z}")
+    print(f"{taken.files} files, {taken.bytes / 1e6:,.1f} MB, in {arguments.file}")
+    for name in taken.left_out:
+        print(f"left out: {name}", file=sys.stderr)
+    return 0
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    import getpass
+
+    from ilab_jupyter.jobs.folder import StateFolder
+    from ilab_jupyter.jobs.restore import restore
+
+    done = restore(StateFolder(arguments.state.absolute()), arguments.file, actor=getpass.getuser())
+    when = datetime.fromtimestamp(done.as_of).astimezone()
+    print(f"{done.jobs} jobs as of {when:%Y-%m-%d %H:%M:%S %Z} are in {done.path}")
+    print(f"{done.files} files, {done.bytes / 1e6:,.1f} MB, in {done.seconds:.1f} s, each checked")
+    if done.interrupted:
+        print(f"{done.interrupted} were running then and are INTERRUPTED: `%ilab resume` continues each")
+    if done.queued:
+        print(f"{done.queued} wait in the queue and start with the next server or notebook on this folder")
+    return 0
+
+
 def openapi(arguments: argparse.Namespace) -> int:
     from ilab_jupyter.server.openapi import document
 
@@ -70,6 +103,15 @@ def main(argv: list[str] | None = None) -> int:
     command = commands.add_parser("jobs", help="list the newest jobs")
     command.add_argument("--limit", type=int, default=20)
     command.set_defaults(run=jobs)
+    command = commands.add_parser("backup", help="copy all jobs into one file, while they run")
+    command.add_argument("file", type=Path, help="such as jobs.tar.gz; must not exist")
+    command.add_argument("--state", type=Path, help="the state folder (default: the one in use)")
+    command.add_argument("--without-artifacts", action="store_true", help="rows, logs and events alone")
+    command.set_defaults(run=backup)
+    command = commands.add_parser("restore", help="put a backup into an empty state folder")
+    command.add_argument("file", type=Path, help="what backup has written")
+    command.add_argument("--state", type=Path, required=True, help="the new state folder")
+    command.set_defaults(run=restore)
     command = commands.add_parser("openapi", help="print the native API's OpenAPI document")
     command.set_defaults(run=openapi)
     arguments = parser.parse_args(argv)

@@ -55,6 +55,7 @@ _TABLE = (
     Cause("preempted", "Its place was needed for another job", True, Retry(None, 5, 1, 5)),
     Cause("lost", "It never began", True),
     Cause("supervisor_lost", "Its supervisor was killed, or the machine stopped", True),
+    Cause("restored", "It was running when the backup was made", True),
     Cause("killed", "Its process was killed, nobody knows by whom", True),
     Cause("crashed", "Its process crashed", True, remedy=_LOGS),
     Cause("no_result", "Its process ended without a result", True, remedy=_LOGS),
