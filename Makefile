@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PEER   ?= .venv-peer
 
 .DEFAULT_GOAL := help
 .PHONY: help demo notebook test lint bench faults soak docs starter lock tools clean
@@ -27,8 +28,14 @@ lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract 
 	$(BIN)/ilab-jupyter openapi | diff -u labextension/openapi.json -
 	cd labextension && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm install --immutable && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm lint:check
 
-bench: $(READY)  ## Each claim measured against a peer or a baseline in the same run
-	for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+bench: $(READY) $(PEER)/.ready  ## Each claim measured against a peer or a baseline in the same run
+	for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do PEER_PYTHON="$(abspath $(PEER))/bin/python" $(BIN)/python $$script || exit 1; done
+
+# A peer registers itself as a server extension wherever it is installed, so it has an environment of its own.
+$(PEER)/.ready:
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet "jupyter-scheduler>=2.10" jupyter-server ipykernel
+	touch $@
 
 faults: $(READY) tools  ## The fault suite with its full numbers (hours); the figures go into docs/reliability.md
 	$(BIN)/python -m pytest tests/faults --faults=full --figures benchmarks/results/faults.json; \
@@ -69,4 +76,4 @@ tools:  ## What the tests need besides Python: installed for root, named for eve
 	else echo "The tests need these packages: sudo apt-get install$$need"; exit 1; fi
 
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist demo-output test-output labextension/node_modules labextension/lib ilab_jupyter/labextension
+	rm -rf $(VENV) $(PEER) build dist demo-output test-output labextension/node_modules labextension/lib ilab_jupyter/labextension
