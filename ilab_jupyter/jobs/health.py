@@ -60,7 +60,7 @@ def _disk(store: Store) -> Finding:
     told = f"{free / GIGABYTE:.1f} GB are free on the disk of the state folder."
     if free >= SCARCE:
         return Finding("disk", True, told)
-    step = "Free some space there: `ilab-jupyter prune --days 30` removes old logs."
+    step = "Free some space there: `%ilab prune --days 30` removes old logs."
     return Finding("disk", False, told, step, serious=free < TOO_LITTLE, cause="disk_full")
 
 

@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "logs": "print a job's log, or search in it",
     "attempts": "show a job's attempts and how each ended",
     "queue": "show what runs and what waits; pause, resume, put a job first",
+    "prune": "remove the logs of jobs that ended long ago",
     "cancel": "ask a job to stop; it saves a checkpoint first where it can",
     "resume": "continue an ended job from its last checkpoint",
     "attach": "show a job live again, after a restart too",

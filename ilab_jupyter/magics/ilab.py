@@ -195,6 +195,16 @@ class IlabMagics(Magics):
     def _attempts(self, options: Options) -> Table:
         return attempts_table(self.jobs.attempts(self._job(options["id"]).id))
 
+    def _prune(self, options: Options) -> Table:
+        days, most = options["days"], options["keep_bytes"]
+        done = self.jobs.prune(
+            days=None if days is None else _number(days, "--days", 0, 100_000),
+            keep_bytes=None if most is None else _number(most, "--keep-bytes", 0, 2**62),
+            dry_run=options["dry_run"],
+        )
+        verb = "would be removed" if options["dry_run"] else "removed"
+        return Table(("logs", "size"), ((f"{done.attempts} {verb}", render.size(done.bytes)),), "")
+
     def _queue(self, options: Options) -> Table | JobHandle:
         action, words, before = options["action"], options["words"], options["before"]
         if action == "first":

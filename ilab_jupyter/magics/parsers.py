@@ -124,6 +124,12 @@ def _queue(made: Parser) -> None:
     made.add_argument("--before", metavar="ID2", help="The waiting job before which the other one goes.")
 
 
+def _prune(made: Parser) -> None:
+    made.add_argument("--days", metavar="N", help="Logs of attempts that ended more than N days ago.")
+    made.add_argument("--keep-bytes", dest="keep_bytes", metavar="N", help="The oldest over N bytes in all.")
+    made.add_argument("--dry-run", dest="dry_run", action="store_true", help="Only say what would go.")
+
+
 def _cancel(made: Parser) -> None:
     made.add_argument("id", metavar="ID", help=ID_HELP)
 
@@ -161,6 +167,7 @@ _ADD: dict[str, Callable[[Parser], None]] = {
     "logs": _logs,
     "attempts": _attempts,
     "queue": _queue,
+    "prune": _prune,
     "cancel": _cancel,
     "resume": _resume,
     "attach": _attach,

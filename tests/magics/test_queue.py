@@ -64,3 +64,14 @@ def test_a_command_that_makes_no_sense_is_explained(
     outcome = shell.run_cell(f"%ilab {wrong}", store_history=False)
     assert outcome.error_in_exec is not None
     assert "Traceback" not in capsys.readouterr().out
+
+
+def test_old_logs_are_removed_after_a_look_at_what_would_go(
+    shell: InteractiveShell, scripted_jobs: SyncJobs
+) -> None:
+    id = submit(scripted_jobs)
+    JobHandle(scripted_jobs, id).wait(follow=False)
+    assert "1 would be removed" in repr(run(shell, "%ilab prune --days 0 --dry-run"))
+    assert scripted_jobs.logs(id).text
+    assert "1 removed" in repr(run(shell, "%ilab prune --keep-bytes 0"))
+    assert "pruned" in repr(run(shell, f"%ilab attempts {id}"))

@@ -136,10 +136,3 @@ async def test_the_end_of_the_server_closes_streams_without_calling_it_the_end_o
         pass
     assert socket.close_code == 4503
     assert await server.state(id) in ("STARTING", "RUNNING")
-
-
-def test_each_setting_explains_itself() -> None:
-    from ilab_jupyter.server.app import IlabApp
-
-    for name in ("state_dir", "worker_python", "slots", "grace_seconds", "keep_alive_hours", "max_streams"):
-        assert len(IlabApp.class_traits(config=True)[name].help) > 40, name
