@@ -1,0 +1,217 @@
+"""F17: a server or pod that is stopped in the middle of a training: it saves, and the next server goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ilab_jupyter import paths
+from ilab_jupyter.jobs.process import TOKEN
+from ilab_jupyter.jobs.state import JobState
+from tests.faults.processes import supervisor
+from tests.server.process import Process, wait_for
+
+_spec = importlib.util.spec_from_file_location(
+    "tiny_models", Path(__file__).parent.parent / "training/conftest.py"
+)
+assert _spec is not None and _spec.loader is not None
+_models = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = _models
+_spec.loader.exec_module(_models)
+tiny, pairs = _models.tiny, _models.pairs
+
+GRACE = 30.0
+STEPS, SAVE_STEPS = 240, 20
+AT_ONCE = 2
+SETTINGS = (f"--IlabApp.grace_seconds={GRACE}", f"--IlabApp.slots={{'batch': {AT_ONCE}}}")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Process]]:
+    """Start a Jupyter server on the folder of this test; all of them are gone in the end."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    started: list[Process] = []
+
+    def start(*settings: str) -> Process:
+        process = Process(tmp_path, *SETTINGS, *settings, python=python)
+        process.start()
+        started.append(process)
+        return process
+
+    python = Path(sys.executable)
+    yield start
+    for process in started:
+        process.kill()
+    kill_all()
+
+
+def of_jobs() -> list[psutil.Process]:
+    """Every process of a job of this test, by the environment that it was started with."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            continue
+        if TOKEN in environment and environment.get("HOME") == str(Path(os.environ["HOME"]).parent):
+            found.append(process)
+    return found
+
+
+def kill_all() -> int:
+    """What the end of a pod does to what is left; how many there were."""
+    left = of_jobs()
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, 10)
+    return len(left)
+
+
+def train(server: Process, model: Path, data: Path, name: str) -> str:
+    arguments = {
+        **{"model": str(model), "data": [str(data)], "name": name, "device": "cpu", "seed": 7},
+        **{"learning_rate": 1e-3, "batch_size": 4, "max_steps": STEPS, "save_steps": SAVE_STEPS},
+    }
+    answer = server.http.post("ilab/api/jobs", json={"kind": "train", "arguments": arguments})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def ended(server: Process, id: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        job = server.http.get(f"ilab/api/jobs/{id}").json()
+        return job if job["ended_at"] else None
+
+    job: dict[str, Any] = wait_for(look, 180)
+    assert job["state"] == "SUCCEEDED", (json.dumps(job), server.log[-3000:])
+    return job
+
+
+def at_step(server: Process, id: str, step: int) -> int:
+    def look() -> int:
+        job = server.http.get(f"ilab/api/jobs/{id}").json()
+        assert not job["ended_at"], job
+        progress = job["progress"]
+        return int(progress["step"]) if progress["total"] == STEPS and progress["step"] >= step else 0
+
+    return int(wait_for(look, 120))
+
+
+def saved(id: str) -> int:
+    """The step of the newest whole checkpoint."""
+    folders = (paths.checkpoints_dir() / id).glob("checkpoint-*")
+    sealed = [folder for folder in folders if (folder / "ilab-complete.json").exists()]
+    return max((int(folder.name.removeprefix("checkpoint-")) for folder in sealed), default=0)
+
+
+def losses(state: Path, id: str) -> dict[int, float]:
+    """Step -> loss, over all attempts."""
+    lines = (state / "jobs" / id / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    return {event["step"]: event["loss"] for event in events if "loss" in event}
+
+
+def uninterrupted(server: Process, model: Path, data: Path) -> tuple[float, float]:
+    """The final loss of a run that nobody stops, and how far a second one is from it: the tolerance."""
+    ids = [train(server, model, data, f"whole-{number}") for number in range(2)]
+    found = [float(ended(server, id)["result"]["final_loss"]) for id in ids]
+    spread = abs(found[0] - found[1])
+    assert spread < 1e-3, "runs of one seed differ so much that no tolerance can be told from them"
+    return found[0], max(2 * spread, 1e-6)
+
+
+def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_that_they_would_have_had(
+    server: Callable[..., Process], tiny: Path, pairs: Path, count: Any, figures: Any
+) -> None:
+    chance = random.Random(17)
+    running = server("--IlabApp.stop_jobs=always")
+    expected, tolerance = uninterrupted(running, tiny, pairs)
+    for round in range(count(2, 48) // AT_ONCE):
+        ids = [train(running, tiny, pairs, f"parts-{round}-{number}") for number in range(AT_ONCE)]
+        reached = [at_step(running, id, chance.randrange(2, STEPS // 2)) for id in ids]
+        asked = time.monotonic()
+        running.stop(GRACE)
+        took = time.monotonic() - asked
+        assert kill_all() == 0, "something of a job outlived the server that had asked it to save"
+        kept = [saved(id) for id in ids]
+        running = server("--IlabApp.stop_jobs=always")
+        for id, step, checkpoint in zip(ids, reached, kept, strict=True):
+            job = ended(running, id)
+            assert checkpoint >= step and job["attempt"] == 2
+            assert job["result"]["resumed_from"] == checkpoint
+            assert abs(job["result"]["final_loss"] - expected) <= tolerance
+            figures.add(trainings_stopped=1)
+            figures.most(stop_seconds=took, loss_difference=abs(job["result"]["final_loss"] - expected))
+        figures.add(stops=1)
+    figures.put(loss_tolerance=tolerance, grace_seconds=GRACE)
+
+
+@pytest.fixture
+def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are the first process of a PID namespace, as in a pod: it dies with them."""
+    enter = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if os.geteuid():
+        enter.append("--map-root-user")
+    probe = subprocess.run([*enter, "true"], capture_output=True, text=True)
+    if probe.returncode:
+        pytest.fail(f"No PID namespace can be made here, so no pod can be stopped: {probe.stderr}")
+    python = tmp_path / "python-in-a-pod"
+    python.write_text(f'#!/bin/sh\nexec {" ".join(enter)} {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_it_had_saved(
+    server: Callable[..., Process],
+    tiny: Path,
+    pairs: Path,
+    own_namespace: None,
+    count: Any,
+    figures: Any,
+    how: str,
+) -> None:
+    count(1, 1)
+    pod = server()
+    id = train(pod, tiny, pairs, "whole")
+    expected = float(ended(pod, id)["result"]["final_loss"])
+    id = train(pod, tiny, pairs, "parts")
+    step = at_step(pod, id, SAVE_STEPS + 5)
+    if how == "stopped":
+        # Nothing was set: that its jobs cannot outlive it, the server finds out by itself.
+        (first,) = psutil.Process(pod._process.pid).children()
+        first.send_signal(signal.SIGTERM)
+        pod._process.wait(GRACE)
+        kept = saved(id)
+        assert kept >= step
+    else:
+        pod.kill()
+        kept = saved(id)
+        assert kept >= SAVE_STEPS
+    wait_for(lambda: not of_jobs(), 5)
+    job = ended(server(), id)
+    assert (job["attempt"], job["result"]["resumed_from"]) == (2, kept)
+    assert abs(job["result"]["final_loss"] - expected) <= 1e-6
+    figures.add(pods=1)
+
+
+def test_a_shutdown_lets_the_worker_save_and_interrupts_the_job(
+    bench: Any, running: Any, tmp_path: Path
+) -> None:
+    job = running(["save_when_told", str(tmp_path / "saved")])
+    os.kill(supervisor(bench, job.id), signal.SIGTERM)
+    ended = bench.end(job.id)
+    assert (ended.state, ended.cause) == (JobState.INTERRUPTED, "shutdown")
+    assert (tmp_path / "saved").exists()
