@@ -75,7 +75,15 @@ class Running:
 
 
 @contextmanager
-def serving(model: Path, folder: Path, *, name: str, max_tokens: int = 4096) -> Iterator[Running]:
+def serving(
+    model: Path,
+    folder: Path,
+    *,
+    name: str,
+    max_tokens: int = 4096,
+    idle_seconds: float = 60,
+    ends_with: type[BaseException] = Stopped,
+) -> Iterator[Running]:
     from ilab_jupyter.serving.server import serve
 
     reporter = Recorder()
@@ -91,6 +99,8 @@ def serving(model: Path, folder: Path, *, name: str, max_tokens: int = 4096) -> 
                 device="cpu",
                 endpoint_file=folder / "endpoint.json",
                 reporter=reporter,
+                idle_seconds=idle_seconds,
+                release_file=folder / "release.json",
             )
         except BaseException as error:
             ended.append(error)
@@ -107,7 +117,7 @@ def serving(model: Path, folder: Path, *, name: str, max_tokens: int = 4096) -> 
     finally:
         reporter.stopping = True
         thread.join(20)
-    assert [type(error) for error in ended] == [Stopped]
+    assert [type(error) for error in ended] == [ends_with]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -163,9 +173,9 @@ def babbler_server(babbler: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def serve_model(tmp_path: Path) -> Callable[..., Any]:
     """Serves any folder for the length of a with block."""
 
-    def start(model: Path, *, name: str = "model") -> Any:
+    def start(model: Path, *, name: str = "model", **options: Any) -> Any:
         job = tmp_path / "job"
         job.mkdir(exist_ok=True)
-        return serving(model, job, name=name)
+        return serving(model, job, name=name, **options)
 
     return start
