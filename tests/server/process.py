@@ -72,6 +72,10 @@ class Process:
         self._process.wait(seconds)
 
     @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log(self) -> str:
         return (self._folder / "server.log").read_text()
 
