@@ -95,6 +95,7 @@ def _state(machine: hardware.Machine) -> Finding:
             "state folder",
             True,
             f"{folder}, {jobs.active()} active jobs, {machine.disk_free / 2**30:.0f} GiB free",
+            " ".join(jobs.advice),
         )
     except PublicError as error:
         return Finding("state folder", False, error.message, error.next_step)

@@ -116,6 +116,11 @@ class LocalJobs:
         rows = self._store.select(table.c.id.in_(ids), table.c.owner == self.owner) if ids else []
         return view.jobs(self._store, rows)
 
+    @property
+    def advice(self) -> builtins.list[str]:
+        """What an administrator should know about where the jobs are kept, as sentences; mostly none."""
+        return self._store.advice
+
     def active(self) -> int:
         """How many jobs are queued or live, of all owners."""
         return self._store.count(LIVE | {JobState.QUEUED})
