@@ -13,9 +13,10 @@ from ilab_jupyter.errors import PublicError
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
-# Between two turns, of the time that the first one took: callers need the processor too.
-REST = 2.0
-_MOST_REST = 1.0
+# Between two turns in a burst, in seconds and of the time that the first one took: callers need the
+# processor too.
+_LEAST_REST, _MOST_REST = 0.1, 1.0
+REST = 4.0
 _LEAST = 0.1
 
 
@@ -94,8 +95,8 @@ class Heart:
                 self._woken = False
             began = time.monotonic()
             _turn(owner)
-            if self._woken and threading.main_thread().is_alive():
-                self._hurry.wait(min(_MOST_REST, REST * (time.monotonic() - began)))
+            if threading.main_thread().is_alive():
+                self._hurry.wait(min(_MOST_REST, max(_LEAST_REST, REST * (time.monotonic() - began))))
 
     def _beat(self) -> None:
         pause = BEAT_SECONDS
