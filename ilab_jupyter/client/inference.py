@@ -106,9 +106,10 @@ async def find(jobs: JobService, model: str | None = None) -> Deployment:
             return one
     coming = [one for one in known if one.state is not JobState.STOPPING]
     if coming:
+        waits = f"{coming[0].message} It loads by itself; try again then."
         raise Unavailable(
             f"{coming[0].model} is still loading (job {coming[0].id}, {coming[0].state}).",
-            "Wait a moment and try again.",
+            waits if coming[0].state is JobState.QUEUED else "Wait a moment and try again.",
             cause="loading",
         )
     what = "No model is served" if model is None else f"No model {model[:128]!r} is served"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ilab_jupyter.client.inference import Endpoint
 
 PASSED_ON = ("X-Request-Id",)
-PASSED_BACK = ("Content-Type", "X-Request-Id")
+PASSED_BACK = ("Content-Type", "Retry-After", "X-Request-Id")
 MAX_PROMPT = 4 * 1024 * 1024
 
 
@@ -141,8 +141,11 @@ class ProxyHandler(OpenAIHandler):
             await response.aclose()
 
     async def _bring_back(self, response: httpx.Response) -> None:
+        # 503: it makes room for a waiting job, and says when to come again.
         if response.status_code in (401, 403) or not (
-            200 <= response.status_code < 300 or 400 <= response.status_code < 500
+            200 <= response.status_code < 300
+            or 400 <= response.status_code < 500
+            or response.status_code == 503
         ):
             raise UpstreamFailed(f"The model answered with status {response.status_code}.", "See its log.")
         self.set_status(response.status_code)

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ilab_jupyter.client.inference import read_endpoint
+from ilab_jupyter.client.inference import find, read_endpoint
 from ilab_jupyter.durable import write_json
+from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Device
 from ilab_jupyter.jobs.state import JobState
@@ -153,3 +154,14 @@ def test_a_real_deployment_lets_a_training_run_and_answers_again_afterwards(jobs
     training = jobs.get(trained.id)
     assert (first.cause, second.why) == ("preempted", "retry")
     assert first.ended_at <= training.started_at <= training.ended_at <= second.started_at
+
+
+def test_who_asks_while_it_waits_for_its_place_is_told_for_what_it_waits(jobs: Any) -> None:
+    holder = jobs.submit(job_spec("serve", {"model": "starter", "name": "holder"}))
+    until(lambda: jobs.get(holder.id).devices)
+    waits = jobs.submit(job_spec("serve", {"model": "starter", "name": "later"}))
+    with pytest.raises(Unavailable) as told:
+        until(lambda: asyncio.run(find(jobs.service, "later")))
+    assert told.value.cause == "loading"
+    assert told.value.next_step.startswith(f"It waits for 1 GPU: it is used by {holder.id}.")
+    assert jobs.get(waits.id).state is JobState.QUEUED
