@@ -1,0 +1,105 @@
+"""F7: readers of a log, none or 200 or bad ones: the worker notices nothing, the server's memory stays."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_path = Path(__file__).parents[2] / "benchmarks/log_streaming.py"
+_spec = importlib.util.spec_from_file_location("log_streaming", _path)
+assert _spec is not None and _spec.loader is not None
+streaming = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(streaming)
+
+PACED = "rate:2000:3"  # it sleeps most of the time, so that another's share of the processor does not show
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("PYTHONPATH", str(_path.parents[1]))
+    server = streaming.Server(tmp_path)
+    yield server
+    for job in server.get("ilab/api/jobs")["jobs"]:
+        if not job["ended_at"]:
+            server.get(f"ilab/api/jobs/{job['id']}/cancel", {})
+    server.process.terminate()
+    server.process.wait(30)
+
+
+def spent(server: Any, *todo: str) -> float:
+    return float(server.end(server.submit(*todo))["result"]["s"])
+
+
+def test_a_worker_that_floods_stderr_is_not_stopped_by_nobody_reading_it(
+    server: Any, count: Callable[[int, int], int], figures: Any
+) -> None:
+    size = len(streaming.LINE % 0)
+    lines = count(64, 1024) * 2**20 // size // 100 * 100
+    before = server.rss()
+    id = server.submit(f"errors:{lines}")
+    took = server.end(id)["result"]["s"]
+    assert server.log(id).stat().st_size == lines * size
+    grown = server.rss() - before
+    figures.put(flood_mb_per_s=lines * size / 1e6 / took)
+    figures.most(rss_mb=grown)
+    assert grown <= 50
+
+
+def test_200_readers_that_do_not_read_slow_no_worker_and_take_little_memory(
+    server: Any, count: Callable[[int, int], int], figures: Any
+) -> None:
+    rounds = count(3, 9)
+    alone, watched = [], []
+    spent(server, PACED)
+    for _ in range(rounds):
+        alone.append(spent(server, PACED))
+        before = server.rss()
+        id = server.submit(PACED)
+        held = streaming.stall(server, id, 200)
+        watched.append(float(server.end(id)["result"]["s"]))
+        figures.most(rss_mb=server.rss() - before)
+        assert server.rss() - before <= 50
+        for one in held:
+            one.close()
+    ratio = statistics.median(watched) / statistics.median(alone)
+    figures.most(slow_readers_ratio=ratio)
+    assert ratio <= 1.02
+
+
+def test_a_reader_that_drops_ten_times_a_second_slows_no_worker(
+    server: Any, count: Callable[[int, int], int], figures: Any
+) -> None:
+    rounds = count(3, 9)
+    alone, watched = [], []
+    spent(server, PACED)
+    before = server.rss()
+    for _ in range(rounds):
+        alone.append(spent(server, PACED))
+        id = server.submit(PACED)
+        stop, dropped = threading.Event(), [0]
+
+        def drop(id: str = id, stop: threading.Event = stop, dropped: list[int] = dropped) -> None:
+            while not stop.is_set():
+                (one,) = streaming.stall(server, id, 1)
+                one.recv(512)
+                one.close()
+                dropped[0] += 1
+                time.sleep(0.1)
+
+        thread = threading.Thread(target=drop)
+        thread.start()
+        watched.append(float(server.end(id)["result"]["s"]))
+        stop.set()
+        thread.join()
+        figures.add(drops=dropped[0])
+        assert dropped[0] >= 10
+    ratio = statistics.median(watched) / statistics.median(alone)
+    figures.most(dropping_reader_ratio=ratio, rss_mb=server.rss() - before)
+    assert ratio <= 1.02 and server.rss() - before <= 50
