@@ -33,7 +33,7 @@ _spec.loader.exec_module(_models)
 tiny, pairs = _models.tiny, _models.pairs
 
 GRACE = 30.0
-STEPS, SAVE_STEPS = 240, 20
+STEPS, SAVE_STEPS = 160, 20
 AT_ONCE = 2
 SETTINGS = (f"--IlabApp.grace_seconds={GRACE}", f"--IlabApp.slots={{'batch': {AT_ONCE}}}")
 
@@ -116,13 +116,6 @@ def saved(id: str) -> int:
     return max((int(folder.name.removeprefix("checkpoint-")) for folder in sealed), default=0)
 
 
-def losses(state: Path, id: str) -> dict[int, float]:
-    """Step -> loss, over all attempts."""
-    lines = (state / "jobs" / id / "events.jsonl").read_text().splitlines()
-    events = [json.loads(line) for line in lines]
-    return {event["step"]: event["loss"] for event in events if "loss" in event}
-
-
 def uninterrupted(server: Process, model: Path, data: Path) -> tuple[float, float]:
     """The final loss of a run that nobody stops, and how far a second one is from it: the tolerance."""
     ids = [train(server, model, data, f"whole-{number}") for number in range(2)]
@@ -173,38 +166,31 @@ def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(python))
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_it_had_saved(
-    server: Callable[..., Process],
-    tiny: Path,
-    pairs: Path,
-    own_namespace: None,
-    count: Any,
-    figures: Any,
-    how: str,
+    server: Callable[..., Process], tiny: Path, pairs: Path, own_namespace: None, count: Any, figures: Any
 ) -> None:
-    count(1, 1)
     pod = server()
-    id = train(pod, tiny, pairs, "whole")
-    expected = float(ended(pod, id)["result"]["final_loss"])
-    id = train(pod, tiny, pairs, "parts")
-    step = at_step(pod, id, SAVE_STEPS + 5)
-    if how == "stopped":
-        # Nothing was set: that its jobs cannot outlive it, the server finds out by itself.
-        (first,) = psutil.Process(pod._process.pid).children()
-        first.send_signal(signal.SIGTERM)
-        pod._process.wait(GRACE)
-        kept = saved(id)
-        assert kept >= step
-    else:
-        pod.kill()
-        kept = saved(id)
-        assert kept >= SAVE_STEPS
-    wait_for(lambda: not of_jobs(), 5)
-    job = ended(server(), id)
-    assert (job["attempt"], job["result"]["resumed_from"]) == (2, kept)
-    assert abs(job["result"]["final_loss"] - expected) <= 1e-6
-    figures.add(pods=1)
+    expected = float(ended(pod, train(pod, tiny, pairs, "whole"))["result"]["final_loss"])
+    for number, how in enumerate(["stopped", "killed"][: count(1, 2)]):
+        id = train(pod, tiny, pairs, f"parts-{number}")
+        step = at_step(pod, id, SAVE_STEPS + 5)
+        if how == "stopped":
+            # Nothing was set: that its jobs cannot outlive it, the server finds out by itself.
+            (first,) = psutil.Process(pod._process.pid).children()
+            first.send_signal(signal.SIGTERM)
+            pod._process.wait(GRACE)
+            kept = saved(id)
+            assert kept >= step
+        else:
+            pod.kill()
+            kept = saved(id)
+            assert kept >= SAVE_STEPS
+        wait_for(lambda: not of_jobs(), 5)
+        pod = server()
+        job = ended(pod, id)
+        assert (job["attempt"], job["result"]["resumed_from"]) == (2, kept)
+        assert abs(job["result"]["final_loss"] - expected) <= 1e-6
+        figures.add(pods=1)
 
 
 def test_a_shutdown_lets_the_worker_save_and_interrupts_the_job(
