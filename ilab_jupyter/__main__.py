@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +82,32 @@ def restore(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def prune(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from ilab_jupyter.client.connect import connect
+    from ilab_jupyter.jobs.local import LocalJobs
+
+    service = connect()
+    bounds = {"days": arguments.days, "keep_bytes": arguments.keep}
+    done = asyncio.run(service.prune(**bounds, dry_run=arguments.dry_run))
+    verb = "would be removed" if arguments.dry_run else "removed"
+    print(f"{done.attempts} logs, {done.bytes / 1e6:,.1f} MB, {verb}")
+    if isinstance(service, LocalJobs):
+        for name in asyncio.run(service.orphans()):
+            print(f"left alone: {service.state.job(name).path} belongs to no job", file=sys.stderr)
+    return 0
+
+
+def size(text: str) -> int:
+    """Bytes from `10GB`, `500 MB` or `1000`."""
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?B?)", text.strip().upper())
+    if found is None or found[2] not in units:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 10GB")
+    return int(float(found[1]) * units[found[2]])
+
+
 def openapi(arguments: argparse.Namespace) -> int:
     from ilab_jupyter.server.openapi import document
 
@@ -103,6 +130,11 @@ def main(argv: list[str] | None = None) -> int:
     command = commands.add_parser("jobs", help="list the newest jobs")
     command.add_argument("--limit", type=int, default=20)
     command.set_defaults(run=jobs)
+    command = commands.add_parser("prune", help="remove logs of ended jobs")
+    command.add_argument("--days", type=float, help="those that ended more than so many days ago")
+    command.add_argument("--keep", type=size, metavar="SIZE", help="then the oldest, until SIZE is left: 10GB")
+    command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    command.set_defaults(run=prune)
     command = commands.add_parser("backup", help="copy all jobs into one file, while they run")
     command.add_argument("file", type=Path, help="such as jobs.tar.gz; must not exist")
     command.add_argument("--state", type=Path, help="the state folder (default: the one in use)")
