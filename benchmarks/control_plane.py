@@ -120,6 +120,27 @@ def idle(table: Table, seconds: float, peer_python: Path | None) -> None:
     )  # fmt: skip
 
 
+def idle_again(table: Table, seconds: float) -> None:
+    """What a server costs that has run jobs, which loaded everything, once the last one has ended."""
+    servers = {"plain": Server(None), "ours": Server("ilab_jupyter")}
+    asyncio.run(ours.first_lines(servers["ours"].port, 3, ours.job(0)))
+    time.sleep(15)
+    before = {name: server.cpu_seconds for name, server in servers.items()}
+    time.sleep(seconds)
+    cpu = {name: (server.cpu_seconds - before[name]) / seconds * 100 for name, server in servers.items()}
+    memory = servers["ours"].megabytes - servers["plain"].megabytes
+    for server in servers.values():
+        server.stop()
+    note = f"after three jobs; it stays loaded: {memory:+.0f} MB"
+    table.add(
+        "idle again: processor over plain jupyter_server",
+        cpu["ours"] - cpu["plain"],
+        "%",
+        limit=0.3,
+        note=note,
+    )
+
+
 def submitting(table: Table, seconds: float, each: int, runs: int, peer_times: list[float] | None) -> None:
     """POST to id: `runs` open loops, the median of their p50 and p99 counts; then a closed loop."""
     samples = []
@@ -248,6 +269,7 @@ def main() -> int:
     print(f"{'':<58} {'figure':>10} {'':<8} {'limit':>8} {'':<8} {'jupyter-scheduler':<22}")
     if "idle" in wanted:
         idle(table, 15 if quick else 120, given.peer_python)
+        idle_again(table, 15 if quick else 120)
     peer_submit = peer_done = peer_list = None
     if given.peer_python is not None and {"submit", "first", "list"} & set(wanted):
         server = peer.start(given.peer_python)
@@ -283,6 +305,8 @@ def _report(table: Table, peer_python: Path | None, quick: bool, load: tuple[flo
             "processor": cpu.partition(":")[2].strip(),
             "system": platform.platform(),
             "load before": [round(value, 2) for value in load],
+            # Other than 0 where the benchmark had precedence over whatever else the machine did.
+            "scheduling policy": os.sched_getscheduler(0),
         },
         "versions": {
             "python": platform.python_version(),
