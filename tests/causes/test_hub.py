@@ -1,4 +1,4 @@
-"""A model that the hub keeps to itself or does not have, asked for by the real client of a hub on a socket."""
+"""A model that the hub keeps to itself or does not have: its real client asks a hub on a socket."""
 
 from __future__ import annotations
 

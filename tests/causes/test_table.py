@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from IPython.testing.globalipapp import get_ipython, start_ipython
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from ilab_jupyter.client.handle import JobFailed
 from ilab_jupyter.jobs import causes
@@ -56,7 +57,7 @@ def sources() -> Iterator[Path]:
 
 
 def named(path: Path) -> Iterator[str]:
-    """The causes that a file gives to errors and ends: `cause="..."`, `cause = "..."`, `_said("...", ...)`."""
+    """The causes that a file gives: `cause="..."`, `cause = "..."`, `_said("...", ...)`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "cause":
             yield from strings(node.value)
@@ -140,13 +141,14 @@ def test_a_retry_waits_longer_each_time_and_gives_up() -> None:
 
 
 @pytest.fixture
-def shell(works: Any) -> Any:
-    start_ipython()
-    shell = get_ipython()
+def shell(works: Any) -> Iterator[InteractiveShell]:
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
     magics = IlabMagics(shell)
     magics.jobs = works.jobs
     shell.register_magics(magics)
-    return shell
+    yield shell
+    InteractiveShell.clear_instance()
 
 
 def test_what_a_failure_says_to_run_can_be_run_as_it_stands(
