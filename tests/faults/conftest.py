@@ -87,12 +87,14 @@ def figures(request: pytest.FixtureRequest) -> Sheet:
 
 
 @pytest.fixture
-def count(request: pytest.FixtureRequest, figures: Sheet) -> Callable[[int, int], int]:
-    """`count(ci=5, full=100)`: how often the fault is to be done in this run. It adds up to the fault's n."""
+def count(request: pytest.FixtureRequest, figures: Sheet) -> Callable[..., int]:
+    """`count(ci=5, full=100)`: how often the fault is to be done in this run. It adds up to the fault's n,
+    but for what is done besides (`adds=False`).
+    """
 
-    def choose(ci: int, full: int) -> int:
+    def choose(ci: int, full: int, adds: bool = True) -> int:
         n = full if request.config.stash[FIGURES].full else ci
-        figures.n += n
+        figures.n += n if adds else 0
         return n
 
     return choose

@@ -276,7 +276,7 @@ def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_n
     worlds: list[World], count: Any, figures: Any, backend: str
 ) -> None:
     chance = random.Random(2)
-    times = count(ci=1, full=20)
+    times = count(ci=1, full=20, adds=backend == "sqlite")
     with ThreadPoolExecutor(WORLDS) as threads:
         lives = [1 if times == 1 else 3] * len(FLOWS)
         found = list(threads.map(points, worlds, FLOWS, lives))

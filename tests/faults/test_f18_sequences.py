@@ -290,7 +290,7 @@ def test_what_clients_see_at_once_is_explained_by_an_order_of_their_calls(
     stores = [Store(StateFolder(tmp_path / "state")) for _ in range(4)]
     chance = random.Random(18)
     unexplained = calls = 0
-    rounds = 20 if figures.n <= 100 else 1000
+    rounds = count(ci=20, full=1000, adds=False)
     for number in range(rounds):
         spec = JobSpec(kind="train", arguments={"round": number})
         row = Submissions(stores[0]).add(OWNER, spec, {"cwd": "/"})
@@ -441,7 +441,7 @@ class Processes(RuleBasedStateMachine):
 def test_any_sequence_of_commands_and_kills_of_real_processes_keeps_the_promises(
     tmp_path: Path, pool: Pool, count: Any, figures: Any
 ) -> None:
-    sequences = 4 if figures.n <= 100 else 200
+    sequences = count(ci=4, full=200, adds=False)
     Processes.pool, Processes.ran, Processes.totals = pool, 0, {}
     Processes.make = staticmethod(lambda: Ground(tmp_path / f"ground-{Processes.ran}", pool, slots=2))  # type: ignore[assignment]
     try:
