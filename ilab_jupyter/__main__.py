@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     command.set_defaults(run=jobs)
     command = commands.add_parser("prune", help="remove logs of ended jobs")
     command.add_argument("--days", type=float, help="those that ended more than so many days ago")
-    command.add_argument("--keep", type=size, metavar="SIZE", help="then the oldest, until SIZE is left: 10GB")
+    command.add_argument("--keep", type=size, metavar="SIZE", help="then the oldest, until so much is left")
     command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     command.set_defaults(run=prune)
     command = commands.add_parser("backup", help="copy all jobs into one file, while they run")

@@ -104,3 +104,19 @@ def test_folders_without_a_row_are_reported_and_left(bench: Any) -> None:
     assert run(bench.local.orphans()) == ["train-aaaaaaaa"]
     bench.jobs.prune(days=0)
     assert stray.is_dir()
+
+
+def test_the_command_removes_what_it_said_that_it_would(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ilab_jupyter.__main__ import main
+
+    monkeypatch.setenv("ILAB_JUPYTER_STATE", str(bench.local.state.path))
+    old = ended(bench, 2_000_000, days_ago=3)
+    assert main(["prune", "--days", "2", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "1 logs, 2.0 MB, would be removed\n" and has_log(bench, old)
+    assert main(["prune", "--keep", "1.5MB"]) == 0
+    assert capsys.readouterr().out == "1 logs, 2.0 MB, removed\n" and not has_log(bench, old)
+    assert main(["prune"]) == 1
+    with pytest.raises(SystemExit):
+        main(["prune", "--keep", "much"])

@@ -22,6 +22,8 @@ def work(folder: Path, events: EventWriter, attempt: int, todo: list[str]) -> in
         verb, _, rest = item.partition(":")
         if verb == "print":
             print(rest, flush=True)
+        elif verb == "now":
+            print(f"{time.time():.6f}", flush=True)
         elif verb == "lines":
             for number in range(int(rest)):
                 print(f"line {number}", flush=True)
