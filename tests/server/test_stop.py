@@ -18,21 +18,11 @@ GRACE = 20.0
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Servers with the real worker, and the words that they are to teach."""
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"What is {n}?"},
-                {"role": "assistant", "content": f"It is {n}."},
-            ]
-        }
-        for n in range(200)
-    ]
-    (tmp_path / "words.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    """Servers on the same folders, one after the other."""
     servers: list[Process] = []
 
-    def start(*settings: str) -> Process:
-        server = Process(tmp_path, f"--IlabApp.grace_seconds={GRACE}", *settings, python=Path(sys.executable))
+    def start(*settings: str, python: Path | None = None) -> Process:
+        server = Process(tmp_path, f"--IlabApp.grace_seconds={GRACE}", *settings, python=python)
         server.start()
         servers.append(server)
         return server
@@ -42,17 +32,21 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         server.kill()
 
 
-def train(server: Process, folder: Path, **arguments: Any) -> str:
-    todo = {
-        "model": "starter",
-        "data": [str(folder / "words.jsonl")],
-        "epochs": 200,
-        "device": "cpu",
-        **arguments,
-    }
-    answer = server.http.post("ilab/api/jobs", json={"kind": "train", "arguments": todo})
+def submit(server: Process, **arguments: Any) -> str:
+    answer = server.http.post("ilab/api/jobs", json={"kind": "train", "arguments": arguments})
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
+
+
+def train(server: Process, folder: Path) -> str:
+    """A real training of the starter that would take a long time."""
+    words = folder / "words.jsonl"
+    with words.open("w") as file:
+        for n in range(200):
+            said = {"user": f"What is {n}?", "assistant": f"It is {n}."}
+            row = {"messages": [{"role": role, "content": text} for role, text in said.items()]}
+            file.write(json.dumps(row) + "\n")
+    return submit(server, model="starter", data=[str(words)], epochs=200, device="cpu")
 
 
 def at_step(server: Process, id: str, step: int) -> int:
@@ -67,14 +61,14 @@ def at_step(server: Process, id: str, step: int) -> int:
 def test_a_server_that_is_told_to_stop_lets_its_training_save_and_the_next_one_goes_on_from_there(
     started: Callable[..., Process], tmp_path: Path
 ) -> None:
-    server = started("--IlabApp.stop_jobs=always")
+    server = started("--IlabApp.stop_jobs=always", python=Path(sys.executable))
     id = train(server, tmp_path)
     reached = at_step(server, id, 5)
     began = time.monotonic()
     server.stop(GRACE + 10)
     assert time.monotonic() - began < GRACE
     assert f"{id} is INTERRUPTED (shutdown)" in server.log
-    server = started("--IlabApp.stop_jobs=always")
+    server = started("--IlabApp.stop_jobs=always", python=Path(sys.executable))
     again = wait_for(
         lambda: (job := server.http.get(f"ilab/api/jobs/{id}").json())["attempt"] == 2 and job, 10
     )
@@ -97,13 +91,11 @@ def test_a_server_that_is_told_to_stop_lets_its_training_save_and_the_next_one_g
     server.http.post(f"ilab/api/jobs/{id}/cancel")
 
 
-def test_a_server_beside_which_jobs_live_on_leaves_them_alone(
-    started: Callable[..., Process], tmp_path: Path
-) -> None:
+def test_a_server_beside_which_jobs_live_on_leaves_them_alone(started: Callable[..., Process]) -> None:
     server = started()
-    id = train(server, tmp_path)
+    id = submit(server, data=["step:2/9", "sleep:60"])
     at_step(server, id, 2)
-    server.stop(10)
+    server.stop(20)
     assert "asked to save" not in server.log
     server = started()
     job = server.http.get(f"ilab/api/jobs/{id}").json()
@@ -111,27 +103,27 @@ def test_a_server_beside_which_jobs_live_on_leaves_them_alone(
     server.http.post(f"ilab/api/jobs/{id}/cancel")
 
 
-def test_a_job_that_somebody_cancelled_is_not_taken_up_again(
-    started: Callable[..., Process], tmp_path: Path
+def test_what_somebody_cancelled_is_not_taken_up_again_nor_anything_where_that_is_not_wanted(
+    started: Callable[..., Process],
 ) -> None:
-    server = started("--IlabApp.stop_jobs=always")
-    id = train(server, tmp_path)
-    at_step(server, id, 2)
-    server.http.post(f"ilab/api/jobs/{id}/cancel")
-    wait_for(lambda: server.http.get(f"ilab/api/jobs/{id}").json()["ended_at"])
-    server.stop(10)
-    server = started("--IlabApp.stop_jobs=always")
-    time.sleep(2)
-    job = server.http.get(f"ilab/api/jobs/{id}").json()
-    assert (job["state"], job["attempt"]) == ("CANCELLED", 1)
-
-
-def test_who_wants_no_job_taken_up_again_says_so(started: Callable[..., Process], tmp_path: Path) -> None:
-    server = started("--IlabApp.stop_jobs=always")
-    id = train(server, tmp_path)
-    at_step(server, id, 2)
+    server = started("--IlabApp.stop_jobs=always", "--IlabApp.slots={'batch': 2}")
+    cancelled, stopped = (submit(server, data=["step:2/9", "sleep:60"]) for _ in range(2))
+    for id in (cancelled, stopped):
+        at_step(server, id, 2)
+    server.http.post(f"ilab/api/jobs/{cancelled}/cancel")
+    wait_for(lambda: server.http.get(f"ilab/api/jobs/{cancelled}").json()["ended_at"])
     server.stop(GRACE)
     server = started("--IlabApp.resume_at_start=False")
-    time.sleep(2)
-    job = server.http.get(f"ilab/api/jobs/{id}").json()
-    assert (job["state"], job["cause"], job["attempt"]) == ("INTERRUPTED", "shutdown", 1)
+    time.sleep(1)
+
+    def stands(id: str) -> tuple[str, str, int]:
+        job = server.http.get(f"ilab/api/jobs/{id}").json()
+        return job["state"], job["cause"], job["attempt"]
+
+    assert stands(cancelled) == ("CANCELLED", "cancelled", 1)
+    assert stands(stopped) == ("INTERRUPTED", "shutdown", 1)
+    server.stop(20)
+    server = started()
+    wait_for(lambda: stands(stopped)[2] == 2)
+    assert stands(cancelled) == ("CANCELLED", "cancelled", 1)
+    server.http.post(f"ilab/api/jobs/{stopped}/cancel")
