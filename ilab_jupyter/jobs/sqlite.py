@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import secrets
@@ -30,7 +31,7 @@ _ELSEWHERE = (
 )
 _NO_ROOM = 1_000_000
 # Above this only the pages are checked: to hold each index against its table would take many seconds.
-_FULL_CHECK = 256_000_000
+_FULL_CHECK = 1_000_000_000
 
 
 class Sqlite:
@@ -70,6 +71,8 @@ class Sqlite:
         if not os.access(self.path, os.W_OK):
             raise self._readonly()
         try:
+            if thorough:
+                self._try_lock()
             self._choose_journal()
             if thorough:
                 self._examine()
@@ -78,6 +81,7 @@ class Sqlite:
 
     def create(self) -> None:
         """An empty file that only we may read."""
+        self._try_lock()
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self.open(thorough=False)
 
@@ -157,6 +161,16 @@ class Sqlite:
         if refused == now_wal:
             self._set_journal("delete" if refused else "wal")
 
+    def _try_lock(self) -> None:
+        """SQLite takes a file system without its kind of locks for a database that is busy."""
+        probe = self.path.with_name(f".lock.{secrets.token_hex(4)}")
+        with probe.open("xb") as file:
+            probe.unlink()
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise self._without_locks() from error
+
     def _is_wal(self) -> bool:
         """SQLite itself is asked: a process that closes the file, opened past SQLite, takes the locks from
         its other connections, and the database is corrupted.
@@ -214,6 +228,13 @@ class Sqlite:
             cause="disk_full",
         )
 
+    def _without_locks(self) -> Unavailable:
+        return Unavailable(
+            f"The file system of {self.path.parent} has no file locks, which jobs need.",
+            "Set ILAB_JUPYTER_STATE to a folder on a local disk.",
+            cause="state_folder",
+        )
+
     def _readonly(self) -> Unavailable:
         return Unavailable(
             f"The job database {self.path} cannot be opened for writing.",
@@ -237,11 +258,7 @@ class Sqlite:
                 f"The job database {self.path} is busy.", "Try again in a minute.", cause="store_busy"
             )
         if name.startswith(_LOCKS):
-            return Unavailable(
-                f"The file system of {self.path.parent} has no file locks, which jobs need.",
-                "Set ILAB_JUPYTER_STATE to a folder on a local disk.",
-                cause="state_folder",
-            )
+            return self._without_locks()
         return Unavailable(
             f"The job database {self.path} cannot be used: {text}.", "Check its disk.", cause="store_error"
         )

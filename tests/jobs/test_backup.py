@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,22 @@ from tests.postgres import ON_BOTH
 Members = list[tuple[tarfile.TarInfo, bytes]]
 
 
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StateFolder, Path]]:
+    """A state folder with one job that has ended, and a backup of it."""
+    folder = tmp_path_factory.mktemp("sample")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "worker"))
+        local = LocalJobs(folder / "state", worker_module="scripted")
+        jobs = SyncJobs(local)
+        Finish(jobs, jobs.submit(JobSpec(kind="train", arguments={"do": [["print", "hello"]]})).id)()
+        yield local.state, take(local.state, folder / "jobs.tar.gz").path
+        local.close()
+
+
 @pytest.fixture
-def archive(bench: Any, tmp_path: Path) -> Path:
-    """Of one job that has ended."""
-    bench.end(bench.submit(["print", "hello"]).id)
-    return take(bench.local.state, tmp_path / "jobs.tar.gz").path
+def archive(sample: tuple[StateFolder, Path]) -> Path:
+    return sample[1]
 
 
 @ON_BOTH
@@ -106,13 +117,14 @@ class Finish:
 
 
 def test_a_backup_of_sqlite_is_restored_into_postgresql(
-    archive: Path, tmp_path: Path, postgres_database: str, bench: Any
+    archive: Path, tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "worker"))
     restore(StateFolder(tmp_path / "other"), archive, url=postgres_database, actor="ada")
     local = LocalJobs(tmp_path / "other", worker_module="scripted", database_url=postgres_database)
     jobs = SyncJobs(local)
     (job,) = jobs.list().jobs
-    assert job == bench.jobs.get(job.id)
+    assert job.state is JobState.SUCCEEDED and jobs.logs(job.id).text == "hello\n"
     new = jobs.submit(JobSpec(kind="train", arguments={"do": [["print", "new"]]}))
     Finish(jobs, new.id)()
     assert [one.id for one in jobs.list().jobs] == [new.id, job.id]
@@ -141,13 +153,14 @@ def test_a_backup_neither_overwrites_nor_makes_a_store(bench: Any, tmp_path: Pat
 
 
 def test_a_restore_refuses_a_folder_with_jobs_and_a_file_that_is_not_there(
-    archive: Path, bench: Any, tmp_path: Path
+    sample: tuple[StateFolder, Path], tmp_path: Path
 ) -> None:
+    state, archive = sample
     with pytest.raises(Conflict, match="has jobs"):
-        restore(bench.local.state, archive, actor="ada")
+        restore(state, archive, actor="ada")
     with pytest.raises(NotFound):
         restore(StateFolder(tmp_path / "other"), tmp_path / "nonesuch", actor="ada")
-    assert len(bench.jobs.list().jobs) == 1
+    assert len(list(state.jobs.iterdir())) == 1 and not state.restoring.exists()
 
 
 def members(path: Path) -> Members:

@@ -1,0 +1,186 @@
+"""F14: a database that was cut, changed or robbed of its journal, or is older, is read truly or refused."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.errors import PublicError
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.record import JobSpec
+from ilab_jupyter.jobs.sync import SyncJobs
+
+PAGE = 4096
+WORKER = Path(__file__).parent.parent / "jobs/worker"
+VERSION_1 = Path(__file__).parent.parent / "jobs/data/schema_1.sql"
+Truth = list[dict[str, Any]]
+
+
+def told(state: Path, owner: str | None = None) -> Truth | PublicError:
+    """What a service on this folder answers, or how it refuses."""
+    try:
+        local = LocalJobs(state, owner=owner)
+    except PublicError as error:
+        return error
+    try:
+        jobs, found, cursor = SyncJobs(local), [], None
+        while True:
+            page = jobs.list(limit=5, cursor=cursor)
+            found += [jobs.get(job.id) for job in page.jobs]
+            if (cursor := page.cursor) is None:
+                return [job.model_dump(mode="json", exclude={"version", "ended_at"}) for job in found]
+    except PublicError as error:
+        return error
+    finally:
+        local.close()
+
+
+@dataclass
+class Original:
+    """A state folder with jobs of every kind of end: as it is while a service has it open, and closed."""
+
+    open: Path
+    closed: Path
+    truth: Truth
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Original:
+    folder = tmp_path_factory.mktemp("original")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(WORKER))
+        local = LocalJobs(folder / "state", worker_module="scripted")
+        jobs = SyncJobs(local)
+        local.configure(slots={"batch": 4})
+        for number in range(6):
+            spec = JobSpec(kind="train", name=f"job {number}", arguments={"do": [["print", "x" * 300]]})
+            jobs.submit(spec, key=f"key-{number}")
+        failed = jobs.submit(JobSpec(kind="train", arguments={"do": [["nonsense"]]})).id
+        _wait(jobs)
+        jobs.resume(failed)
+        _wait(jobs)
+        local.configure(slots={"batch": 0})
+        jobs.cancel(jobs.submit(JobSpec(kind="train")).id)
+    shutil.copytree(folder / "state", folder / "open")
+    local.close()
+    whole(folder / "state")
+    found = told(folder / "state")
+    assert isinstance(found, list) and len(found) == 8
+    return Original(folder / "open", folder / "state", found)
+
+
+def _wait(jobs: SyncJobs) -> None:
+    deadline = time.monotonic() + 60
+    while not all(job.state.ended for job in jobs.list().jobs):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Path, Any], None]:
+    """Damage a copy of a state folder, and see that it is refused or answers the truth."""
+    truth = original.truth
+
+    def look(what: str, state: Path, damage: Callable[[Path], None]) -> None:
+        copy = tmp_path / "copy"
+        shutil.copytree(state, copy)
+        damage(copy)
+        before = sorted(path.name for path in (copy / "jobs").iterdir())
+        found = told(copy)
+        if isinstance(found, PublicError):
+            assert found.next_step and found.cause.startswith(("store_", "state_")), (what, found)
+            assert sorted(path.name for path in (copy / "jobs").iterdir()) == before
+            figures.add(refused=1, false=0)
+        else:
+            figures.add(told_truly=found == truth, false=found != truth)
+            assert found == truth, what
+        shutil.rmtree(copy)
+
+    return look
+
+
+def whole(state: Path) -> Path:
+    """The database with everything in its main file."""
+    with closing(sqlite3.connect(state / "jobs.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return state / "jobs.db"
+
+
+def test_a_database_that_was_cut_is_refused(judge: Any, count: Any, original: Original) -> None:
+    pages = list(range(PAGE, original.closed.joinpath("jobs.db").stat().st_size, PAGE))
+    chosen = random.Random(14).sample(pages, min(len(pages), count(ci=5, full=40)))
+    for size in sorted(chosen):
+
+        def cut(copy: Path, size: int = size) -> None:
+            database = whole(copy)
+            with database.open("r+b") as file:
+                file.truncate(size)
+
+        judge(f"cut at {size}", original.closed, cut)
+
+
+def test_flipped_bits_are_noticed_or_do_no_harm(judge: Any, count: Any, original: Original) -> None:
+    dice = random.Random()
+    for _ in range(count(ci=12, full=120)):
+        seed = dice.getrandbits(32)
+
+        def flip(copy: Path, seed: int = seed) -> None:
+            database, dice = whole(copy), random.Random(seed)
+            data = bytearray(database.read_bytes())
+            for _ in range(dice.choice([1, 1, 1, 8])):
+                data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+            database.write_bytes(data)
+
+        judge(f"flipped with seed {seed}", original.closed, flip)
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "flipped", "deleted with its index"])
+def test_a_journal_that_is_lost_takes_no_job_with_it(
+    how: str, judge: Any, count: Any, original: Original
+) -> None:
+    """What was written lately is in the journal alone while a service has the database open."""
+    journal = original.open / "jobs.db-wal"
+    assert journal.stat().st_size > 10 * PAGE
+    dice = random.Random()
+    for _ in range(count(ci=1, full=9)):
+        seed = dice.getrandbits(32)
+
+        def damage(copy: Path, seed: int = seed) -> None:
+            wal, dice = copy / journal.name, random.Random(seed)
+            data = bytearray(wal.read_bytes())
+            if how == "cut":
+                wal.write_bytes(data[: dice.randrange(len(data))])
+            elif how == "flipped":
+                data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+                wal.write_bytes(data)
+            else:
+                wal.unlink()
+            if how != "deleted":
+                (copy / "jobs.db-shm").unlink()
+
+        judge(f"journal {how} with seed {seed}", original.open, damage)
+
+
+def test_a_database_of_the_version_before_tells_all_its_jobs(
+    count: Any, figures: Any, tmp_path: Path
+) -> None:
+    for number in range(count(ci=1, full=4)):
+        state = tmp_path / f"old-{number}"
+        (state / "jobs").mkdir(parents=True)
+        with closing(sqlite3.connect(state / "jobs.db")) as connection:
+            connection.executescript(VERSION_1.read_text(encoding="utf-8"))
+            connection.execute("UPDATE setting SET value = '{\"batch\": 0}' WHERE name = 'slots'")
+            connection.commit()
+            ids = [id for (id,) in connection.execute("SELECT id FROM job ORDER BY seq DESC")]
+        found = told(state, "ada")
+        assert isinstance(found, list) and [job["id"] for job in found] == ids
+        figures.add(told_truly=1)

@@ -1,0 +1,89 @@
+"""Who did what: kept with the change itself or not at all, and shown to whom it concerns."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+
+
+def said(bench: Any, **asked: Any) -> list[tuple[str, str, str]]:
+    return [(one.actor, one.action, one.target) for one in bench.jobs.audit(**asked)]
+
+
+def test_what_a_person_does_is_kept_with_who_did_it(bench: Any, state: Any) -> None:
+    me = bench.local.owner
+    bench.local.configure(slots={"batch": 0})
+    bench.local.configure(slots={"batch": 0})
+    first, second = bench.submit(["print"]).id, bench.submit(["print"]).id
+    admin = LocalJobs(state, owner=me, actor="ada")
+    jobs = SyncJobs(admin)
+    jobs.pause("a new disk")
+    jobs.reorder(second, before=first)
+    jobs.cancel(first)
+    jobs.cancel(first)
+    jobs.resume(first)
+    jobs.unpause()
+    assert said(bench) == [
+        (me, "configure", "queue"),
+        (me, "submit", first),
+        (me, "submit", second),
+        ("ada", "pause", "queue"),
+        ("ada", "reorder", second),
+        ("ada", "cancel", first),
+        ("ada", "resume", first),
+        ("ada", "unpause", "queue"),
+    ]
+    entries = bench.jobs.audit(limit=3)
+    assert said(bench, after=entries[-1].seq, limit=1) == [("ada", "pause", "queue")]
+    assert bench.jobs.audit()[0].detail == {"slots": '{"batch": 0, "serving": 4}'}
+    admin.close()
+
+
+def test_another_owner_sees_what_was_done_to_the_queue_and_not_to_my_jobs(bench: Any, state: Any) -> None:
+    bench.local.configure(slots={"batch": 0})
+    bench.submit(["print"])
+    other = LocalJobs(state, owner="grace")
+    assert [(one.action, one.target) for one in SyncJobs(other).audit()] == [("configure", "queue")]
+    other.close()
+
+
+def test_a_change_without_its_entry_does_not_happen(bench: Any) -> None:
+    bench.local.configure(slots={"batch": 0})
+    id = bench.submit(["print"], key="once").id
+    assert bench.submit(["print"], key="once").id == id
+    with pytest.raises(InvalidInput):
+        bench.jobs.audit(limit=0)
+    before = said(bench)
+    with closing(sqlite3.connect(bench.local.state.database)) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'no'); END")
+        connection.commit()
+    jobs = bench.jobs
+    for change in (lambda: jobs.cancel(id), lambda: bench.submit(["print"]), jobs.pause):
+        with pytest.raises(Exception, match="no"):
+            change()
+    with closing(sqlite3.connect(bench.local.state.database)) as connection:
+        connection.execute("DROP TRIGGER full")
+        connection.commit()
+    assert said(bench) == before and not bench.jobs.queue().paused
+    assert [job.state for job in bench.jobs.list().jobs] == ["QUEUED"]
+    assert len(list(bench.local.state.jobs.iterdir())) == 1
+
+
+def test_what_nobody_asked_for_is_kept_as_done_by_the_engine(bench: Any) -> None:
+    bench.local.configure(slots={"batch": 0})
+    store, id = bench.local._store, bench.submit(["print"]).id
+    ended = store.move(store.get(id), JobState.CANCELLED)
+    assert store.again(ended, ended.launch, why="restart", retries=1).retries == 1
+    last = bench.jobs.audit()[-1]
+    assert (last.actor, last.action, last.detail["why"]) == ("ilab-jupyter", "retry", "restart")
+    assert [one.why for one in bench.jobs.attempts(id)] == ["submitted", "restart"]
+    by_hand = bench.jobs.resume(bench.jobs.cancel(id).id)
+    assert store.get(id).retries == 0 and by_hand.attempt == 3
