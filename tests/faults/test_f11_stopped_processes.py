@@ -55,9 +55,7 @@ def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_a
         def look() -> None:
             for job in jobs:
                 now = bench.jobs.get(job.id)
-                assert (now.state, now.attempt) == (JobState.RUNNING, 1), (
-                    "a verdict on the living"
-                )
+                assert (now.state, now.attempt) == (JobState.RUNNING, 1), "a verdict on the living"
 
         keep_turning(bench, pause, look)
     finally:
