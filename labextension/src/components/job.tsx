@@ -1,3 +1,4 @@
+import { Clipboard } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
@@ -13,7 +14,8 @@ import {
   hasEnded,
   modelOf,
   stateLabel,
-  title
+  title,
+  waitingFor
 } from '../format';
 import { JobProgress } from './progress';
 
@@ -26,6 +28,23 @@ export function StateBadge(props: {
     <span className="jp-IlabBadge" data-state={props.state}>
       {stateLabel(props.state, props.trans)}
     </span>
+  );
+}
+
+/** The next step as a command for a cell, to be copied. */
+function Remedy(props: { command: string; trans: TranslationBundle }): React.JSX.Element {
+  const { command, trans } = props;
+  return (
+    <div className="jp-IlabItem-remedy">
+      <code>{command}</code>
+      <button
+        className="jp-IlabButton"
+        onClick={() => Clipboard.copyToSystem(command)}
+        aria-label={trans.__('Copy %1', command)}
+      >
+        {trans.__('Copy')}
+      </button>
+    </div>
   );
 }
 
@@ -61,14 +80,13 @@ export function JobCard({ job, busy, commands, trans }: IJobProps): React.JSX.El
         {facts.join(' · ')}
       </div>
       {job.state === 'QUEUED' ? (
-        <div className="jp-IlabItem-note">
-          {job.pending_reason || trans.__('Waiting for its turn.')}
-        </div>
+        <div className="jp-IlabItem-note">{waitingFor(job, trans)}</div>
       ) : null}
       {hasEnded(job) || job.state === 'QUEUED' ? null : <JobProgress job={job} trans={trans} />}
       {unhappy && (job.message || job.next_step) ? (
         <div className="jp-IlabItem-note" data-state={job.state}>
           {job.message} {job.next_step ? <em>{job.next_step}</em> : null}
+          {job.remedy ? <Remedy command={`%ilab ${job.remedy}`} trans={trans} /> : null}
         </div>
       ) : null}
       <div className="jp-IlabItem-actions">
