@@ -78,7 +78,7 @@ class Works:
         spec = JobSpec(kind="code", arguments={"code": code}, resources=Resources(**resources))
         return self.jobs.submit(spec)
 
-    def end(self, job: Job, seconds: float = 120) -> Job:
+    def end(self, job: Job, seconds: float = 240) -> Job:
         until(lambda: self.jobs.get(job.id).state.ended, seconds)
         return self.jobs.get(job.id)
 
