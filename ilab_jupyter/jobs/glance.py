@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilab_jupyter.jobs.causes import RESTARTED
+from ilab_jupyter.jobs.filesystem import LOW, network, room
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, JobState
 
@@ -25,7 +26,7 @@ _Print = tuple[int, int, int] | None
 @dataclass(frozen=True)
 class Seen:
     """What a look found. `interrupted`: a job that a starting server may queue again. `trouble`: the store
-    cannot be read; who opens it is told why."""
+    cannot be read, or its disk is one to be warned of; who opens it is told why."""
 
     pending: bool = False
     interrupted: bool = False
@@ -34,7 +35,10 @@ class Seen:
 
     def holds(self, slots: Mapping[str, int], grace_seconds: float | None) -> bool:
         """Whether `LocalJobs.configure` with these would change nothing."""
-        stored = json.loads(self.settings.get("slots", "{}"))
+        try:
+            stored = dict(json.loads(self.settings.get("slots", "{}")))
+        except (TypeError, ValueError):
+            return False
         if any(stored.get(queue) != count for queue, count in slots.items()):
             return False
         return grace_seconds is None or self.settings.get("grace_seconds") == str(grace_seconds)
@@ -69,16 +73,22 @@ class Glance:
                 query = f"SELECT 1 FROM job WHERE state = ? AND cause IN ({marks}) LIMIT 1"  # noqa: S608
                 found = connection.execute(query, (JobState.INTERRUPTED, *RESTARTED)).fetchone()
                 settings = dict(connection.execute("SELECT name, value FROM setting"))
-            return Seen(pending, found is not None, settings=settings)
+            doubtful = self._doubtful(self._state.path)
+            return Seen(pending, found is not None, trouble=doubtful, settings=settings)
         except (sqlite3.Error, OSError, ValueError):
             return Seen(trouble=True)
+
+    def _doubtful(self, folder: Path) -> bool:
+        """A network file system, or a disk that is nearly full."""
+        free = room(folder)
+        return bool(network(folder)) or (free is not None and free < LOW)
 
     def _usable(self) -> bool:
         """Where no database is yet: whether one could be made, and none is missing."""
         folder = self._state.path
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
-        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or self._doubtful(folder):
             return False
         return not self._state.jobs.is_dir() or not any(self._state.jobs.iterdir())
 

@@ -131,7 +131,10 @@ class Services:
 
     def _open(self) -> LocalJobs:
         try:
-            return self._open_jobs()
+            jobs = self._open_jobs()
+            for advice in jobs.advice:
+                self.log.warning("%s", advice)
+            return jobs
         except Exception as error:
             expected = isinstance(error, PublicError | OSError)
             if (complaint := f"{type(error).__name__}: {error}") != self._complaint:
