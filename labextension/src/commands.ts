@@ -1,5 +1,5 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { Notification } from '@jupyterlab/apputils';
+import { InputDialog, Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
@@ -16,6 +16,8 @@ export namespace CommandIDs {
   export const openDataset = 'ilab:open-dataset';
   export const cancelJob = 'ilab:cancel-job';
   export const resumeJob = 'ilab:resume-job';
+  export const pauseQueue = 'ilab:pause-queue';
+  export const resumeQueue = 'ilab:resume-queue';
   export const serveModel = 'ilab:serve-model';
   export const stopServing = 'ilab:stop-serving';
 }
@@ -50,6 +52,16 @@ function describedBy(
       required: [...required]
     }
   };
+}
+
+/** What to tell those whose jobs wait; null where the person thought better of it. */
+async function askReason(trans: TranslationBundle): Promise<string | null> {
+  const asked = await InputDialog.getText({
+    title: trans.__('Pause the queue'),
+    label: trans.__('No job starts until it is resumed. Why, for those who wait?'),
+    okLabel: trans.__('Pause')
+  });
+  return asked.button.accept ? (asked.value ?? '') : null;
 }
 
 /** Everything the panel can do, so that menus, shortcuts and other extensions can do it too. */
@@ -103,6 +115,24 @@ export function addCommands(options: ICommandOptions): void {
     caption: trans.__('Start a new attempt from the last checkpoint'),
     describedBy: describedBy({ id: trans.__('The job') }),
     execute: args => attempt(() => jobs.resume(given(args, 'id')))
+  });
+  commands.addCommand(CommandIDs.pauseQueue, {
+    label: trans.__('Pause the Queue'),
+    caption: trans.__('Start no more jobs for now; those that run go on'),
+    describedBy: describedBy({ reason: trans.__('Why; asked for where left out') }, []),
+    execute: args =>
+      attempt(async () => {
+        const reason = given(args, 'reason') || (await askReason(trans));
+        if (reason !== null) {
+          await jobs.pause(reason);
+        }
+      })
+  });
+  commands.addCommand(CommandIDs.resumeQueue, {
+    label: trans.__('Resume the Queue'),
+    caption: trans.__('Start jobs again'),
+    describedBy: describedBy({}),
+    execute: () => attempt(() => jobs.unpause())
   });
   commands.addCommand(CommandIDs.serveModel, {
     label: trans.__('Serve Model'),

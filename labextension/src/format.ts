@@ -79,6 +79,18 @@ export function duration(seconds: number, trans: TranslationBundle): string {
   return trans.__('%1 h %2 min', Math.floor(whole / 3600), Math.floor((whole % 3600) / 60));
 }
 
+/** Why a queued job waits, its place, and about how long. */
+export function waitingFor(job: Job, trans: TranslationBundle): string {
+  const { position, wait_seconds: wait } = job;
+  return [
+    job.pending_reason || trans.__('Waiting for its turn.'),
+    typeof position === 'number' ? trans.__('Number %1 in its queue.', position) : '',
+    typeof wait === 'number' ? trans.__('It starts in about %1.', duration(wait, trans)) : ''
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
 /** How long ago an ISO time was, in one unit. */
 export function age(iso: string, trans: TranslationBundle, now: number = Date.now()): string {
   const seconds = Math.max(0, (now - Date.parse(iso)) / 1000);

@@ -55,7 +55,13 @@ const plugin: JupyterFrontEndPlugin<IInstructLabJobs> = {
     addCommands({ app, jobs, catalog, trans, tabs, openPanel });
     if (palette) {
       const category = trans.__('InstructLab');
-      for (const command of [CommandIDs.openPanel, CommandIDs.refresh, CommandIDs.openLog]) {
+      for (const command of [
+        CommandIDs.openPanel,
+        CommandIDs.refresh,
+        CommandIDs.openLog,
+        CommandIDs.pauseQueue,
+        CommandIDs.resumeQueue
+      ]) {
         palette.addItem({ command, category });
       }
     }

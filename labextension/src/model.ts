@@ -4,7 +4,7 @@ import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { describeError, postAPI, requestAPI } from './api';
-import type { Job, JobPage, JobState } from './contract';
+import type { Job, JobPage, JobState, QueueState } from './contract';
 import { hasEnded } from './format';
 import { JobStream } from './stream';
 import { IInstructLabJobs } from './tokens';
@@ -63,6 +63,11 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     return this._error;
   }
 
+  /** Whether jobs are started, as the server told when it was last asked; null before that. */
+  get queue(): QueueState | null {
+    return this._queue;
+  }
+
   /** Ids of jobs with a request of ours under way. */
   get busy(): ReadonlySet<string> {
     return this._busy;
@@ -101,7 +106,11 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   async refresh(): Promise<void> {
     const asked = this._filter;
     try {
-      const page = await this.page(null);
+      const [page, queue] = await Promise.all([
+        this.page(null),
+        requestAPI<QueueState>(this.settings, 'queue')
+      ]);
+      this._queue = queue;
       if (asked !== this._filter) {
         return;
       }
@@ -152,6 +161,18 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
 
   async resume(id: string): Promise<void> {
     await this.act(id, 'resume');
+  }
+
+  /** Start nothing more; everybody whose job waits is told the reason. */
+  async pause(reason: string): Promise<void> {
+    this._queue = await postAPI<QueueState>(this.settings, 'queue/pause', { reason });
+    this._changed.emit();
+  }
+
+  /** Start jobs again. */
+  async unpause(): Promise<void> {
+    this._queue = await postAPI<QueueState>(this.settings, 'queue/unpause');
+    this._changed.emit();
   }
 
   dispose(): void {
@@ -257,6 +278,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   private pages = 0;
   private _filter: IJobFilter = { text: '', states: [] };
   private _loaded = false;
+  private _queue: QueueState | null = null;
   private _error = '';
   private _isDisposed = false;
   private readonly _changed = new Signal<this, void>(this);
