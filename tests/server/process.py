@@ -71,6 +71,13 @@ class Process:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(seconds)
 
+    def leave(self) -> None:
+        """End its jobs, whatever the test found, and then the server."""
+        if self.runs:
+            for job in self.http.get("ilab/api/jobs?state=QUEUED,STARTING,RUNNING").json()["jobs"]:
+                self.http.post(f"ilab/api/jobs/{job['id']}/cancel")
+            self.kill()
+
     @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -49,4 +49,4 @@ def test_a_live_job_keeps_the_server_alive_up_to_the_cap(tmp_path: Path, hours: 
         time.sleep(6)
         assert idle(server), "nothing keeps it alive any more"
     finally:
-        server.kill()
+        server.leave()

@@ -29,7 +29,7 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
     yield start
     for server in servers:
-        server.kill()
+        server.leave()
 
 
 def submit(server: Process, **arguments: Any) -> str:
