@@ -21,8 +21,8 @@ BASE = "import jupyter_server.serverapp"
 SIDES = {
     "base": "pass",
     "extension": "import ilab_jupyter.server.app",
-    # Besides, a server that loads the extension makes its settings and its handlers.
-    "load": "import ilab_jupyter.server.app, ilab_jupyter.server.pulse, ilab_jupyter.server.routes",
+    # Besides, a server that loads the extension makes its settings; its routes come with the first request.
+    "load": "import ilab_jupyter.server.app, ilab_jupyter.server.pulse, ilab_jupyter.server.late",
 }
 TIMED = """
 from time import perf_counter as now
