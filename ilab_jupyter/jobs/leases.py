@@ -63,7 +63,9 @@ def devices(setting: str) -> tuple[Device, ...]:
         return named
     with _lock:
         if _seen is None or time.monotonic() - _seen[0] > _FRESH_SECONDS:
-            _seen = (time.monotonic(), _visible(_ask_nvml()))
+            found = _visible(_ask_nvml())
+            # A driver that fails for a moment must not make jobs start as on a machine without GPUs.
+            _seen = (time.monotonic(), found or (_seen[1] if _seen is not None else ()))
         return _seen[1]
 
 

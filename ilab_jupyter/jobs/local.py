@@ -330,7 +330,7 @@ class LocalJobs:
         launched = launch(interpreter(self._python, spec.kind), self._module)
         row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)
         self._heart.wake()
-        return view.job(self._store, row, view.NEXT_TURN if row.state is JobState.QUEUED else None)
+        return view.job(self._store, row, view.JUST_QUEUED if row.state is JobState.QUEUED else None)
 
     def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
         _positive(limit, 500)

@@ -23,7 +23,8 @@ from ilab_jupyter.jobs.record import Event, Job, JobSpec, Progress
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import Row, Store
 
-NEXT_TURN = reasons.NEXT_TURN
+# Whether the queue is paused, full or free: who submits does not wait for a look at it.
+JUST_QUEUED = "It has just been put into the queue."
 # A look at a queue of thousands takes so long that readers share it, for this many times as long.
 _MANY = 500
 _WORTH = 20
@@ -110,7 +111,7 @@ def _told(store: Store, waiting: Sequence[Row]) -> dict[str, dict[str, Any]]:
     for id in ids:
         verdict = look.verdicts.get(id)
         if verdict is None:  # it has started since the page was read
-            told[id] = {"pending_reason": NEXT_TURN}
+            told[id] = {"pending_reason": reasons.NEXT_TURN}
             continue
         cause = _last_cause(store, id) if verdict.lack is Lack.DELAY else None
         told[id] = {

@@ -57,7 +57,7 @@ def test_a_process_that_ends_right_after_submitting_has_given_the_queue_its_turn
     said, code = submitted_elsewhere(state, "del jobs")
     assert code == 0
     id, answered, reason = said.split(" ", 2)
-    assert answered == "QUEUED" and reason == "It starts at the next turn of the queue."
+    assert answered == "QUEUED" and reason == "It has just been put into the queue."
     until(lambda: stored(state) == {id: "SUCCEEDED"})
 
 
