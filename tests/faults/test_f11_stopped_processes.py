@@ -32,7 +32,7 @@ def keep_turning(bench: Any, seconds: float, look: Callable[[], None] = lambda: 
 
 
 def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_again(
-    bench: Any, tmp_path: Path, count: Any, figures: Any
+    bench: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     n = count(4, 12)
     pause = 3.0 if n == 4 else 60.0
@@ -44,7 +44,7 @@ def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_a
             # Every fourth worker ends while its supervisor is stopped, every second guardian is stopped too.
             last = [] if number % 4 == 0 else [["wait_for", str(go)]]
             job = bench.submit(["write", str(ran[number]), "x"], ["sleep", 1.5], *last)
-            bench.reach(job.id, JobState.RUNNING)
+            wait(ran[number].exists)
             both = with_argument(token(bench, job.id))
             assert len(both) == 2
             for pid in both if number % 2 else [supervisor(bench, job.id)]:
