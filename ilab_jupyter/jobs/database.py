@@ -38,8 +38,11 @@ class Backend(Protocol):
     def absent(self) -> bool:
         """Whether there is nothing to look into."""
 
-    def open(self, thorough: bool) -> None:
-        """Make ready what is there; refuse what is damaged."""
+    def open(self) -> None:
+        """Make ready what is there."""
+
+    def examine(self) -> None:
+        """Read all of it; refuse what is damaged."""
 
     def create(self) -> None:
         """Make an empty database."""
@@ -85,8 +88,10 @@ class Database:
                 if not got:
                     raise Unavailable(f"Another process holds {state.path}.", "Try again in a minute.")
                 self._refuse_unfinished(restoring)
-                self._open(thorough, restoring)
+                self._open(restoring)
             self._backend.settle()
+            if thorough:
+                self._backend.examine()
 
     @property
     def advice(self) -> list[str]:
@@ -115,7 +120,7 @@ class Database:
                 cause="store_restoring",
             )
 
-    def _open(self, thorough: bool, restoring: bool) -> None:
+    def _open(self, restoring: bool) -> None:
         bound = read_json(self.state.binding)
         if bound is not None and isinstance(self._backend, Sqlite):
             raise Unavailable(
@@ -124,7 +129,7 @@ class Database:
                 cause="store_elsewhere",
             )
         if not self._backend.absent():
-            self._backend.open(thorough)
+            self._backend.open()
             tables = self._tables()
             if schema.setting.name in tables:
                 self._look(bound)
@@ -181,6 +186,7 @@ class Database:
             )
         from ilab_jupyter.jobs.migrations import upgrade
 
+        self._backend.examine()
         copy = self.state.database.with_name(f"{self.state.database.name}.before-{schema.VERSION}")
         self._backend.copy(copy)
         with self.write() as connection:

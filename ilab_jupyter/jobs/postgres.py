@@ -93,8 +93,11 @@ class Postgres:
         """A database is there before we are; whether it has our tables is another question."""
         return False
 
-    def open(self, thorough: bool) -> None:
+    def open(self) -> None:
         """Nothing to choose: the server looks after its files."""
+
+    def examine(self) -> None:
+        """The server notices itself what a disk does to its files."""
 
     def create(self) -> None:
         """Nothing to make."""
@@ -103,7 +106,7 @@ class Postgres:
         """Nothing to remember."""
 
     def check(self) -> None:
-        """The server notices itself what happens to its files."""
+        """Nobody replaces a database under its server."""
 
     def copy(self, to: Path) -> None:
         """A server's database is copied by its own tools."""

@@ -66,24 +66,20 @@ class Sqlite:
         """Whether there is no file, or an empty one."""
         return not self.path.exists() or self.path.stat().st_size == 0
 
-    def open(self, thorough: bool) -> None:
-        """Choose the journal, and with `thorough` read everything. Called under the store's lock."""
+    def open(self) -> None:
+        """Choose the journal. Called under the store's lock."""
         if not os.access(self.path, os.W_OK):
             raise self._readonly()
+        self._try_lock()
         try:
-            if thorough:
-                self._try_lock()
             self._choose_journal()
-            if thorough:
-                self._examine()
         except sqlite3.Error as error:
             raise self._said(error) from error
 
     def create(self) -> None:
         """An empty file that only we may read."""
-        self._try_lock()
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        self.open(thorough=False)
+        self.open()
 
     def settle(self) -> None:
         """From now on this very file is the store."""
@@ -207,11 +203,14 @@ class Sqlite:
                 cause="store_busy",
             )
 
-    def _examine(self) -> None:
-        thorough = self.path.stat().st_size <= _FULL_CHECK
-        with closing(sqlite3.connect(self.path, timeout=30)) as connection:
-            check = "integrity_check" if thorough else "quick_check"
-            verdict = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
+    def examine(self) -> None:
+        """Read everything, and refuse what is damaged. Others may read and write meanwhile."""
+        check = "integrity_check" if self.path.stat().st_size <= _FULL_CHECK else "quick_check"
+        try:
+            with closing(sqlite3.connect(self.path, timeout=30)) as connection:
+                verdict = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise self._said(error) from error
         if verdict != "ok":
             raise self.damaged(str(verdict).strip().replace("\n", " "))
 
