@@ -76,7 +76,7 @@ def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
     for number in range(count(1, 2)):
         ran = tmp_path / f"ran-{number}"
         job = bench.submit(["write", str(ran), "x"])
-        stopped = wait(lambda id=job.id: with_argument(token(bench, id)))
+        stopped = wait(lambda id=job.id: (mark := token(bench, id)) and with_argument(mark))
         try:
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
