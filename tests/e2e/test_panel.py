@@ -108,6 +108,25 @@ def test_a_queued_job_says_why_it_waits(lab_page, lab):
     expect(waiting.locator(".jp-IlabItem-note")).to_have_text(re.compile(r"\w+ \w+"))
 
 
+def test_the_queue_is_paused_with_a_reason_that_waiting_jobs_show_and_resumed(lab_page, lab):
+    lab_page.open()
+    panel = lab_page.panel()
+    panel.get_by_role("button", name="Pause the queue").click()
+    dialog = lab_page.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("the disk is exchanged")
+    dialog.get_by_role("button", name="Pause").click()
+    expect(panel.get_by_role("status").filter(has_text="The queue is paused by")).to_contain_text(
+        "the disk is exchanged"
+    )
+    job = lab.submit("train", "patient", data=["orchard"], max_steps=20)
+    card = panel.locator(f'[data-job="{job.id}"]')
+    expect(card.locator(".jp-IlabItem-note")).to_contain_text("the disk is exchanged. Number 1 in its queue.")
+    lab_page.screenshot("panel-paused")
+    panel.get_by_role("button", name="Resume the queue").click()
+    expect(card.get_by_text("Succeeded", exact=True)).to_be_visible()
+    expect(panel.get_by_role("button", name="Pause the queue")).to_be_visible()
+
+
 def test_the_log_tab_follows_the_job_to_its_end(lab_page, lab):
     lab_page.open()
     panel = lab_page.panel()
