@@ -100,7 +100,7 @@ class Server:
             cwd=self.root,
         )
         self.ps = psutil.Process(self.process.pid)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             with suppress(OSError):
                 self.get("ilab/api/jobs")
