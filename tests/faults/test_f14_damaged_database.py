@@ -116,9 +116,13 @@ def whole(state: Path) -> Path:
 
 
 def test_a_database_that_was_cut_is_refused(judge: Any, count: Any, original: Original) -> None:
-    pages = list(range(PAGE, original.closed.joinpath("jobs.db").stat().st_size, PAGE))
-    chosen = random.Random(14).sample(pages, min(len(pages), count(ci=5, full=40)))
-    for size in sorted(chosen):
+    """At every page, then anywhere."""
+    whole_size = original.closed.joinpath("jobs.db").stat().st_size
+    dice, pages = random.Random(), list(range(PAGE, whole_size, PAGE))
+    dice.shuffle(pages)
+    number = count(ci=5, full=40)
+    sizes = [*pages, *(dice.randrange(1, whole_size) for _ in range(number))][:number]
+    for size in sizes:
 
         def cut(copy: Path, size: int = size) -> None:
             database = whole(copy)
