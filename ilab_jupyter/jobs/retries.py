@@ -23,7 +23,10 @@ def following(store: Store, row: Row, state: JobState, columns: Mapping[str, Any
     Its wait counts in seconds since boot, so that setting the clock changes nothing.
     """
     policy = causes.retry(columns.get("cause"))
-    if policy is None or state not in (JobState.FAILED, JobState.INTERRUPTED) or not settings.retries(store):
+    if policy is None or state not in (JobState.FAILED, JobState.INTERRUPTED):
+        return None
+    # Who made room for another job has not failed: it comes back whatever an administrator says of retries.
+    if policy.most is not None and not settings.retries(store):
         return None
     before = 0 if _worked_long(row, columns) else row.retries
     wait = policy.wait(before)

@@ -98,9 +98,11 @@ def test_a_failure_that_another_attempt_cannot_help_is_not_tried_again(bench: An
 
 def test_an_administrator_can_switch_retries_off(bench: Any) -> None:
     bench.local.configure(retries=False)
-    job = bench.submit(fails("preempted"), [["print"]])
-    assert bench.end(job.id).cause == "preempted"
+    job = bench.submit(fails("teacher_rate_limited"), [["print"]])
+    assert bench.end(job.id).cause == "teacher_rate_limited"
     assert len(bench.jobs.attempts(job.id)) == 1
+    preempted = bench.submit(fails("preempted"), [["print"]])
+    assert second(bench, preempted.id).state is JobState.QUEUED, "it has only made room"
 
 
 def test_a_retry_that_waits_can_be_cancelled_and_then_never_starts(bench: Any) -> None:

@@ -257,9 +257,9 @@ def test_secrets_reach_the_worker_and_nothing_else(bench: Any, state: Path) -> N
     bench.reach(job.id, JobState.RUNNING)
     (state / "go").touch()
     ended = bench.end(job.id)
-    assert value in bench.log(job.id)  # the worker itself printed it: it did reach it
-    assert value not in ended.model_dump_json() + bench.jobs.list().model_dump_json()
     log = bench.local.folder(job.id) / "attempts/1/log.txt"
+    assert value in log.read_text()  # the worker itself printed it: it did reach it
+    assert value not in bench.log(job.id) + ended.model_dump_json() + bench.jobs.list().model_dump_json()
     holders = [path for path in state.rglob("*") if path.is_file() and value.encode() in path.read_bytes()]
     assert holders == [log], "a job that has succeeded keeps no secrets"
 
