@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 # A kill is counted at once, and the death of a process with much memory is seen seconds later.
-_KEPT = 6
+_KEPT = 8
 _VMSTAT = Path("/proc/vmstat")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
@@ -22,31 +22,30 @@ class KillCount:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._file: Path | None = None
-        self._seen: deque[int] = deque(maxlen=_KEPT)
+        self._seen: dict[Path, deque[int]] = {}
         self.look()
 
     def look(self) -> None:
-        """Take the count; what was counted in a cgroup that the process has left does not matter."""
-        file = counter(self._pid)
-        if file is not None and file != self._file:
-            self._file = file
-            self._seen.clear()
-        if (count := self._count()) is not None:
-            self._seen.append(count)
+        """Take the count. A process may change its cgroup, and one that is dying may seem to have."""
+        if (file := counter(self._pid)) is not None:
+            self._seen.setdefault(file, deque(maxlen=_KEPT))
+        for known, counts in self._seen.items():
+            if (count := _count(known)) is not None:
+                counts.append(count)
 
     def lately(self) -> int:
         """How many were killed since the oldest look that is kept; 0 where the kernel does not tell."""
-        now = self._count()
-        return 0 if now is None or not self._seen else max(0, now - self._seen[0])
+        found = [(_count(file), counts) for file, counts in self._seen.items()]
+        return max((now - counts[0] for now, counts in found if now is not None and counts), default=0)
 
-    def _count(self) -> int | None:
-        try:
-            text = "" if self._file is None else self._file.read_text(encoding="ascii")
-        except (OSError, UnicodeError):
-            return None
-        found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
-        return int(found[1]) if found else None
+
+def _count(file: Path) -> int | None:
+    try:
+        text = file.read_text(encoding="ascii")
+    except (OSError, UnicodeError):
+        return None
+    found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def counter(pid: int) -> Path | None:

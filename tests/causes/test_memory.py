@@ -204,7 +204,7 @@ def test_kills_of_long_ago_say_nothing_about_this_one(narrow: Path) -> None:
         assert count.lately() == 0
         subprocess.run([sys.executable, "-c", joined(narrow, GROW)], check=False)
         assert count.lately() == 1
-        for _ in range(6):
+        for _ in range(8):
             count.look()
         assert count.lately() == 0
         process.kill()
