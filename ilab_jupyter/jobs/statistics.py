@@ -82,7 +82,7 @@ class Statistics:
         self._forget()
         return live
 
-    def _note(self, attempt: sa.Row[Any], kind: str, created: float) -> None:
+    def _note(self, attempt: Any, kind: str, created: float) -> None:
         which = (attempt.job, attempt.n)
         if attempt.started is not None and which not in self._begun:
             self._begun[which] = attempt.ended or float("inf")
@@ -129,7 +129,7 @@ def _leased(connection: Connection) -> dict[str, int]:
     return {uuid: int(count) for uuid, count in found}
 
 
-def _attempts(connection: Connection, ids: Iterable[str]) -> Iterable[sa.Row[Any]]:
+def _attempts(connection: Connection, ids: Iterable[str]) -> Iterable[Any]:
     table = schema.attempt
     columns = (table.c.job, table.c.n, table.c.state, table.c.started, table.c.ended)
     wanted = sorted(ids)
