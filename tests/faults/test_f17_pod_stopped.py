@@ -32,6 +32,9 @@ sys.modules[_spec.name] = _models
 _spec.loader.exec_module(_models)
 tiny, pairs = _models.tiny, _models.pairs
 
+# Real trainings, which import torch nine times: a busy machine takes its time.
+pytestmark = pytest.mark.timeout(900)
+
 # Of the pod; a worker has less, so that its server has time to see it end.
 GRACE = 30.0
 WORKER_GRACE = 20.0
