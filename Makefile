@@ -69,7 +69,6 @@ tools:  ## What the tests need besides Python: installed for root, named for eve
 	@need=; \
 	command -v $${CHROMIUM:-chromium} >/dev/null || command -v chromium-browser >/dev/null || need="$$need chromium fonts-dejavu-core"; \
 	printf '#include <dlfcn.h>\n' | gcc -fsyntax-only -xc - 2>/dev/null || need="$$need gcc libc6-dev"; \
-	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || need="$$need faketime"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || need="$$need postgresql"; \
 	test -z "$$need" && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$need; \
