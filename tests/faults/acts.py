@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.lock import is_held
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults.history import Client, History
@@ -149,4 +150,6 @@ def once(folder: Path, role: str, what: str, subject: Any) -> None:
         deadline = time.monotonic() + 5
         while local._store.get(job.id).state is JobState.QUEUED and time.monotonic() < deadline:
             time.sleep(0.01)
+    while is_held(local.state.turn_lock):
+        time.sleep(0.01)
     os._exit(0)

@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 
+from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults import acts, history
 from tests.faults.ground import Ground
+from tests.faults.history import Client, History
 from tests.faults.pool import Pool
 
 PARALLEL = 100
@@ -51,11 +53,14 @@ def test_a_hundred_parallel_submissions_with_one_key_are_one_job_and_all_get_the
     ground.local.configure(slots={"batch": 4})
     _, late = ground.settle(0)
     # A hundred queued jobs take longer than a restart may: those that wait are cancelled.
+    client = Client(SyncJobs(ground.local), History(ground.folder / "histories/canceller.jsonl"))
     for id in late:
-        asyncio.run(ground.local.cancel(id))
+        client.cancel(id)
+    ground.settle(1)
     world, violations = ground.close()
     figures.add(jobs=len(world.jobs), violations=len(violations))
     tags = sorted(row["arguments"]["tag"] for row in world.jobs.values())
+    assert violations == []
     assert tags == sorted(f"key-{number}" for number in range(rounds))
     starts = [one["job"] for one in world.workers if one["what"] == "start"]
     assert len(starts) == len(set(starts)) > 0
