@@ -32,7 +32,7 @@ LINE = b"[training] step %09d  loss 2.3125  learning_rate 2e-05  grad_norm 1.250
 WORKER = """#!{python}
 import json, random, sys, time
 from pathlib import Path
-from ilab_jupyter.jobs.events import EventWriter
+from ilab_jupyter.jobs.logs.events import EventWriter
 folder, attempt = Path(sys.argv[-2]), int(sys.argv[-1])
 todo = json.loads((folder / "spec.json").read_text())["arguments"]["data"]
 out, err = sys.stdout.buffer, sys.stderr.buffer
@@ -341,7 +341,7 @@ def large(server: Server, size: int) -> dict[str, Any]:
 
 def masking() -> float:
     """Megabytes of ordinary text a second of processor time."""
-    from ilab_jupyter.jobs.masking import GENERAL
+    from ilab_jupyter.jobs.logs.masking import GENERAL
 
     pieces = [b"".join(LINE % n for n in range(first, first + 820)) for first in range(0, 82_000, 820)]
     best = 0.0

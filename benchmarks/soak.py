@@ -31,9 +31,9 @@ from control.ours import fill
 from soaking.server import ROOT, Server
 
 sys.path.insert(0, str(ROOT))
+from ilab_jupyter.jobs.attempt.process import with_argument, with_token
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.process import with_argument, with_token
-from ilab_jupyter.jobs.store import Store
+from ilab_jupyter.jobs.store.rows import Store
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 KINDS = {"quick": 5, "loud": 2, "failing": 2, "deaf": 1}

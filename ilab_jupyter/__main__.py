@@ -52,8 +52,8 @@ def jobs(arguments: argparse.Namespace) -> int:
 
 def backup(arguments: argparse.Namespace) -> int:
     from ilab_jupyter import paths
-    from ilab_jupyter.jobs.backup import take
     from ilab_jupyter.jobs.folder import StateFolder
+    from ilab_jupyter.jobs.store.backup import take
 
     state = StateFolder((arguments.state or paths.state_dir()).absolute())
     taken = take(state, arguments.file.absolute(), artifacts=not arguments.without_artifacts)
@@ -69,7 +69,7 @@ def restore(arguments: argparse.Namespace) -> int:
     import getpass
 
     from ilab_jupyter.jobs.folder import StateFolder
-    from ilab_jupyter.jobs.restore import restore
+    from ilab_jupyter.jobs.store.restore import restore
 
     done = restore(StateFolder(arguments.state.absolute()), arguments.file, actor=getpass.getuser())
     when = datetime.fromtimestamp(done.as_of).astimezone()

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from ilab_jupyter.client import curve as curves
-from ilab_jupyter.jobs.folding import fold as fold
+from ilab_jupyter.jobs.logs.folding import fold as fold
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 
 from ilab_jupyter.errors import PublicError
-from ilab_jupyter.jobs import turns
-from ilab_jupyter.jobs.filesystem import room
-from ilab_jupyter.jobs.lock import is_held
-from ilab_jupyter.jobs.process import boot_clock
+from ilab_jupyter.jobs.attempt.lock import is_held
+from ilab_jupyter.jobs.attempt.process import boot_clock
+from ilab_jupyter.jobs.queue import turns
 from ilab_jupyter.jobs.state import LIVE, JobState
-from ilab_jupyter.jobs.store import Store
+from ilab_jupyter.jobs.store.filesystem import room
+from ilab_jupyter.jobs.store.rows import Store
 
 GIGABYTE = 1_000_000_000
 SCARCE, TOO_LITTLE = 1 * GIGABYTE, GIGABYTE // 20

@@ -15,31 +15,21 @@ from pathlib import Path
 from ilab_jupyter import paths
 from ilab_jupyter.durable import disk_advice
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
-from ilab_jupyter.jobs import (
-    history,
-    leases,
-    marks,
-    output,
-    restart,
-    retention,
-    scheduler,
-    settings,
-    shutdown,
-    steering,
-    view,
-    watch,
-)
+from ilab_jupyter.jobs import view
 from ilab_jupyter.jobs.actor import acting
+from ilab_jupyter.jobs.attempt import shutdown
+from ilab_jupyter.jobs.attempt.launch import check_secrets, interpreter, launch
+from ilab_jupyter.jobs.attempt.lock import is_held, locked
+from ilab_jupyter.jobs.attempt.process import kill_all
 from ilab_jupyter.jobs.causes import RESTARTED
-from ilab_jupyter.jobs.events import EventTail
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.health import Finding, examine
-from ilab_jupyter.jobs.heart import Heart
-from ilab_jupyter.jobs.launch import check_secrets, interpreter, launch
-from ilab_jupyter.jobs.lock import is_held, locked
-from ilab_jupyter.jobs.marks import Mark
-from ilab_jupyter.jobs.masking import mask_of
-from ilab_jupyter.jobs.process import kill_all
+from ilab_jupyter.jobs.logs import output, retention, watch
+from ilab_jupyter.jobs.logs.events import EventTail
+from ilab_jupyter.jobs.logs.masking import mask_of
+from ilab_jupyter.jobs.queue import leases, restart, scheduler, steering
+from ilab_jupyter.jobs.queue.heart import Heart
+from ilab_jupyter.jobs.queue.retries import due_in
 from ilab_jupyter.jobs.record import (
     EVERY,
     Attempt,
@@ -55,12 +45,13 @@ from ilab_jupyter.jobs.record import (
     Pruned,
     QueueState,
 )
-from ilab_jupyter.jobs.retries import due_in
-from ilab_jupyter.jobs.schema import job as table
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
-from ilab_jupyter.jobs.store import AUTOMATIC, Row, Store
-from ilab_jupyter.jobs.submission import Submissions
+from ilab_jupyter.jobs.store import history, marks, settings
+from ilab_jupyter.jobs.store.marks import Mark
+from ilab_jupyter.jobs.store.rows import AUTOMATIC, Row, Store
+from ilab_jupyter.jobs.store.schema import job as table
+from ilab_jupyter.jobs.store.submission import Submissions
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +63,8 @@ class LocalJobs:
 
     `owner` is the operating system's user where None; jobs of another owner are not found.
     `worker_python` is the interpreter of the jobs, one for all or one per kind. `database_url` is that of a
-    PostgreSQL database for the rows, ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none. What
-    is done is kept in the audit as done by `actor`, the owner where None.
+    PostgreSQL database for the rows, ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none.
+    What is done is kept in the audit as done by `actor`, the owner where None.
     """
 
     def __init__(
@@ -154,23 +145,38 @@ class LocalJobs:
     def restart_interrupted(self) -> builtins.list[Job]:
         """Queue the owner's jobs again that ended with their machine or server. For a host that starts.
 
-        A job that has come no further in three such attempts is left to its owner.
+        A job that has come no further in three such attempts is left to its owner. What was just killed may
+        still be ending: for ten seconds at most it is waited for.
         """
         self._adopt()
+        left, again = {row.id for row in self._store.in_states(LIVE)}, []
+        deadline = time.monotonic() + 10
+        while True:
+            found, conflicts = self._restart_once()
+            again += found
+            left = {id for id in left if scheduler.is_ending(self._store, id)}
+            if not (left or conflicts) or time.monotonic() >= deadline:
+                break
+            time.sleep(0.2)
+        return [self._shown(self._find(id)) for id in again]
+
+    def _restart_once(self) -> tuple[builtins.list[str], int]:
+        """The jobs that were queued again, and how many could not be yet."""
         rows = self._store.select(
             table.c.owner == self.owner,
             table.c.state == JobState.INTERRUPTED,
             table.c.cause.in_(sorted(RESTARTED)),
         )
-        again = []
+        again, conflicts = [], 0
         for row, retries in restart.choose(rows, lambda row: restart.progressed(row, self.state.job(row.id))):
             try:
                 self._again(row, "restart", AUTOMATIC, retries)
                 again.append(row.id)
             except PublicError as error:
+                conflicts += 1
                 log.warning("%s was not queued again: %s", row.id, error)
         self._turn_if_possible()
-        return [self._shown(self._find(id)) for id in again]
+        return again, conflicts
 
     def interrupt(
         self, ids: Collection[str] | None = None, *, timeout: float | None = None

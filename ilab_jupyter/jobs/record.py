@@ -21,8 +21,8 @@ class Frozen(BaseModel):
 class Resources(Frozen):
     """What a job needs of its machine. None: no particular amount.
 
-    A job with `gpus` has whole devices; with `gpu_memory_gb` as well it may share each with others that ask for
-    memory. Gigabytes are 10**9 bytes.
+    A job with `gpus` has whole devices; with `gpu_memory_gb` as well it may share each with others that ask
+    for memory. Gigabytes are 10**9 bytes.
     """
 
     gpus: int | None = Field(default=None, ge=0, le=64, description="None: one where the machine has any.")
@@ -134,7 +134,7 @@ class Event(BaseModel):
 
 
 class Attempt(Frozen):
-    """One attempt of a job. `why`: submitted, resumed, retry, restart (with the server), lost (never began)."""
+    """One attempt of a job. `why`: submitted, resumed, retry, restart (of the server), lost (never began)."""
 
     n: int
     state: JobState

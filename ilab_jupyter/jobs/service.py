@@ -73,9 +73,10 @@ class JobService(Protocol):
         limit: int = 100,
         attempt: int | None = None,
     ) -> LogMatches:
-        """Lines of an attempt's log that hold `pattern`, in any case of letters. Regular expressions are RE2's.
+        """Lines of an attempt's log that hold `pattern`, whatever the case of letters.
 
-        A call looks for at most two seconds; it says where to go on. InvalidInput for no pattern.
+        Regular expressions are RE2's; one that is none is InvalidInput. A call looks for at most two seconds,
+        and says where to go on.
         """
 
     async def queue(self) -> QueueState:
@@ -93,7 +94,7 @@ class JobService(Protocol):
     async def prune(
         self, *, days: float | None = None, keep_bytes: int | None = None, dry_run: bool = False
     ) -> Pruned:
-        """Remove logs of ended attempts: those older than `days`, then the oldest over `keep_bytes` in all."""
+        """Remove logs of ended attempts: older than `days`, then the oldest over `keep_bytes` in all."""
 
     async def audit(self, *, after: int = 0, limit: int = 100) -> builtins.list[AuditEntry]:
         """Who did what, oldest first, from behind the entry `after`; the owner's own jobs and the queue."""

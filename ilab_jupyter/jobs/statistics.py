@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ilab_jupyter.jobs import schema
 from ilab_jupyter.jobs.distribution import Distribution
 from ilab_jupyter.jobs.state import ENDS, LIVE, JobState
-from ilab_jupyter.jobs.store import Store
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.rows import Store
 
 WAIT_BUCKETS = (0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 WORK_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)

@@ -14,14 +14,16 @@ from weakref import WeakKeyDictionary
 from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput
-from ilab_jupyter.jobs import board, causes, events, reasons
-from ilab_jupyter.jobs.board import Board
-from ilab_jupyter.jobs.masking import mask_of
-from ilab_jupyter.jobs.queue import SERVING, Lack, Live, Verdict
-from ilab_jupyter.jobs.reasons import Pace
+from ilab_jupyter.jobs import causes
+from ilab_jupyter.jobs.logs import events
+from ilab_jupyter.jobs.logs.masking import mask_of
+from ilab_jupyter.jobs.queue import board, reasons
+from ilab_jupyter.jobs.queue.board import Board
+from ilab_jupyter.jobs.queue.order import SERVING, Lack, Live, Verdict
+from ilab_jupyter.jobs.queue.reasons import Pace
 from ilab_jupyter.jobs.record import Event, Job, JobSpec, Progress
 from ilab_jupyter.jobs.state import LIVE, JobState
-from ilab_jupyter.jobs.store import Row, Store
+from ilab_jupyter.jobs.store.rows import Row, Store
 
 # Whether the queue is paused, full or free: who submits does not wait for a look at it.
 JUST_QUEUED = "It has just been put into the queue."

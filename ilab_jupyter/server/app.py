@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
     from ilab_jupyter.jobs.local import LocalJobs
-    from ilab_jupyter.jobs.marks import Mark
+    from ilab_jupyter.jobs.store.marks import Mark
     from ilab_jupyter.server.services import Services
 
 EVENT_SCHEMA = "https://schema.ilab-jupyter.org/job_state/v1"
@@ -173,7 +173,7 @@ class IlabApp(ExtensionApp):
 
     def _jobs_end_with_us(self) -> bool:
         if self.stop_jobs == "auto":
-            from ilab_jupyter.jobs.container import ends_with_us
+            from ilab_jupyter.jobs.attempt.container import ends_with_us
 
             return ends_with_us()
         return bool(self.stop_jobs == "always")
@@ -182,7 +182,7 @@ class IlabApp(ExtensionApp):
         from ilab_jupyter.jobs.actor import act_as
         from ilab_jupyter.jobs.local import LocalJobs
         from ilab_jupyter.jobs.record import Device
-        from ilab_jupyter.jobs.store import AUTOMATIC
+        from ilab_jupyter.jobs.store.rows import AUTOMATIC
 
         assert self.services is not None
         # The request that happens to be the first one has decided none of this.

@@ -10,7 +10,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ilab_jupyter.errors import InvalidInput, PublicError
-from ilab_jupyter.jobs.folding import Folder, fold, shorten
+from ilab_jupyter.jobs.logs.folding import Folder, fold, shorten
 from ilab_jupyter.jobs.record import Event, Job, LogChunk
 from ilab_jupyter.jobs.service import JobService
 from ilab_jupyter.server.sse import Once, StreamHandler, frame

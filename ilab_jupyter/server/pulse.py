@@ -17,8 +17,8 @@ from ilab_jupyter.jobs.distribution import Distribution
 
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
-    from ilab_jupyter.jobs.marks import Mark
     from ilab_jupyter.jobs.record import Job
+    from ilab_jupyter.jobs.store.marks import Mark
     from ilab_jupyter.server.services import Services
 
 TURN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import PublicError, TooMany, Unavailable
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.glance import Glance
+from ilab_jupyter.jobs.store.glance import Glance
 from ilab_jupyter.server.audit import AuditTrail
 
 if TYPE_CHECKING:

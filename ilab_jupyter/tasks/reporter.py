@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.jobs.events import EventWriter
+from ilab_jupyter.jobs.logs.events import EventWriter
 from ilab_jupyter.progress import ConsoleReporter
 
 _INTERVAL = 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ilab_jupyter.jobs.folding import fold, shorten
+from ilab_jupyter.jobs.logs.folding import fold, shorten
 
 LINES = 500
 LINE_LENGTH = 2000

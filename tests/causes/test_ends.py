@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ilab_jupyter.jobs.queue.scheduler import alive_supervisor
 from ilab_jupyter.jobs.record import Job
-from ilab_jupyter.jobs.scheduler import alive_supervisor
 from ilab_jupyter.jobs.state import JobState
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.memory import KillCount, counter, locate, resident
-from ilab_jupyter.jobs.process import Identity
+from ilab_jupyter.jobs.attempt.memory import KillCount, counter, locate, resident
+from ilab_jupyter.jobs.attempt.process import Identity
 from ilab_jupyter.jobs.state import JobState
 
 # Takes memory by and by, as a training does, so that whoever watches it can see it grow.

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
+from ilab_jupyter.jobs.attempt.lock import is_held
 from ilab_jupyter.jobs.local import LocalJobs
-from ilab_jupyter.jobs.lock import is_held
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults.history import Client, History

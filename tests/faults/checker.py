@@ -11,9 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ilab_jupyter.jobs import schema
 from ilab_jupyter.jobs.state import MOVES, JobState
-from ilab_jupyter.jobs.store import Store
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.rows import Store
 from tests.faults import history
 
 Entry = Mapping[str, Any]

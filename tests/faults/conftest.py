@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.process import Identity, with_argument
+from ilab_jupyter.jobs.attempt.process import Identity, with_argument
 from tests.faults.figures import FAULT, Figures, Sheet
 from tests.faults.pool import Pool
 

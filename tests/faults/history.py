@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.errors import PublicError
-from ilab_jupyter.jobs.process import boot_clock
+from ilab_jupyter.jobs.attempt.process import boot_clock
 from ilab_jupyter.jobs.record import Job, JobFilter
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.tasks.catalog import job_spec

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.jobs.process import with_token
+from ilab_jupyter.jobs.attempt.process import with_token
 
 
 def record(bench: Any, id: str) -> dict[str, Any]:

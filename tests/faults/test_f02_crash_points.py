@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from ilab_jupyter.jobs.attempt.process import boot_clock, boot_id, with_argument
 from ilab_jupyter.jobs.local import LocalJobs
-from ilab_jupyter.jobs.process import boot_clock, boot_id, with_argument
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
@@ -362,7 +362,7 @@ def test_a_supervisor_that_comes_too_late_starts_nothing(bench: Any, state: Path
     bench.local.turn()  # sees that it is lost, and queues it again
     bench.local.state.job(job.id).attempt(1).path.mkdir(parents=True, exist_ok=True)
     assert bench.jobs.get(job.id).attempt == 2
-    late = [sys.executable, "-m", "ilab_jupyter.jobs.supervisor", str(state), job.id, "1", mark]
+    late = [sys.executable, "-m", "ilab_jupyter.jobs.attempt.supervisor", str(state), job.id, "1", mark]
     assert subprocess.run(late, timeout=30).returncode == 0
     assert not ran.exists() and bench.jobs.get(job.id).state is JobState.QUEUED
 
@@ -390,7 +390,7 @@ def test_a_second_supervisor_of_the_same_attempt_starts_nothing(
     command = [
         sys.executable,
         "-m",
-        "ilab_jupyter.jobs.supervisor",
+        "ilab_jupyter.jobs.attempt.supervisor",
         str(state),
         job.id,
         "1",

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from ilab_jupyter.jobs.process import Identity, with_argument, with_token
+from ilab_jupyter.jobs.attempt.process import Identity, with_argument, with_token
 from ilab_jupyter.jobs.state import LIVE, JobState
 from tests.faults.processes import supervisor, written
 

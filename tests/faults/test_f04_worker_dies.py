@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.process import Identity, with_token
+from ilab_jupyter.jobs.attempt.process import Identity, with_token
 from ilab_jupyter.jobs.state import JobState
 from tests.faults.processes import token, worker
 

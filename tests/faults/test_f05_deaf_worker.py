@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.jobs.process import Identity, with_token
+from ilab_jupyter.jobs.attempt.process import Identity, with_token
 from ilab_jupyter.jobs.state import JobState
 from tests.faults.processes import token, written
 

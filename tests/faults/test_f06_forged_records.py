@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.events import EventWriter
-from ilab_jupyter.jobs.process import Identity, boot_id, with_argument, with_token
+from ilab_jupyter.jobs.attempt.process import Identity, boot_id, with_argument, with_token
+from ilab_jupyter.jobs.logs.events import EventWriter
 from ilab_jupyter.jobs.state import JobState
 
 BYSTANDER = """

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import Unavailable
-from ilab_jupyter.jobs.lock import locked
-from ilab_jupyter.jobs.process import with_argument
+from ilab_jupyter.jobs.attempt.lock import locked
+from ilab_jupyter.jobs.attempt.process import with_argument
 from ilab_jupyter.jobs.state import LIVE, JobState
 from tests.faults.processes import supervisor, token
 
@@ -131,7 +131,7 @@ while True:
 def test_a_server_that_is_stopped_in_the_middle_of_a_turn_holds_up_nobodys_submission(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ilab_jupyter.jobs import scheduler
+    from ilab_jupyter.jobs.queue import scheduler
 
     turn = scheduler.turn
     monkeypatch.setattr(scheduler, "turn", lambda store: turn(store, timeout=0.3))

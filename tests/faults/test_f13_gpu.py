@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.process import with_token
+from ilab_jupyter.jobs.attempt.process import with_token
 from ilab_jupyter.jobs.state import JobState
 from tests.faults.processes import token
 

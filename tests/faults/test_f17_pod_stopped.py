@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from ilab_jupyter import paths
-from ilab_jupyter.jobs.process import TOKEN
+from ilab_jupyter.jobs.attempt.process import TOKEN
 from ilab_jupyter.jobs.state import JobState
 from tests.faults.processes import supervisor
 from tests.server.process import Process, wait_for

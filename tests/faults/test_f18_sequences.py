@@ -30,13 +30,13 @@ from hypothesis.stateful import (
 )
 
 from ilab_jupyter.errors import Conflict, PublicError
-from ilab_jupyter.jobs import steering
+from ilab_jupyter.jobs.attempt.process import with_argument
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.process import with_argument
+from ilab_jupyter.jobs.queue import steering
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import ENDS, LIVE, MOVES, JobState
-from ilab_jupyter.jobs.store import Row, Store
-from ilab_jupyter.jobs.submission import Submissions
+from ilab_jupyter.jobs.store.rows import Row, Store
+from ilab_jupyter.jobs.store.submission import Submissions
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults import acts
 from tests.faults.checker import tally

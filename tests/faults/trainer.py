@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.jobs.events import EventWriter
+from ilab_jupyter.jobs.logs.events import EventWriter
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ilab_jupyter.jobs.attempt.process import Identity
 from ilab_jupyter.jobs.local import LocalJobs
-from ilab_jupyter.jobs.process import Identity
 from ilab_jupyter.jobs.record import Job, JobSpec
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.sync import SyncJobs

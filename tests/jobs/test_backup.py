@@ -18,12 +18,12 @@ import pytest
 
 from ilab_jupyter.__main__ import main
 from ilab_jupyter.errors import Conflict, NotFound, PublicError, Unavailable, Unprocessable
-from ilab_jupyter.jobs.backup import take
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobSpec
-from ilab_jupyter.jobs.restore import restore
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store.backup import take
+from ilab_jupyter.jobs.store.restore import restore
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.postgres import ON_BOTH
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import Conflict
-from ilab_jupyter.jobs.process import Identity, with_token
+from ilab_jupyter.jobs.attempt.process import Identity, with_token
 from ilab_jupyter.jobs.state import JobState
 
 
@@ -128,7 +128,7 @@ def test_a_job_that_a_job_submitted_outlives_it(
         "do = [['sleep', 1.5], ['print', 'done']]\n"
         "spec = JobSpec(kind='generate', queue='serving', arguments={'do': do})\n"
         "print(jobs.submit(spec).id)\n"
-        "from ilab_jupyter.jobs.events import EventWriter\n"
+        "from ilab_jupyter.jobs.logs.events import EventWriter\n"
         "EventWriter(Path(sys.argv[1]) / 'events.jsonl', attempt=1).write('result', result={})\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)

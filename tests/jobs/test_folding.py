@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ilab_jupyter.jobs.folding import Folder, fold, shorten
+from ilab_jupyter.jobs.logs.folding import Folder, fold, shorten
 
 BAR = "".join(f"\r\x1b[32m{n:3d}%|{'#' * (n // 10):<10}|\x1b[0m {n}/100" for n in range(101))
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import InvalidInput
-from ilab_jupyter.jobs.leases import machine
-from ilab_jupyter.jobs.process import TOKEN, boot_id
+from ilab_jupyter.jobs.attempt.process import TOKEN, boot_id
+from ilab_jupyter.jobs.queue.leases import machine
 from ilab_jupyter.jobs.record import Device, Job, Lease, Resources
 from ilab_jupyter.jobs.state import JobState
 from tests.jobs.conftest import until

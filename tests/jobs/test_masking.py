@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs import logs, masking
 from ilab_jupyter.jobs.folder import JobFolder
-from ilab_jupyter.jobs.masking import GENERAL, Mask
+from ilab_jupyter.jobs.logs import masking
+from ilab_jupyter.jobs.logs import reading as logs
+from ilab_jupyter.jobs.logs.masking import GENERAL, Mask
 
 OWN = "correct horse+battery/staple"
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\nq83vEjRWeJCrze8S\n-----END RSA PRIVATE KEY-----"

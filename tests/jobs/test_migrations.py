@@ -21,14 +21,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from ilab_jupyter.errors import Unavailable
-from ilab_jupyter.jobs import schema
+from ilab_jupyter.jobs.attempt.process import Identity
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.local import LocalJobs
-from ilab_jupyter.jobs.postgres import read_url
-from ilab_jupyter.jobs.process import Identity
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import JobState
-from ilab_jupyter.jobs.store import Store
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.postgres import read_url
+from ilab_jupyter.jobs.store.rows import Store
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.postgres import ON_BOTH
 
@@ -189,7 +189,7 @@ def upgrade_postgres(engine: sa.Engine, state: Path, url: str) -> None:
 
 def test_a_killed_upgrade_leaves_the_old_database_or_the_new_one(old: Path) -> None:
     code = (
-        "import sys, pathlib; from ilab_jupyter.jobs.store import Store;"
+        "import sys, pathlib; from ilab_jupyter.jobs.store.rows import Store;"
         "from ilab_jupyter.jobs.folder import StateFolder; Store(StateFolder(pathlib.Path(sys.argv[1])))"
     )
     pristine = (old / "jobs.db").read_bytes()

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ilab_jupyter.jobs.queue import GB, Lack, Live, Machine, Need, Verdict, Waiting, askers, line, plan
+from ilab_jupyter.jobs.queue.order import GB, Lack, Live, Machine, Need, Verdict, Waiting, askers, line, plan
 from ilab_jupyter.jobs.record import Device, Lease
 
 NO_GPU = Need(gpus=0)

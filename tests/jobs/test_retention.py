@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from ilab_jupyter.errors import InvalidInput, NotFound
-from ilab_jupyter.jobs import schema
-from ilab_jupyter.jobs.lock import FileLock
+from ilab_jupyter.jobs.attempt.lock import FileLock
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store import schema
 
 
 def ended(bench: Any, size: int, *, days_ago: float = 0) -> str:

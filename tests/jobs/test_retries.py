@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ilab_jupyter.jobs import retries, schema
-from ilab_jupyter.jobs.process import boot_clock
+from ilab_jupyter.jobs.attempt.process import boot_clock
+from ilab_jupyter.jobs.queue import retries
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store import schema
 from tests.jobs.conftest import until
 from tests.postgres import ON_BOTH
 

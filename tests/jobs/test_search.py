@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import InvalidInput, NotFound
-from ilab_jupyter.jobs import search
-from ilab_jupyter.jobs.masking import GENERAL, Mask
+from ilab_jupyter.jobs.logs import search
+from ilab_jupyter.jobs.logs.masking import GENERAL, Mask
 from ilab_jupyter.jobs.record import LogMatches
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.jobs.container import ends_with_us
+from ilab_jupyter.jobs.attempt.container import ends_with_us
 from ilab_jupyter.jobs.state import JobState
 
 
@@ -66,7 +66,7 @@ def test_only_the_named_jobs_are_asked_and_another_owners_never(bench: Any, stat
 
 def test_a_program_below_another_one_is_not_taken_for_a_container() -> None:
     assert not ends_with_us()
-    script = "from ilab_jupyter.jobs.container import ends_with_us; print(ends_with_us())"
+    script = "from ilab_jupyter.jobs.attempt.container import ends_with_us; print(ends_with_us())"
     command = [sys.executable, "-c", script]
     alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
     below = ["sh", "-c", 'for one in 1; do "$@"; done', "sh", *command]

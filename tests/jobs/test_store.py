@@ -14,7 +14,7 @@ import pytest
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import ENDS, MOVES, JobState
-from ilab_jupyter.jobs.store import Store, filesystem
+from ilab_jupyter.jobs.store.rows import Store, filesystem
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import InvalidInput, NotFound
-from ilab_jupyter.jobs import events, logs
-from ilab_jupyter.jobs.events import EventTail, EventWriter
+from ilab_jupyter.jobs.logs import events
+from ilab_jupyter.jobs.logs import reading as logs
+from ilab_jupyter.jobs.logs.events import EventTail, EventWriter
 from ilab_jupyter.jobs.state import JobState
 
 TEXT = "aé→🙂\n" * 50

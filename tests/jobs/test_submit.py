@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import Conflict
-from ilab_jupyter.jobs import submission
-from ilab_jupyter.jobs.lock import locked
+from ilab_jupyter.jobs.attempt.lock import locked
 from ilab_jupyter.jobs.record import JobSpec, Resources
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store import submission
 from tests.jobs.conftest import WORKER, until
 
 SUBMIT = """

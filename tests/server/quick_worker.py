@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from ilab_jupyter.jobs.events import EventWriter
+from ilab_jupyter.jobs.logs.events import EventWriter
 
 
 def work(folder: Path, events: EventWriter, attempt: int, todo: list[str]) -> int:

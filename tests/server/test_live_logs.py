@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ilab_jupyter.jobs import tails
+from ilab_jupyter.jobs.logs import tails
 
 SSE = {"Accept": "text/event-stream"}
 BAR = "print:" + "".join(f"\r{n}%" for n in range(101))

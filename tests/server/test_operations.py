@@ -187,8 +187,9 @@ class TestHealth:
     async def test_who_holds_the_queue_too_long_is_named(
         self, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ilab_jupyter.jobs import health, turns
-        from ilab_jupyter.jobs.lock import locked
+        from ilab_jupyter.jobs import health
+        from ilab_jupyter.jobs.attempt.lock import locked
+        from ilab_jupyter.jobs.queue import turns
 
         services = server.app.web_app.settings["ilab"]
         await server.ended(await server.submit("print:x"))

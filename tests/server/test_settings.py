@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ilab_jupyter.jobs.schema import GRACE_SECONDS, SLOTS
+from ilab_jupyter.jobs.store.schema import GRACE_SECONDS, SLOTS
 from ilab_jupyter.server.app import IlabApp
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import InvalidInput, TeacherError
-from ilab_jupyter.jobs.events import EventTail
 from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.logs.events import EventTail
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs

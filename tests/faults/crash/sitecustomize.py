@@ -183,7 +183,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _own_role() -> str:
-    if "ilab_jupyter.jobs.supervisor" in sys.orig_argv:
+    if "ilab_jupyter.jobs.attempt.supervisor" in sys.orig_argv:
         return "guardian"
     if any(os.path.basename(part) == "trainer" for part in sys.orig_argv[:3]):
         return "worker"

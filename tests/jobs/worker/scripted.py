@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.jobs.events import EventWriter
+from ilab_jupyter.jobs.logs.events import EventWriter
 
 folder, attempt = Path(sys.argv[1]), int(sys.argv[2])
 events = EventWriter(folder / "events.jsonl", attempt=attempt)

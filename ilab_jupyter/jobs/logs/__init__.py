@@ -1,0 +1,1 @@
+"""What an attempt tells: its log and events, read by offset, masked, followed, searched, pruned."""

@@ -1,0 +1,233 @@
+"""Secrets that no reader of a job may see: the job's own ones, and whatever looks like a token or a key.
+
+A secret becomes as many asterisks as it has bytes, so every offset stays true and a text reads the same
+however it is cut. Only what leaves the engine is masked; what is on disk stays as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ilab_jupyter.durable import read_json, write_json
+from ilab_jupyter.jobs.folder import JobFolder
+from ilab_jupyter.jobs.logs import tokens
+from ilab_jupyter.jobs.logs.events import EventTail
+from ilab_jupyter.jobs.logs.tokens import Span
+
+SHORTEST = 6  # characters of a job's own secret: a shorter one would hide half of the log
+_AHEAD = 4096
+_WINDOW = 1_048_576
+_KNOWN_JOBS = 256
+_HEAD = 64
+
+_STARS = bytes(byte if byte == 10 else 42 for byte in range(256))
+
+
+class Mask:
+    """Hides secrets in bytes and in values; one without secrets of a job knows only the general forms."""
+
+    def __init__(
+        self,
+        values: Iterable[str] = (),
+        ranges: Iterable[Span] = (),
+        events: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """`values`: secrets; `ranges`: bytes of the file; `events`: by seq, what is told in their place."""
+        self._own = sorted(_variants(values), key=len, reverse=True)
+        heads = b"|".join(re.escape(one[:_HEAD]) for one in self._own)
+        self._pattern = tokens.compiled(heads) if heads else None
+        self._ranges = sorted(ranges)
+        self._ends = [end for _, end in self._ranges]
+        self._events = events or {}
+        longest = max(map(len, self._own), default=0)
+        self.back = tokens.LONGEST + 2 * longest
+        self.ahead = _AHEAD + 2 * longest
+
+    def apply(self, data: bytes, offset: int = 0) -> bytes:
+        """`data`, which begins at byte `offset` of the file, with asterisks for what is secret in it.
+
+        Whether a byte is hidden depends on the `back` bytes before it and the `ahead` bytes behind it.
+        """
+        return _starred(data, [*_seen(data, self._found), *self._sealed(offset, len(data))])
+
+    def held(self, data: bytes) -> int:
+        """How many bytes at the end of a file that still grows may be the beginning of a secret."""
+        tail = data[-self.ahead :]
+        plain, place = tokens.plain(tail)
+        begun = self._begun(tail)
+        if place is not None:
+            begun = max(begun, len(tail) - place(len(plain) - self._begun(plain)))
+        return begun
+
+    def text(self, text: str) -> str:
+        """A text by itself."""
+        if len(text) < SHORTEST:
+            return text
+        data = text.encode(errors="surrogatepass")
+        shown = _starred(data, _seen(data, self._found))
+        return text if shown is data else shown.decode(errors="replace")
+
+    def value(self, value: Any) -> Any:
+        """A JSON value with every text in it masked."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {name: self.value(item) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value
+
+    def event(self, line: dict[str, Any]) -> dict[str, Any]:
+        """A line of events.jsonl."""
+        if (told := self._events.get(str(line["seq"]))) is not None:
+            line = told
+        kept = {name: line[name] for name in ("seq", "time", "type")}
+        return {**{name: self.value(item) for name, item in line.items()}, **kept}
+
+    def own(self, data: bytes) -> list[Span]:
+        """Where the job's own secrets stand in `data`."""
+        return _seen(data, self._found_own)
+
+    def _found(self, data: bytes) -> Iterator[Span]:
+        yield from self._found_own(data)
+        yield from tokens.found(data)
+
+    def _found_own(self, data: bytes) -> Iterator[Span]:
+        at = 0
+        while self._pattern is not None and (match := self._pattern.search(data, at)) is not None:
+            at = match.start()
+            for one in self._own:
+                if data.startswith(one, at):
+                    yield at, at + len(one)
+                    break
+            at += 1
+
+    def _sealed(self, offset: int, size: int) -> Iterator[Span]:
+        for start, end in self._ranges[bisect_right(self._ends, offset) :]:
+            if start >= offset + size:
+                return
+            yield max(0, start - offset), min(size, end - offset)
+
+    def _begun(self, data: bytes) -> int:
+        """How many bytes at the end may go on to be a secret."""
+        most = tokens.begun(data)
+        for one in self._own:
+            at = max(0, len(data) - len(one) + 1)
+            while (at := data.find(one[:1], at)) >= 0 and len(data) - at > most:
+                if one.startswith(data[at:]):
+                    most = len(data) - at
+                    break
+                at += 1
+        return most
+
+
+def mask_of(folder: JobFolder, attempt: int | None = None) -> Mask:
+    """The mask of a job's texts, or of the log of one of its attempts."""
+    # In this order: `seal` writes the ranges before it removes the secrets.
+    stamps = _stamp(folder.secrets), _stamp(folder.path / "masks.json")
+    if stamps == (None, None):
+        return GENERAL
+    key = (folder.path, attempt)
+    known = _known.get(key)
+    if known is None or known[0] != stamps:
+        values = [text for text in (read_json(folder.secrets) or {}).values() if isinstance(text, str)]
+        sealed = read_json(folder.path / "masks.json") or {}
+        ranges = sealed.get("logs", {}).get(str(attempt), [])
+        while len(_known) >= _KNOWN_JOBS:
+            with suppress(KeyError, RuntimeError):
+                _known.pop(next(iter(_known)), None)
+        known = _known[key] = (
+            stamps,
+            Mask(values, [(start, end) for start, end in ranges], sealed.get("events")),
+        )
+    return known[1]
+
+
+def seal(folder: JobFolder) -> None:
+    """Forget a job's own secrets, and remember where they stand in its logs and events, so that these stay
+    masked. Where that cannot be written down, the secrets stay."""
+    mask = mask_of(folder)
+    with suppress(OSError):
+        if not folder.secrets.exists():
+            return
+        logs = {}
+        for path in sorted(folder.path.glob("attempts/*/log.txt")):
+            if ranges := list(_ranges(path, mask)):
+                logs[path.parent.name] = ranges
+        write_json(folder.path / "masks.json", {"logs": logs, "events": _masked_events(folder.events, mask)})
+        folder.secrets.unlink(missing_ok=True)
+
+
+_known: dict[tuple[Path, int | None], tuple[tuple[Any, Any], Mask]] = {}
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _ranges(path: Path, mask: Mask) -> Iterator[Span]:
+    done = -1
+    with path.open("rb") as file:
+        start = 0
+        while True:
+            file.seek(start)
+            data = file.read(_WINDOW)
+            for one, end in sorted(mask.own(data)):
+                if start + end > done:
+                    yield max(done, start + one), start + end
+                    done = start + end
+            if len(data) < _WINDOW:
+                return
+            start += _WINDOW - mask.back
+
+
+def _masked_events(path: Path, mask: Mask) -> dict[str, dict[str, Any]]:
+    tail, masked = EventTail(path), {}
+    while lines := tail.read():
+        for line in lines:
+            if (told := mask.event(line)) != line:
+                masked[str(line["seq"])] = told
+    return masked
+
+
+def _variants(values: Iterable[str]) -> set[bytes]:
+    """Each secret in the ways in which programs write it: plain, quoted for JSON or a URL, line by line."""
+    found: set[bytes] = set()
+    for value in values:
+        for one in {value.strip(), *(line.strip() for line in value.splitlines())}:
+            if len(one) >= SHORTEST:
+                quoted = json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], repr(one)[1:-1]
+                found |= {text.encode() for text in (one, *quoted, quote(one, safe=""), quote(one))}
+    return found
+
+
+def _starred(data: bytes, spans: list[Span]) -> bytes:
+    if not spans:
+        return data
+    shown = bytearray(data)
+    for start, end in spans:
+        shown[start:end] = data[start:end].translate(_STARS)
+    return bytes(shown)
+
+
+def _seen(data: bytes, find: Callable[[bytes], Iterator[Span]]) -> list[Span]:
+    """What `find` finds in the bytes as they are, and as a terminal shows them."""
+    spans: list[Span] = list(find(data))
+    plain, place = tokens.plain(data)
+    if place is not None:
+        spans += [(place(start), place(end - 1) + 1) for start, end in find(plain)]
+    return spans
+
+
+GENERAL = Mask()

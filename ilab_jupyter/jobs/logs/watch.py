@@ -1,0 +1,90 @@
+"""Following a job live: its events, log and state as one stream that ends when everything was delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from ilab_jupyter.jobs import view
+from ilab_jupyter.jobs.logs import events, tails
+from ilab_jupyter.jobs.record import Event
+from ilab_jupyter.jobs.store.rows import Row, Store
+
+
+@dataclass
+class _LogCursor:
+    """How far the log of an attempt was told."""
+
+    attempt: int
+    offset: int
+
+
+async def watch(
+    store: Store, find: Callable[[], Row], *, after: int, log_offset: int | None
+) -> AsyncIterator[Event]:
+    """See `JobService.watch`. `find` gives the row now, or raises NotFound."""
+    row = await asyncio.to_thread(find)
+    hub = tails.hub(store)
+    tail = await hub.join(row)
+    try:
+        async for event in _told(tail, after, log_offset):
+            yield event
+    finally:
+        hub.leave(tail)
+
+
+async def _told(tail: tails.Tail, after: int, log_offset: int | None) -> AsyncIterator[Event]:
+    seq, version = after, -1
+    at = await asyncio.to_thread(events.offset_after, tail.folder.events, after)
+    log = None if log_offset is None else _begin(tail, log_offset)
+    while True:
+        changes = tail.changes
+        # The row first: when it has ended, everything that its worker wrote is there to be read.
+        row = tail.row
+        if row.version != version:
+            version = row.version
+            yield await tail.state(seq)
+        more = True
+        while more:
+            more = False
+            if at < tail.sizes[1] or row.state.ended:
+                lines, end = await tail.events(at)
+                more, at = end > at, end
+                for line in lines:
+                    if line.seq > seq:
+                        seq = line.seq
+                        yield line
+            if log is not None:
+                past = log.attempt < row.attempt
+                event = None
+                if past or row.state.ended or log.offset < tail.sizes[0]:
+                    final = row.state.ended or past
+                    event = await tail.log(log.attempt, log.offset, seq, final=final)
+                if event is not None:
+                    more = True
+                    log.offset = event.fields["next_offset"]
+                    if event.fields["text"]:
+                        yield event
+                elif past:
+                    log, more = _LogCursor(log.attempt + 1, 0), True
+        if row.state.ended:
+            yield view.made(
+                "end",
+                seq,
+                state=row.state,
+                exit_code=row.exit_code,
+                cause=row.cause,
+                message=row.message,
+                next_step=row.next_step,
+                result=row.result,
+            )
+            return
+        await tail.changed(changes)
+
+
+def _begin(tail: tails.Tail, offset: int) -> _LogCursor:
+    """A negative offset counts from the end. One behind the end was counted in an earlier attempt's log: this
+    one's begins anew."""
+    size = tail.sizes[0]
+    return _LogCursor(tail.row.attempt, offset if offset <= size else 0)

@@ -1,0 +1,1 @@
+"""Which job starts next, on which device, and who starts it."""

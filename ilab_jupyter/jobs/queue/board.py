@@ -1,0 +1,188 @@
+"""The queue as it stands in the store: waiting and live jobs, leases, slots, the machine."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy.engine import Connection
+
+from ilab_jupyter.jobs.attempt.process import boot_clock, boot_id
+from ilab_jupyter.jobs.queue import leases as gpus
+from ilab_jupyter.jobs.queue import order as queue
+from ilab_jupyter.jobs.queue.order import Live, Machine, Verdict, Waiting
+from ilab_jupyter.jobs.queue.retries import delay
+from ilab_jupyter.jobs.record import Lease
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.rows import Store
+
+_table = schema.job
+_RUNS = 20
+# The setting that remembers whose turn it was: {queue: owners, the one last started at the end}.
+SERVED = "served"
+_REMEMBERED = 100
+
+
+class Pause(BaseModel):
+    """The setting `paused`: who stopped the queue, why, and when in seconds since 1970."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by: str
+    reason: str = ""
+    at: float
+
+    @classmethod
+    def read(cls, setting: str) -> Pause | None:
+        """None where the queue moves."""
+        try:
+            return cls.model_validate_json(setting) if setting else None
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One consistent look at the queue."""
+
+    waiting: list[Waiting]
+    live: list[Live]
+    leases: list[Lease]
+    settings: Mapping[str, str]
+    machine: Machine
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        """How many jobs of each queue may live at once; a queue that is not named has one slot."""
+        return _slots(self.settings)
+
+    @cached_property
+    def served(self) -> dict[queue.Whose, int]:
+        """For each queue and owner a number, the higher the later one of theirs was started."""
+        found = json.loads(self.settings.get(SERVED, "{}"))
+        return {(name, owner): n for name, owners in found.items() for n, owner in enumerate(owners)}
+
+    @cached_property
+    def paused(self) -> Pause | None:
+        """Who has stopped the queue; None where it moves."""
+        return Pause.read(self.settings.get("paused", ""))
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """What becomes of each waiting job now, were the queue not paused."""
+        return queue.plan(self.waiting, self.live, self.leases, self.slots, self.machine, self.served)
+
+    @cached_property
+    def askers(self) -> dict[str, str]:
+        """Which deployments should unload once they are idle, and for which waiting job each."""
+        if self.paused is not None:
+            return {}
+        return queue.askers(self.verdicts, self.waiting, self.live, self.leases, self.slots, self.machine)
+
+
+def remember(store: Store, stands: Board, started: Iterable[queue.Whose]) -> None:
+    """Keep whose jobs were just started where owners compete: one slot alone does not tell whose turn it
+    is."""
+    owners = {(job.queue, job.owner) for job in stands.waiting}
+    contested = {name for name, count in Counter(name for name, _ in owners).items() if count > 1}
+    mine = [whose for whose in started if whose[0] in contested]
+    if mine:
+        found: dict[str, list[str]] = json.loads(stands.settings.get(SERVED, "{}"))
+        for name, owner in mine:
+            left = [other for other in found.get(name, []) if other != owner]
+            found[name] = [*left, owner][-_REMEMBERED:]
+        store.put_setting(SERVED, json.dumps(found))
+
+
+def _slots(settings: Mapping[str, str]) -> dict[str, int]:
+    return {**schema.SLOTS, **json.loads(settings.get("slots", "{}"))}
+
+
+def read(store: Store, *, startable: bool = False) -> Board:
+    """The queue now. NVML is asked only where a waiting job may want a GPU.
+
+    `startable` leaves out jobs of queues without a free slot: they may be many, and matter to no others.
+    """
+    with store.read() as connection:
+        settings = read_settings(connection)
+        live = _live(connection)
+        full = _full(live, settings) if startable else []
+        waiting = _waiting(connection, full)
+        held = read_leases(connection)
+    wanted = any(job.need.gpus != 0 for job in waiting)
+    devices = gpus.devices(settings.get("devices", "")) if wanted else ()
+    # Most jobs ask for nothing else, and then nobody need look.
+    asked = any(job.need.cpus or job.need.memory or job.need.disk for job in waiting)
+    machine = gpus.machine(store.state.path, devices) if asked else Machine(devices, 0, 0, 0, 0)
+    return Board(waiting, live, held, settings, machine)
+
+
+def read_settings(connection: Connection) -> dict[str, str]:
+    """All settings."""
+    found = connection.execute(sa.select(schema.setting.c.name, schema.setting.c.value))
+    return {row.name: row.value for row in found}
+
+
+def read_leases(connection: Connection) -> list[Lease]:
+    """All leases."""
+    table = schema.lease
+    found = connection.execute(sa.select(table.c.device, table.c.job, table.c.memory))
+    return [Lease(device=device, job=job, memory=memory) for device, job, memory in found]
+
+
+def _live(connection: Connection) -> list[Live]:
+    c = _table.c
+    query = sa.select(c.id, c.attempt, c.kind, c.owner, c.queue, c.spawned, c.boot_id, c.resources)
+    found = connection.execute(query.where(c.state.in_(sorted(LIVE))).order_by(c.seq))
+    clock, boot = boot_clock(), boot_id()
+    return [
+        Live(
+            *(row.id, row.attempt, row.kind, row.owner, row.queue, queue.need(row.resources)),
+            age=clock - row.spawned if row.spawned is not None and row.boot_id == boot else 0,
+        )
+        for row in found
+    ]
+
+
+def _full(live: list[Live], settings: Mapping[str, str]) -> list[str]:
+    """Queues that no job can start in now."""
+    slots = _slots(settings)
+    used = Counter(job.queue for job in live)
+    return [name for name in {*slots, *used} if used[name] >= slots.get(name, 1)]
+
+
+def _waiting(connection: Connection, without: list[str]) -> list[Waiting]:
+    c = _table.c
+    columns = (c.id, c.seq, c.kind, c.owner, c.queue, c.priority, c.rank, c.retries, c.due, c.boot_id)
+    query = sa.select(*columns, c.resources).where(c.state == JobState.QUEUED, c.queue.not_in(without))
+    waiting = []
+    for id, seq, kind, owner, name, priority, rank, tries, due, since, asked in connection.execute(query):
+        place = seq if rank is None else rank
+        left = 0.0 if due is None else delay(due, since)
+        waiting.append(Waiting(id, seq, kind, owner, name, priority, place, queue.need(asked), tries, left))
+    return waiting
+
+
+def typical_seconds(store: Store, stands: Board) -> dict[str, float]:
+    """For each kind on the board that has ever succeeded, the median of how long its last runs took."""
+    c = _table.c
+    found = {}
+    with store.read() as connection:
+        for kind in {job.kind for job in stands.waiting} | {job.kind for job in stands.live}:
+            query = (
+                sa.select(c.ended - c.started)
+                .where(c.kind == kind, c.state == JobState.SUCCEEDED, c.started.is_not(None))
+                .order_by(c.ended.desc())
+                .limit(_RUNS)
+            )
+            lengths = sorted(max(0.0, seconds) for (seconds,) in connection.execute(query))
+            if lengths:
+                middle = len(lengths) // 2
+                found[kind] = (lengths[middle] + lengths[-middle - 1]) / 2
+    return found

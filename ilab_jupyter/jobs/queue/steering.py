@@ -1,0 +1,134 @@
+"""What people do to the queue: pause it, let it go on, put one of their jobs before another."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ilab_jupyter.errors import Conflict, InvalidInput
+from ilab_jupyter.jobs.queue import board, leases
+from ilab_jupyter.jobs.queue.board import Pause
+from ilab_jupyter.jobs.record import QueueState
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store.rows import Row, Store
+from ilab_jupyter.jobs.store.schema import job as table
+
+_MAX_REASON = 500
+
+
+def state(store: Store, owner: str) -> QueueState:
+    """What moves and what waits, with the owner's waiting jobs in their order."""
+    stands = board.read(store)
+    used = dict.fromkeys(stands.slots, 0)
+    for job in stands.live:
+        used[job.queue] = used.get(job.queue, 0) + 1
+    paused = stands.paused
+    return QueueState(
+        paused=paused is not None,
+        paused_by=None if paused is None else paused.by,
+        paused_reason="" if paused is None else paused.reason,
+        slots=stands.slots,
+        used=used,
+        devices=list(leases.devices(stands.settings.get("devices", ""))),
+        leases=stands.leases,
+        waiting=[verdict.job.id for verdict in stands.verdicts if verdict.job.owner == owner],
+    )
+
+
+def pause(store: Store, actor: str, reason: str) -> None:
+    """Start nothing more. Who pauses a paused queue gives it another reason."""
+    if len(reason) > _MAX_REASON or not (reason.isprintable() or not reason):
+        raise InvalidInput(f"The reason is one line of at most {_MAX_REASON} characters.")
+    paused = Pause(by=actor, reason=reason.strip(), at=time.time())
+    store.put_setting("paused", paused.model_dump_json(), actor=actor, action="pause")
+
+
+def unpause(store: Store, actor: str) -> None:
+    """Start jobs again."""
+    store.put_setting("paused", "", actor=actor, action="unpause")
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A waiting job and where it stands among its owner's."""
+
+    id: str
+    place: float
+
+
+def reorder(store: Store, row: Row, before: str | None, actor: str) -> None:
+    """Put a QUEUED job before another of the same owner, queue and priority; before all where None.
+
+    It never passes a job of another owner that came before the first of these.
+    """
+    if row.state is not JobState.QUEUED:
+        raise Conflict(f"{row.id} is {row.state}: only waiting jobs have an order.", "Look at it again.")
+    if before == row.id:
+        raise InvalidInput(f"{row.id} cannot go before itself.", "Name another job.")
+    with store.write() as connection:
+        others = _siblings(connection, row)
+        moved = next((job for job in others if job.id == row.id), None)
+        if moved is None:
+            raise Conflict(f"{row.id} has just started or ended.", "Look at it again.")
+        others.remove(moved)
+        if not others:
+            if before is not None:
+                raise _no_sibling(row, before)
+            return
+        index = 0
+        if before is not None:
+            index = next((n for n, job in enumerate(others) if job.id == before), -1)
+            if index < 0:
+                raise _no_sibling(row, before)
+        for id, rank in _places(others, moved, index).items():
+            connection.execute(sa.update(table).where(table.c.id == id).values(rank=rank))
+        store.audit(connection, actor, "reorder", row.id, {"before": before})
+
+
+def _no_sibling(row: Row, before: str) -> Conflict:
+    return Conflict(
+        f"{before[:160]!r} does not wait with the owner, queue and priority of {row.id}.",
+        "Name one of the queue's waiting jobs of the same priority.",
+    )
+
+
+def _siblings(connection: Connection, row: Row) -> list[_Placed]:
+    place = sa.func.coalesce(table.c.rank, table.c.seq).label("place")
+    same = (
+        table.c.owner == row.owner,
+        table.c.queue == row.queue,
+        table.c.priority == row.priority,
+        table.c.state == JobState.QUEUED,
+    )
+    found = connection.execute(sa.select(table.c.id, place).where(*same).order_by(place, table.c.seq))
+    return [_Placed(id, float(place)) for id, place in found]
+
+
+def _places(others: list[_Placed], moved: _Placed, index: int) -> dict[str, float]:
+    """The ranks to write so that `moved` stands before `others[index]`.
+
+    The first place of all stays the first, or its owner would pass the jobs of others.
+    """
+    target = others[index]
+    if index > 0:
+        changes = {moved.id: _between(others[index - 1].place, target.place)}
+    elif moved.place < target.place:
+        return {}
+    else:
+        end = others[1].place if len(others) > 1 else math.inf
+        changes = {moved.id: target.place, target.id: _between(target.place, min(end, moved.place))}
+    if not any(math.isnan(rank) for rank in changes.values()):
+        return changes
+    # No number is left between the two: the same places are dealt out anew, in the new order.
+    places = sorted(job.place for job in [*others, moved])
+    new = [*others[:index], moved, *others[index:]]
+    return {job.id: place for job, place in zip(new, places, strict=True)}
+
+
+def _between(low: float, high: float) -> float:
+    middle = low + (high - low) / 2
+    return middle if low < middle < high else math.nan

@@ -1,0 +1,243 @@
+"""Opening the job database: making or upgrading its tables, its transactions, and trouble said aloud."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
+
+from ilab_jupyter.durable import disk_advice, make_folder, read_json, write_json
+from ilab_jupyter.errors import PublicError, Unavailable
+from ilab_jupyter.jobs.attempt.launch import DATABASE_URL
+from ilab_jupyter.jobs.attempt.lock import locked
+from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.filesystem import LOW, room
+from ilab_jupyter.jobs.store.postgres import Postgres, read_url
+from ilab_jupyter.jobs.store.row import Unreadable
+from ilab_jupyter.jobs.store.sqlite import Sqlite
+
+FOLDER = "folder"
+
+
+class Backend(Protocol):
+    """What differs between SQLite and PostgreSQL."""
+
+    engine: Engine
+    where: str
+    journal_advice: list[str]
+
+    def absent(self) -> bool:
+        """Whether there is nothing to look into."""
+
+    def open(self) -> None:
+        """Make ready what is there."""
+
+    def examine(self) -> None:
+        """Read all of it; refuse what is damaged."""
+
+    def create(self) -> None:
+        """Make an empty database."""
+
+    def settle(self) -> None:
+        """It is open now."""
+
+    def check(self) -> None:
+        """Refuse to go on where the database was replaced."""
+
+    def copy(self, to: Path) -> None:
+        """Keep a copy."""
+
+    def damaged(self, why: str) -> Unavailable:
+        """The error for content that we never wrote."""
+
+    def refusal(self, error: DBAPIError) -> PublicError:
+        """The error for a person."""
+
+
+class Database:
+    """The tables of one state folder: in `jobs.db` there, or at `url`. Safe for any number of processes and
+    threads. Trouble is a PublicError, mostly Unavailable.
+    """
+
+    def __init__(
+        self, state: StateFolder, url: str | None = None, *, thorough: bool = False, restoring: bool = False
+    ) -> None:
+        """Open; create in a new folder; upgrade what an older version made.
+
+        `url` is that of ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none. `thorough`
+        reads the whole database and refuses a damaged one. `restoring` opens what a restore has not finished.
+        """
+        self.state = state
+        address = url or os.environ.get(DATABASE_URL) or None
+        self.environment: Mapping[str, str] = {} if address is None else {DATABASE_URL: address}
+        self._backend: Backend = Sqlite(state.database) if address is None else Postgres(read_url(address))
+        with disk_advice(state.path):
+            make_folder(state.path)
+            self._refuse_unfinished(restoring)
+            make_folder(state.jobs)
+            with locked(state.path / "store.lock", 60) as got:
+                if not got:
+                    raise Unavailable(f"Another process holds {state.path}.", "Try again in a minute.")
+                self._refuse_unfinished(restoring)
+                self._open(restoring)
+            self._backend.settle()
+            if thorough:
+                self._backend.examine()
+
+    @property
+    def advice(self) -> list[str]:
+        """What an administrator should know about where the jobs are kept, as sentences; mostly none."""
+        found = list(self._backend.journal_advice)
+        free = room(self.state.path)
+        if free is not None and free < LOW:
+            found.append(
+                f"The disk of {self.state.path} is nearly full: {free // 1_000_000} MB are left. "
+                "Free some space there."
+            )
+        return found
+
+    @property
+    def where(self) -> str:
+        """The database in words, without a password."""
+        return self._backend.where
+
+    # Opening.
+
+    def _refuse_unfinished(self, restoring: bool) -> None:
+        if self.state.restoring.exists() and not restoring:
+            raise Unavailable(
+                f"A restore into {self.state.path} has not finished.",
+                "Wait for it; if it was stopped, run the same `ilab-jupyter restore` again.",
+                cause="store_restoring",
+            )
+
+    def _open(self, restoring: bool) -> None:
+        bound = read_json(self.state.binding)
+        if bound is not None and isinstance(self._backend, Sqlite):
+            raise Unavailable(
+                f"The jobs of {self.state.path} are kept in a PostgreSQL database.",
+                f"Set {DATABASE_URL} to its address.",
+                cause="store_elsewhere",
+            )
+        if not self._backend.absent():
+            self._backend.open()
+            tables = self._tables()
+            if schema.setting.name in tables:
+                self._look(bound)
+                return
+            if tables and (isinstance(self._backend, Sqlite) or tables & set(schema.metadata.tables)):
+                raise self._backend.damaged("it has no tables of ours")
+        if not restoring and any(self.state.jobs.iterdir()):
+            raise self._missing()
+        if isinstance(self._backend, Postgres):
+            if self.state.database.exists():
+                raise Unavailable(
+                    f"The jobs of {self.state.path} are kept in {self.state.database}.",
+                    f"Move them: `ilab-jupyter backup` without {DATABASE_URL}, "
+                    "then `ilab-jupyter restore` with it into another state folder.",
+                    cause="store_elsewhere",
+                )
+            bound = bound or {FOLDER: secrets.token_hex(16)}
+            write_json(self.state.binding, bound)
+        self._backend.create()
+        with self.write() as connection:
+            schema.metadata.create_all(connection)
+            settings = {"schema": schema.VERSION, **(bound or {})}
+            connection.execute(
+                sa.insert(schema.setting), [{"name": name, "value": settings[name]} for name in settings]
+            )
+
+    def _tables(self) -> set[str]:
+        with self.read() as connection:
+            return set(sa.inspect(connection).get_table_names())
+
+    def _look(self, bound: Mapping[str, str] | None) -> None:
+        """Refuse tables of another version or another folder; upgrade those of an older version."""
+        with self.read() as connection:
+            found = dict(
+                connection.execute(sa.select(schema.setting.c.name, schema.setting.c.value)).tuples().all()
+            )
+        if found.get(FOLDER) != (bound or {}).get(FOLDER):
+            raise Unavailable(
+                f"The job database {self.where} belongs to another state folder than {self.state.path}.",
+                "Set ILAB_JUPYTER_STATE to that folder, or use a database of its own for this one.",
+                cause="store_elsewhere",
+            )
+        version = found.get("schema", "")
+        if version == schema.VERSION:
+            return
+        newer = version.isdecimal() and int(version) > int(schema.VERSION)
+        if newer or not version.isdecimal():
+            raise Unavailable(
+                f"The job database {self.where} has schema {version or 'unknown'}, not {schema.VERSION}.",
+                "Install the newer ilab-jupyter that wrote it, or set ILAB_JUPYTER_STATE to another folder."
+                if newer
+                else "Restore it from a backup.",
+                cause="store_version",
+            )
+        from ilab_jupyter.jobs.store.migrations import upgrade
+
+        self._backend.examine()
+        copy = self.state.database.with_name(f"{self.state.database.name}.before-{schema.VERSION}")
+        self._backend.copy(copy)
+        with self.write() as connection:
+            upgrade(connection, int(version))
+
+    def _missing(self) -> Unavailable:
+        what = f"The job database {self.where} is missing or empty, but {self.state.jobs} has jobs."
+        if isinstance(self._backend, Postgres):
+            return Unavailable(
+                what, f"Check the address in {DATABASE_URL}, or restore a backup.", cause="store_damaged"
+            )
+        return Unavailable(
+            what,
+            "Restore jobs.db from a backup, or move both away to start afresh.",
+            cause="store_damaged",
+        )
+
+    # Transactions.
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with self._translated(), self._backend.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """All or nothing, durable when it returns; the only writer meanwhile."""
+        with (
+            self._translated(),
+            self._backend.engine.connect().execution_options(immediate=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        self._backend.check()
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            raise self._backend.refusal(error) from error
+        except NoConnection as error:
+            raise Unavailable(
+                f"The job database {self.where} is busy.", "Try again in a minute.", cause="store_busy"
+            ) from error
+        except (SQLAlchemyError, UnicodeDecodeError, Unreadable) as error:
+            raise self._backend.damaged(str(error)) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._backend.engine.dispose()

@@ -1,0 +1,70 @@
+"""Does the database know all that the folders of the jobs prove? A lost journal or an old copy does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ilab_jupyter.durable import read_json
+from ilab_jupyter.jobs.folder import AttemptFolder, StateFolder
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.database import Database
+
+# A SUCCEEDED job has no further attempt.
+_DOUBTFUL = sorted(set(JobState) - {JobState.SUCCEEDED})
+
+
+def contradiction(database: Database, state: StateFolder) -> str:
+    """What a folder proves and the database denies, in words; empty where they agree.
+
+    Others may submit and run jobs meanwhile: folders are looked at first, and a suspicion is looked at twice.
+    """
+    # A folder without the mark is that of a submission which was cut short, and which nobody was told of.
+    folders = {entry.name for entry in state.jobs.iterdir()}
+    table = schema.job
+    # The token stands behind the spec in a row: only where it matters is so much read.
+    token = sa.case((table.c.state.in_(sorted(LIVE)), table.c.token)).label("token")
+    columns = (table.c.id, table.c.state, table.c.attempt, token)
+    with database.read() as connection:
+        known = set(connection.execute(sa.select(table.c.id)).scalars())
+        doubtful = connection.execute(sa.select(*columns).where(table.c.state.in_(_DOUBTFUL))).all()
+    lost = sorted(id for id in folders - known if _was_stored(state, id))
+    if lost:
+        with database.read() as connection:  # it may have been stored between the first look and the mark
+            found = connection.execute(sa.select(table.c.id).where(table.c.id.in_(lost[:500]))).scalars()
+            lost = sorted(set(lost) - set(found))
+    if lost:
+        return f"it lacks {_count(len(lost))} whose folders are there, such as {lost[0]}"
+    for row in doubtful:
+        if row.id in folders and _denied(state, row):
+            with database.read() as connection:
+                now = connection.execute(sa.select(*columns).where(table.c.id == row.id)).first()
+            if now == row and _denied(state, row):
+                return f"it is older than the folder of {row.id}, which it has as {row.state}"
+    return ""
+
+
+def _was_stored(state: StateFolder, id: str) -> bool:
+    job = state.job(id)
+    return job.stored.exists() or job.attempt(1).record.exists()
+
+
+def _denied(state: StateFolder, row: Any) -> bool:
+    """Whether an attempt has begun that the row does not know."""
+    job = state.job(row.id)
+    if row.state in LIVE:
+        return row.token is not None and _of_another(job.attempt(row.attempt), row.token)
+    return job.attempt(row.attempt + (row.state != JobState.QUEUED)).record.exists()
+
+
+def _of_another(attempt: AttemptFolder, token: str) -> bool:
+    if not attempt.record.exists():
+        return False
+    found = (read_json(attempt.record) or {}).get("token")
+    return isinstance(found, str) and found != token
+
+
+def _count(number: int) -> str:
+    return "1 job" if number == 1 else f"{number} jobs"

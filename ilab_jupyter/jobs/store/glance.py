@@ -1,0 +1,102 @@
+"""A look at the job database that costs next to nothing, for a process that is small while nothing happens.
+
+Only the standard library is used, nothing is written, and a database that has not changed is not even opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ilab_jupyter.jobs.causes import RESTARTED
+from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store.filesystem import LOW, network, room
+
+PENDING = tuple(sorted({JobState.QUEUED, *LIVE}))
+
+_Print = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look found. `interrupted`: a job that a starting server may queue again. `trouble`: the store
+    cannot be read, or its disk is one to be warned of; who opens it is told why."""
+
+    pending: bool = False
+    interrupted: bool = False
+    trouble: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def holds(self, slots: Mapping[str, int], grace_seconds: float | None) -> bool:
+        """Whether `LocalJobs.configure` with these would change nothing."""
+        try:
+            stored = dict(json.loads(self.settings.get("slots", "{}")))
+        except (TypeError, ValueError):
+            return False
+        if any(stored.get(queue) != count for queue, count in slots.items()):
+            return False
+        return grace_seconds is None or self.settings.get("grace_seconds") == str(grace_seconds)
+
+
+class Glance:
+    """Looks at the SQLite database of a state folder."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        self._wal = state.database.with_name(f"{state.database.name}-wal")
+        self._last: tuple[_Print, _Print] | None = None
+
+    def changed(self) -> bool:
+        """Whether anything may have been written since the last call that said so; True at first."""
+        now = (_print(self._state.database), _print(self._wal))
+        changed = now != self._last
+        self._last = now
+        return changed
+
+    def look(self) -> Seen:
+        """Whether a job is queued or live, and the settings. Blocks for a few milliseconds."""
+        try:
+            if not self._state.database.exists():
+                return Seen(trouble=not self._usable())
+            uri = f"{self._state.database.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=5)) as connection:
+                marks = ", ".join("?" * len(PENDING))
+                query = f"SELECT 1 FROM job WHERE state IN ({marks}) LIMIT 1"  # noqa: S608 - marks only
+                pending = connection.execute(query, PENDING).fetchone() is not None
+                marks = ", ".join("?" * len(RESTARTED))
+                query = f"SELECT 1 FROM job WHERE state = ? AND cause IN ({marks}) LIMIT 1"  # noqa: S608
+                found = connection.execute(query, (JobState.INTERRUPTED, *RESTARTED)).fetchone()
+                settings = dict(connection.execute("SELECT name, value FROM setting"))
+            doubtful = self._doubtful(self._state.path)
+            return Seen(pending, found is not None, trouble=doubtful, settings=settings)
+        except (sqlite3.Error, OSError, ValueError):
+            return Seen(trouble=True)
+
+    def _doubtful(self, folder: Path) -> bool:
+        """A network file system, or a disk that is nearly full."""
+        free = room(folder)
+        return bool(network(folder)) or (free is not None and free < LOW)
+
+    def _usable(self) -> bool:
+        """Where no database is yet: whether one could be made, and none is missing."""
+        folder = self._state.path
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or self._doubtful(folder):
+            return False
+        return not self._state.jobs.is_dir() or not any(self._state.jobs.iterdir())
+
+
+def _print(path: Path) -> _Print:
+    """Differs once the file was written; an empty file is as good as none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns) if status.st_size else None

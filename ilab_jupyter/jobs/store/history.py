@@ -1,0 +1,59 @@
+"""What is kept of the past for people: a job's attempts, and who did what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.record import Attempt, AuditEntry
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.rows import Row, Store
+
+_MOST = 1000
+
+
+def attempts(store: Store, row: Row) -> list[Attempt]:
+    """A job's attempts, the first one first, each with the size of its log on disk."""
+    found = []
+    for one in store.attempts(row.id):
+        try:
+            size = store.state.job(row.id).attempt(one.n).log.stat().st_size
+        except OSError:
+            size = 0
+        found.append(
+            Attempt(
+                n=one.n,
+                state=one.state,
+                why=one.why or ("submitted" if one.n == 1 else "resumed"),
+                started_at=_time(one.started),
+                ended_at=_time(one.ended),
+                exit_code=one.exit_code,
+                cause=one.cause,
+                message=one.message,
+                log_size=size,
+                log_pruned=one.pruned is not None,
+            )
+        )
+    return found
+
+
+def audit(store: Store, owner: str, after: int, limit: int) -> list[AuditEntry]:
+    """See `JobService.audit`; InvalidInput for a limit that is not 1 to 1000."""
+    if not 1 <= limit <= _MOST:
+        raise InvalidInput(f"The limit is 1 to {_MOST}, not {limit}.")
+    rows = store.audit_rows(max(0, after), limit, owner)
+    return [AuditEntry(**{**row, "time": _time(row["time"])}) for row in rows]
+
+
+def last(store: Store, before: float) -> int:
+    """The seq of the last entry from before this time; 0 where there is none."""
+    table = schema.audit
+    query = sa.select(sa.func.max(table.c.seq)).where(table.c.time < before)
+    with store.read() as connection:
+        return int(connection.execute(query).scalar() or 0)
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

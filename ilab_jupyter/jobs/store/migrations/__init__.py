@@ -1,0 +1,26 @@
+"""Bringing the tables of an older version up to date. Alembic is imported only where one is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+from ilab_jupyter.jobs.store import schema
+
+
+def upgrade(connection: Connection, version: int) -> None:
+    """From this version to `schema.VERSION`, in the caller's transaction: all steps happen or none does."""
+    scripts = ScriptDirectory(str(Path(__file__).parent))
+    steps = {int(script.revision): script for script in scripts.walk_revisions()}
+    with Operations.context(MigrationContext.configure(connection)):
+        for revision in sorted(steps):
+            if version < revision <= int(schema.VERSION):
+                steps[revision].module.upgrade()
+    connection.execute(
+        sa.update(schema.setting).where(schema.setting.c.name == "schema").values(value=schema.VERSION)
+    )

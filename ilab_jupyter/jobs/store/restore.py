@@ -1,0 +1,347 @@
+"""Putting a backup into an empty state folder: checked to the last byte, and never half there.
+
+What was live in the backup ends as INTERRUPTED and can be resumed; what waited still waits. No restored row
+knows a process, so none is ever taken for one that runs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from ilab_jupyter.durable import disk_advice, make_folder, sync, write_json
+from ilab_jupyter.errors import Conflict, NotFound, Unavailable, Unprocessable
+from ilab_jupyter.jobs.attempt.lock import locked
+from ilab_jupyter.jobs.causes import remedy
+from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.backup import FORMAT, HEADER, LEFT_OUT, MANIFEST, OWN_SETTINGS, ROWS, TABLES
+from ilab_jupyter.jobs.store.database import Database
+from ilab_jupyter.jobs.store.filesystem import LOW, room
+from ilab_jupyter.jobs.store.row import seal
+
+CAUSE = "restored"
+
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, IntegrityError),
+    *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+    *(FileExistsError, NotADirectoryError, IsADirectoryError),
+)
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
+_MOST_FILES = 1_000_000
+_MOST_DEPTH = 64
+# A gzip of nothing but zeros has a ratio of 1030; what jobs write has one of 3 to 100.
+_MOST_RATIO = 500
+_FREE_RATIO = 64 * 1_048_576
+_MOST_HEADER = 65536
+_PIECE = 1_048_576
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has put there, and as of when."""
+
+    path: Path
+    as_of: float
+    jobs: int
+    interrupted: int
+    queued: int
+    files: int
+    bytes: int
+    seconds: float
+
+
+class _Bad(Exception):
+    """What is wrong with the archive."""
+
+
+def restore(state: StateFolder, path: Path, *, url: str | None = None, actor: str) -> Restored:
+    """Unpack the backup at `path` into a state folder that has no jobs, or where a restore was cut short.
+
+    Conflict where there are jobs; Unprocessable for an archive that is damaged or no backup of ours;
+    Unavailable where it does not fit. After an error, or a kill, there is the backup or nothing, and it can
+    be run again.
+    """
+    started = time.monotonic()
+    if not path.is_file():
+        raise NotFound(f"There is no backup {path}.", "Give the file that `ilab-jupyter backup` has written.")
+    with disk_advice(state.path):
+        make_folder(state.path)
+        with locked(state.turn_lock, 2) as got:
+            if not got:
+                raise Conflict(f"Another process uses {state.path}.", "Choose another folder, or stop it.")
+            database = _empty(state, url)
+            try:
+                with _verified(path):
+                    header, rows, size, files = _unpack(path, state)
+                    os.sync()
+                    counts = _put_rows(database, rows, header["as_of"], actor)
+            except BaseException:
+                database.close()
+                _clear(state)
+                state.restoring.unlink(missing_ok=True)
+                raise
+            database.close()
+            shutil.rmtree(_spool(state), ignore_errors=True)
+            state.restoring.unlink()
+            sync(state.path)
+    took = time.monotonic() - started
+    return Restored(state.path, header["as_of"], *counts, files=files, bytes=size, seconds=took)
+
+
+def _empty(state: StateFolder, url: str | None) -> Database:
+    """The database of a folder without jobs, closed to everybody else until the restore is done."""
+    if not state.restoring.exists():
+        if state.jobs.exists() and any(state.jobs.iterdir()):
+            raise Conflict(f"{state.path} has jobs.", "Restore into an empty folder.")
+        database = Database(state, url)
+        with database.read() as connection:
+            taken = connection.execute(sa.select(schema.job.c.id).limit(1)).first()
+        if taken is not None:
+            database.close()
+            raise Conflict(f"The job database {database.where} has jobs.", "Restore into an empty one.")
+        write_json(state.restoring, {"since": time.time()})
+        return database
+    _clear(state)
+    database = Database(state, url, restoring=True)
+    with database.write() as connection:
+        _clear_rows(connection)
+    return database
+
+
+def _clear(state: StateFolder) -> None:
+    shutil.rmtree(_spool(state), ignore_errors=True)
+    for entry in state.jobs.iterdir() if state.jobs.exists() else ():
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def _clear_rows(connection: Connection) -> None:
+    for table in (schema.lease, schema.attempt, schema.audit, schema.job):
+        connection.execute(sa.delete(table))
+    own = schema.setting.c.name.in_(sorted(OWN_SETTINGS))
+    connection.execute(sa.delete(schema.setting).where(~own))
+
+
+def _spool(state: StateFolder) -> Path:
+    """Where the rows lie until all files have been checked."""
+    return state.path / "restoring"
+
+
+@contextmanager
+def _verified(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (_Bad, *_DAMAGE) as error:
+        why = str(error) if isinstance(error, _Bad) else "it is cut short or damaged"
+        raise Unprocessable(
+            f"{path} cannot be restored: {why}.", "Nothing was restored. Use another backup."
+        ) from error
+
+
+class _Metered:
+    """Reads a gzip and refuses one that unpacks to more than it may."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._packed = gzip.GzipFile(fileobj=file, mode="rb")
+        self._read = 0
+        self.most = 2 * _MOST_HEADER
+
+    def read(self, size: int) -> bytes:
+        data = self._packed.read(size)
+        self._read += len(data)
+        ratio = self._read / max(1, self._file.tell())
+        if self._read > self.most or (self._read > _FREE_RATIO and ratio > _MOST_RATIO):
+            raise _Bad("it unpacks to more than it says")
+        return data
+
+
+def _unpack(path: Path, state: StateFolder) -> tuple[dict[str, Any], Path, int, int]:
+    """The header, the file of the rows, and how many bytes and files were unpacked and verified."""
+    rows = _spool(state) / ROWS
+    make_folder(rows.parent)
+    make_folder(state.jobs)
+    digests: dict[str, dict[str, Any]] = {}
+    manifest: dict[str, Any] | None = None
+    ids: set[str] = set()
+    with path.open("rb") as file:
+        metered = _Metered(file)
+        with tarfile.open(fileobj=metered, mode="r|") as tar:  # type: ignore[call-overload]
+            header = _header(tar, state, metered)
+            while (member := tar.next()) is not None:
+                if manifest is not None or len(digests) > _MOST_FILES:
+                    raise _Bad("it has too many files")
+                source = tar.extractfile(member)
+                if source is None or not member.isreg() or member.sparse is not None:
+                    raise _Bad(f"{member.name[:200]!r} is no plain file")
+                if member.name == MANIFEST:
+                    manifest = json.loads(source.read())
+                elif member.name == ROWS and not digests:
+                    digests[ROWS] = _copy(source, rows, member)
+                    ids = _ids(rows)
+                else:
+                    target = state.jobs.joinpath(*_parts(member.name, ids))
+                    digests[member.name] = _copy(source, target, member)
+    _compare(manifest, digests, state)
+    return header, rows, sum(one["size"] for one in digests.values()), len(digests) - 1
+
+
+def _header(tar: tarfile.TarFile, state: StateFolder, metered: _Metered) -> dict[str, Any]:
+    first = tar.next()
+    source = None if first is None or first.size > _MOST_HEADER else tar.extractfile(first)
+    if first is None or source is None or first.name != HEADER:
+        raise _Bad("it is no backup of ilab-jupyter")
+    header = json.loads(source.read())
+    if header["format"] != FORMAT or int(header["schema"]) > int(schema.VERSION):
+        raise _Bad("a newer ilab-jupyter has written it")
+    size, free = int(header["bytes"]), room(state.path)
+    if free is not None and size > free - LOW:
+        raise Unavailable(
+            f"The backup unpacks to {size / 1e6:,.0f} MB; {state.path} has room for {free / 1e6:,.0f} MB.",
+            "Free some space there, or restore into a folder on another disk.",
+            cause="disk_full",
+        )
+    metered.most = int(size * 1.2) + 4096 * int(header["files"]) + _FREE_RATIO
+    return {"as_of": float(header["as_of"])}
+
+
+def _parts(name: str, ids: set[str]) -> list[str]:
+    """Below `jobs/`, of a job of the backup, with no way out."""
+    first, *parts = name.split("/")
+    if first != "jobs" or not 2 <= len(parts) <= _MOST_DEPTH or parts[0] not in ids:
+        raise _Bad(f"{name[:200]!r} belongs to no job of it")
+    if any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255 for part in parts):
+        raise _Bad(f"{name[:200]!r} is no path within a job")
+    if parts[1] != "artifacts" and parts[-1] in LEFT_OUT:
+        raise _Bad(f"{name[:200]!r} is nothing that a backup holds")
+    return parts
+
+
+def _copy(source: IO[bytes], target: Path, member: tarfile.TarInfo) -> dict[str, Any]:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        descriptor = os.open(target, flags, 0o700 if member.mode & 0o100 else 0o600)
+    except FileExistsError:
+        raise _Bad(f"{member.name[:200]!r} is in it twice") from None
+    with os.fdopen(descriptor, "wb") as file:
+        while piece := source.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+            file.write(piece)
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+def _compare(manifest: dict[str, Any] | None, found: dict[str, Any], state: StateFolder) -> None:
+    if manifest is None:
+        raise _Bad("it is cut short")
+    files = {name: entry for name, entry in manifest["files"].items() if name != HEADER}
+    for name in found.keys() - files.keys():
+        if name not in manifest["left_out"]:
+            raise _Bad(f"{name[:200]!r} is not in its list")
+        state.path.joinpath(name).unlink()
+        del found[name]
+    if wrong := next((name for name in files if found.get(name) != files[name]), None):
+        raise _Bad(f"{wrong[:200]!r} is not what was backed up")
+
+
+def _ids(rows: Path) -> set[str]:
+    found = {row["id"] for table, row in _read(rows) if table is schema.job}
+    for id in found:
+        if not isinstance(id, str) or not _ID.fullmatch(id):
+            raise _Bad(f"{str(id)[:200]!r} is no id of a job")
+    return found
+
+
+def _read(rows: Path) -> Iterator[tuple[sa.Table, dict[str, Any]]]:
+    tables = {table.name: table for table in TABLES}
+    with rows.open("rb") as lines:
+        for line in lines:
+            value = json.loads(line)
+            table, row = tables[value["table"]], value["row"]
+            if not row.keys() <= set(table.c.keys()):
+                raise _Bad("it has columns that nobody knows")
+            yield table, {**dict.fromkeys(table.c.keys()), **row}
+
+
+def _put_rows(database: Database, rows: Path, as_of: float, actor: str) -> tuple[int, int, int]:
+    """In one transaction; how many jobs there are, how many of them are INTERRUPTED by this and QUEUED."""
+    jobs = interrupted = queued = 0
+    ended: set[tuple[str, int]] = set()
+    with database.write() as connection:
+        _clear_rows(connection)
+        batch: list[dict[str, Any]] = []
+        now: sa.Table | None = None
+        for table, row in _read(rows):
+            if batch and (table is not now or len(batch) == _BATCH):
+                connection.execute(sa.insert(now), batch)  # type: ignore[arg-type]
+                batch = []
+            now = table
+            if table is schema.job:
+                jobs += 1
+                if row["state"] in LIVE:
+                    ended.add((row["id"], row["attempt"]))
+                queued += row["state"] == JobState.QUEUED
+                row = _job(row, as_of)
+            elif table is schema.attempt:
+                row = {**row, "token": None}
+                if (row["job"], row["n"]) in ended:
+                    row |= {"state": JobState.INTERRUPTED, **_end(as_of)}
+            elif table is schema.setting and row["name"] in OWN_SETTINGS:
+                continue
+            batch.append(row)
+        if batch and now is not None:
+            connection.execute(sa.insert(now), batch)
+        interrupted = len(ended)
+        detail = json.dumps({"as_of": as_of, "jobs": jobs})
+        values = {"time": time.time(), "actor": actor, "action": "restore", "target": "store"}
+        _go_on_counting(connection)
+        connection.execute(sa.insert(schema.audit).values(**values, detail=detail))
+    return jobs, interrupted, queued
+
+
+def _job(row: dict[str, Any], as_of: float) -> dict[str, Any]:
+    row = {**row, **dict.fromkeys(("token", "boot_id", "spawned", "due"))}
+    if row["state"] in LIVE:
+        row |= {
+            **_end(as_of),
+            **{"state": JobState.INTERRUPTED, "version": row["version"] + 1, "stop_reason": None},
+            **{
+                "next_step": "Resume it to continue from its last checkpoint.",
+                "remedy": remedy(CAUSE, row["id"]),
+            },
+        }
+    return {**row, "seal": seal(row)}
+
+
+def _end(as_of: float) -> dict[str, Any]:
+    return {"ended": as_of, "cause": CAUSE, "message": "It was running when the backup was made."}
+
+
+def _go_on_counting(connection: Connection) -> None:
+    """PostgreSQL's counters know nothing of rows that came with a number."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in (schema.job, schema.audit):
+        last = sa.select(sa.func.coalesce(sa.func.max(table.c.seq), 0) + 1).scalar_subquery()
+        counter = sa.func.pg_get_serial_sequence(table.name, "seq")
+        connection.execute(sa.select(sa.func.setval(counter, last, False)))

@@ -1,0 +1,120 @@
+"""What the tables hold, as data: a job, an attempt; and the seal of a job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Double
+
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store import schema
+
+
+class Unreadable(Exception):
+    """A row holds what we never wrote."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job as stored; `schema.job` says what the columns are."""
+
+    seq: int
+    id: str
+    kind: str
+    name: str
+    owner: str
+    state: JobState
+    attempt: int
+    version: int
+    spec: dict[str, Any]
+    launch: dict[str, Any]
+    key: str | None
+    spec_hash: str
+    queue: str
+    priority: int
+    rank: float | None
+    retries: int
+    due: float | None
+    created: float
+    started: float | None
+    ended: float | None
+    token: str | None
+    boot_id: str | None
+    spawned: float | None
+    stop_reason: str | None
+    exit_code: int | None
+    cause: str | None
+    message: str | None
+    next_step: str | None
+    remedy: str | None
+    result: dict[str, Any]
+    progress: dict[str, Any]
+
+    @classmethod
+    def read(cls, row: Any) -> Row:
+        """From a result of the database; Unreadable where it is not what was written."""
+        data = dict(row._mapping)
+        sealed = data.pop("seal")
+        data.pop("resources")
+        # Whoever moves a row without sealing it, as version 1 did, leaves the seal of an older version of it.
+        if sealed is not None and sealed.startswith(f"{data['version']}:") and sealed != seal(data):
+            raise Unreadable(f"the row of {data['id']!r} is not what was written")
+        try:
+            for name in JSON:
+                data[name] = json.loads(data[name] or "{}")
+            return cls(**{**data, "state": JobState(data["state"])})
+        except (TypeError, ValueError) as error:
+            raise Unreadable(f"the row of {data.get('id')} cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """An attempt as stored."""
+
+    job: str
+    n: int
+    state: JobState
+    token: str | None
+    cause: str | None
+    why: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+    message: str | None = None
+    pruned: float | None = None
+
+
+JSON = ("spec", "launch", "result", "progress")
+COLUMNS = frozenset(field.name for field in fields(Row))
+ATTEMPT = [schema.attempt.c[field.name] for field in fields(AttemptRow)]
+
+_FLOATS = frozenset(column.name for column in schema.job.c if isinstance(column.type, Double))
+# What a queue changes in passing stays outside.
+_SEALED = sorted(COLUMNS - {"seq", "rank", "retries", "due"})
+
+
+def stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns as the database holds them: JSON as text, and no text that it cannot hold."""
+    assert values.keys() <= COLUMNS, values.keys() - COLUMNS
+    found = dict(values)
+    for name, value in values.items():
+        if name in JSON:
+            found[name] = json.dumps(value)
+        elif name in _FLOATS and value is not None:
+            found[name] = float(value)
+        elif isinstance(value, str) and not value.isascii():
+            found[name] = value.encode(errors="replace").decode()
+        if isinstance(value, str) and "\0" in value:
+            found[name] = found[name].replace("\0", "\ufffd")
+    return found
+
+
+def seal(values: Mapping[str, Any]) -> str:
+    """A digest of a row as the database holds it: a disk that changed a letter of it is noticed."""
+    # Version 1 left the JSON of a job that has none yet empty.
+    text = json.dumps([values[name] or "{}" if name in JSON else values[name] for name in _SEALED])
+    return f"{values['version']}:{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"

@@ -1,0 +1,163 @@
+"""Storing a new job: one durable row, and its secrets durable before it. The rest is made when it starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets as random
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from ilab_jupyter.durable import disk_advice, sync, write_json
+from ilab_jupyter.errors import Conflict, InvalidInput
+from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.record import JobSpec, Resources
+from ilab_jupyter.jobs.store.rows import Row, Store
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def wanted(spec: JobSpec) -> dict[str, Any]:
+    """The spec as it is stored; InvalidInput where the arguments are no JSON.
+
+    Resources that are not asked for are left out: a key's digest is that of the version that had none.
+    """
+    try:
+        json.dumps(spec.arguments, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "The arguments hold half a character, which is no text.", "Write it again."
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"The arguments are no JSON: {error}.", "NaN and infinity are none.") from None
+    return spec.model_dump(mode="json", exclude={"resources"} if spec.resources == Resources() else None)
+
+
+def digest(spec: Mapping[str, Any]) -> str:
+    """The same for the same `wanted` spec."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class _Ticket:
+    """A job that somebody waits for."""
+
+    values: dict[str, Any]
+    actor: str | None
+    row: Row | None = None
+    error: Exception | None = None
+
+
+class Submissions:
+    """Stores new jobs. Those that come while others are made durable share the next commit: where the disk is
+    slow, many callers wait for it once and not one after another."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[_Ticket] = deque()
+        self._committing = threading.Lock()
+
+    def add(
+        self,
+        owner: str,
+        spec: JobSpec,
+        launched: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        secrets: Mapping[str, str] | None = None,
+        actor: str | None = None,
+    ) -> Row:
+        """The stored job: a new QUEUED one, or the one that this owner submitted under this key before.
+
+        Conflict where that was another spec. `actor`, for the audit, is the owner where None.
+        """
+        asked = wanted(spec)
+        id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
+        values = {
+            "id": id,
+            "kind": spec.kind,
+            "name": spec.name or spec.kind,
+            "owner": owner,
+            "spec": asked,
+            "launch": launched,
+            "key": key,
+            "spec_hash": digest(asked),
+            "queue": spec.queue,
+            "priority": spec.priority,
+        }
+        state = self._store.state
+        kept = False
+        with disk_advice(state.path):
+            try:
+                _make_folder(state, id, secrets or {})
+                row = self._commit(_Ticket(values, actor))
+                kept = row.id == id
+                if kept:
+                    _mark(state, id)
+            except BaseException:
+                # A commit whose answer was lost may have been one.
+                with suppress(Exception):
+                    kept = True
+                    kept = self._store.get(id) is not None
+                raise
+            finally:
+                if not kept:
+                    shutil.rmtree(state.job(id).path, ignore_errors=True)
+        if row.spec_hash != values["spec_hash"]:
+            raise Conflict(f"The key {key!r} was used for another job, {row.id}.", "Choose another key.")
+        return row
+
+    def _commit(self, ticket: _Ticket) -> Row:
+        self._waiting.append(ticket)
+        with self._committing:
+            if ticket.row is None and ticket.error is None:
+                # Whoever comes first writes for all who wait, and so for itself.
+                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+        if ticket.error is not None:
+            raise ticket.error
+        assert ticket.row is not None
+        return ticket.row
+
+    def _write(self, tickets: list[_Ticket]) -> None:
+        try:
+            with self._store.write() as connection:
+                rows = [self._insert(connection, ticket) for ticket in tickets]
+        except Exception as error:
+            if len(tickets) == 1:
+                tickets[0].error = error
+                return
+            for ticket in tickets:  # one that cannot be stored does not refuse the others
+                self._write([ticket])
+            return
+        for ticket, row in zip(tickets, rows, strict=True):
+            ticket.row = row
+
+    def _insert(self, connection: Connection, ticket: _Ticket) -> Row:
+        owner, key = ticket.values["owner"], ticket.values["key"]
+        row = None if key is None else self._store.by_key(connection, owner, key)
+        if row is not None:
+            return row
+        values = {**ticket.values, "created": time.time()}
+        return self._store.insert(connection, values, actor=ticket.actor)
+
+
+def _mark(state: StateFolder, id: str) -> None:
+    """The row is durable; that its folder says so is only for who finds the folder without the row."""
+    with suppress(OSError):
+        state.job(id).stored.touch(mode=0o600)
+
+
+def _make_folder(state: StateFolder, id: str, secrets: Mapping[str, str]) -> None:
+    folder = state.job(id)
+    folder.path.mkdir(mode=0o700)
+    if secrets:
+        write_json(folder.secrets, dict(secrets))
+        sync(state.jobs)
