@@ -183,8 +183,12 @@ class LocalJobs:
     ) -> builtins.list[Job]:
         """Let live jobs of the owner (all where None) save their work and end as INTERRUPTED, and wait for
         that: the grace period and a little where `timeout` is None. Gives those that were asked, as they are
-        then.
+        then. Where all are asked this service moves the queue no more by itself.
         """
+        if ids is None:
+            self._heart.stop()
+        else:
+            self._heart.flush()
         asked = shutdown.interrupt(self._store, self.owner, ids, timeout)
         return view.jobs(self._store, asked)
 
