@@ -93,6 +93,7 @@ class Job(Frozen):
     remedy: str | None = Field(
         default=None, description="The same as a command, to be written after `%ilab`: `resume train-abc`."
     )
+    resumable: bool = Field(default=False, description="Whether another attempt is possible and can help.")
     result: dict[str, Any] = Field(default_factory=dict, description="What the task returned.")
 
 

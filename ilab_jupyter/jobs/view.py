@@ -57,6 +57,7 @@ def job(store: Store, row: Row, waiting: str | None = None) -> Job:
         message=row.message,
         next_step=row.next_step,
         remedy=row.remedy or (causes.remedy(row.cause, row.id) if row.state.resumable else None),
+        resumable=row.state.resumable and causes.resumes(row.cause),
         result=row.result,
     )
 

@@ -599,7 +599,7 @@ export interface components {
   schemas: {
     /**
      * Attempt
-     * @description One attempt of a job. `why`: submitted, resumed, retry, restart (with the server), lost (never began).
+     * @description One attempt of a job. `why`: submitted, resumed, retry, restart (of the server), lost (never began).
      */
     Attempt: {
       /**
@@ -1245,6 +1245,12 @@ export interface components {
       result?: {
         [key: string]: unknown;
       };
+      /**
+       * Resumable
+       * @description Whether another attempt is possible and can help.
+       * @default false
+       */
+      resumable: boolean;
       spec: components['schemas']['JobSpec'];
       /**
        * Started At
@@ -1721,8 +1727,8 @@ export interface components {
      * Resources
      * @description What a job needs of its machine. None: no particular amount.
      *
-     *     A job with `gpus` has whole devices; with `gpu_memory_gb` as well it may share each with others that ask for
-     *     memory. Gigabytes are 10**9 bytes.
+     *     A job with `gpus` has whole devices; with `gpu_memory_gb` as well it may share each with others that ask
+     *     for memory. Gigabytes are 10**9 bytes.
      */
     Resources: {
       /**

@@ -14,9 +14,9 @@ export function hasEnded(job: Job): boolean {
   return ENDED.has(job.state);
 }
 
-/** True where a new attempt may follow. */
+/** True where a new attempt may follow and can help. */
 export function canResume(job: Job): boolean {
-  return hasEnded(job) && job.state !== 'SUCCEEDED';
+  return job.resumable;
 }
 
 /** True where a request to stop means something. */

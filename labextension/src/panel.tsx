@@ -10,6 +10,7 @@ import { Datasets } from './components/datasets';
 import { Deployments } from './components/deployments';
 import { Jobs } from './components/jobs';
 import { Models } from './components/models';
+import { PauseQueue } from './components/queue';
 import { Section } from './components/section';
 import type { Handshake } from './handshake';
 import { instructLabIcon } from './icons';
@@ -116,7 +117,10 @@ function Sections(props: IPanelOptions & { warning: string }): React.JSX.Element
       <div className="jp-IlabPanel-sections">
         <UseSignal signal={jobs.changed}>
           {() => (
-            <Section title={trans.__('Jobs')}>
+            <Section
+              title={trans.__('Jobs')}
+              action={<PauseQueue state={jobs.queue} commands={commands} trans={trans} />}
+            >
               {jobs.error ? <Note>{jobs.error}</Note> : null}
               <Jobs model={jobs} commands={commands} trans={trans} />
             </Section>

@@ -6,7 +6,7 @@ import type { JobState } from '../contract';
 import type { JobsModel } from '../model';
 import { Empty } from './empty';
 import { JobCard } from './job';
-import { Queue } from './queue';
+import { PausedQueue } from './queue';
 
 const CHOICES: Record<string, readonly JobState[]> = {
   all: [],
@@ -43,7 +43,7 @@ export function Jobs({ model, commands, trans }: IJobsProps): React.JSX.Element 
   const jobs = model.jobs;
   return (
     <>
-      <Queue state={model.queue} commands={commands} trans={trans} />
+      <PausedQueue state={model.queue} commands={commands} trans={trans} />
       {jobs.length > 0 || filtered ? (
         <div className="jp-IlabFilter" role="search">
           <input

@@ -11,20 +11,27 @@ interface IQueueProps {
   trans: TranslationBundle;
 }
 
-/** Whether jobs are started at all, and the button that changes it. */
-export function Queue({ state, commands, trans }: IQueueProps): React.JSX.Element | null {
-  if (state === null) {
+/** For the heading of the jobs: nothing more is to start. */
+export function PauseQueue({ state, commands, trans }: IQueueProps): React.JSX.Element | null {
+  if (state === null || state.paused) {
     return null;
   }
-  const run = (command: string) => (): void => void commands.execute(command);
-  if (!state.paused) {
-    return (
-      <div className="jp-IlabItem-actions">
-        <button className="jp-IlabButton" onClick={run(CommandIDs.pauseQueue)}>
-          {trans.__('Pause the queue')}
-        </button>
-      </div>
-    );
+  return (
+    <button
+      className="jp-IlabButton"
+      aria-label={trans.__('Pause the queue')}
+      title={trans.__('Start no more jobs; live ones go on')}
+      onClick={() => void commands.execute(CommandIDs.pauseQueue)}
+    >
+      {trans.__('Pause')}
+    </button>
+  );
+}
+
+/** That nothing is started, by whom and why, and the button that ends it. */
+export function PausedQueue({ state, commands, trans }: IQueueProps): React.JSX.Element | null {
+  if (state === null || !state.paused) {
+    return null;
   }
   const by = state.paused_by ?? '';
   return (
@@ -35,7 +42,10 @@ export function Queue({ state, commands, trans }: IQueueProps): React.JSX.Elemen
           : trans.__('The queue is paused by %1.', by)}
       </div>
       <div className="jp-IlabItem-actions">
-        <button className="jp-IlabButton" onClick={run(CommandIDs.resumeQueue)}>
+        <button
+          className="jp-IlabButton"
+          onClick={() => void commands.execute(CommandIDs.resumeQueue)}
+        >
           {trans.__('Resume the queue')}
         </button>
       </div>

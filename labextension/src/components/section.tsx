@@ -5,6 +5,8 @@ interface ISectionProps {
   title: string;
   /** Shown beside the title: how many there are. */
   count?: number;
+  /** At the end of the heading: a button that concerns the whole part. */
+  action?: React.ReactNode;
   children: React.ReactNode;
 }
 
@@ -26,6 +28,7 @@ export function Section(props: ISectionProps): React.JSX.Element {
           {props.title}
           {props.count ? <span className="jp-IlabSection-count">{props.count}</span> : null}
         </button>
+        {props.action}
       </h3>
       <div id={body} hidden={!open} className="jp-IlabSection-body">
         {open ? props.children : null}
