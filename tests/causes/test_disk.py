@@ -21,7 +21,7 @@ def test_a_training_whose_checkpoint_does_not_fit_any_more_goes_on_from_the_last
 ) -> None:
     data = small_disk(tmp_path / "data", "64m")
     monkeypatch.setenv("XDG_DATA_HOME", str(data))
-    job = works.submit("train", model=str(tiny), data=[str(pairs)], batch_size=1, save_steps=3, max_steps=60)
+    job = works.submit("train", model=str(tiny), data=[str(pairs)], batch_size=1, save_steps=3, max_steps=240)
     while "artifact" not in {event.type for event in works.jobs.events(job.id)}:
         assert not works.jobs.get(job.id).state.ended, works.log(job)
         time.sleep(0.05)

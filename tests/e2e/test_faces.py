@@ -63,8 +63,8 @@ def test_all_faces_tell_the_same_of_a_job_that_runs_and_of_one_that_has_ended(la
     lab.wait(id, lambda job: job.progress.step > 10)
     worker = next(
         process
-        for process in psutil.process_iter()
-        if str(WORKER) in process.cmdline() and any(id in part for part in process.cmdline())
+        for process in psutil.process_iter(["cmdline"])
+        if str(WORKER) in (line := process.info["cmdline"] or []) and any(id in part for part in line)
     )
     worker.suspend()
     step = lab.job(id).progress.step

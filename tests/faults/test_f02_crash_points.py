@@ -33,7 +33,7 @@ from tests.faults.trainer import make_interpreter
 
 CRASH = Path(__file__).parent / "crash"
 AT_LEAST = 25
-SAMPLE = {"sqlite": 18, "postgresql": 9}
+SAMPLE = {"sqlite": 18, "postgresql": 6}
 WORLDS = 5
 TRIES = 3
 

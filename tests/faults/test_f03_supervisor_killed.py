@@ -59,7 +59,7 @@ def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted
     bench: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     times, told = [], []
-    for number in range(count(6, 150)):
+    for number in range(count(3, 150)):
         child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
         next_one = bench.submit(["print", "next"])
@@ -84,7 +84,7 @@ def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_wh
     bench: Any, running: Any, abandon: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     times = []
-    for number in range(count(3, 50)):
+    for number in range(count(2, 50)):
         child = tmp_path / f"child-{number}"
         job = running(["ignore_term"], ["child", str(child)])
         worker, orphan = sorted(tree(bench, job.id, child), key=lambda one: one.pid == written(child))
@@ -108,7 +108,7 @@ def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
     chance = random.Random(7)
     bench.local.configure(slots={"batch": 3})
     files, ids, kills = [], [], 0
-    for number in range(count(12, 100)):
+    for number in range(count(6, 100)):
         files.append(tmp_path / f"ran-{number}")
         ids.append(bench.submit(["write", str(files[-1]), "x"], ["sleep", 0.2]).id)
         time.sleep(chance.random() * 0.4)

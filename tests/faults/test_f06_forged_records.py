@@ -118,7 +118,7 @@ def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted
     count: Any,
     figures: Any,
 ) -> None:
-    for lie in LIES[:: len(LIES) // count(9, len(LIES))]:
+    for lie in LIES[:: len(LIES) // count(5, len(LIES))]:
         bystander = start_bystander()
         job = running()
         path = bench.local.folder(job.id) / "attempts/1/supervisor.json"

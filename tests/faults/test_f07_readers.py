@@ -55,9 +55,8 @@ def test_a_worker_that_floods_stderr_is_not_stopped_by_nobody_reading_it(
 def test_200_readers_that_do_not_read_slow_no_worker_and_take_little_memory(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
-    rounds = count(3, 9)
+    rounds = count(2, 9)
     alone, watched = [], []
-    spent(server, PACED)
     for _ in range(rounds):
         alone.append(spent(server, PACED))
         before = server.rss()
@@ -76,9 +75,8 @@ def test_200_readers_that_do_not_read_slow_no_worker_and_take_little_memory(
 def test_a_reader_that_drops_ten_times_a_second_slows_no_worker(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
-    rounds = count(3, 9)
+    rounds = count(2, 9)
     alone, watched = [], []
-    spent(server, PACED)
     before = server.rss()
     for _ in range(rounds):
         alone.append(spent(server, PACED))

@@ -76,8 +76,8 @@ class Follower(threading.Thread):
 def test_each_line_is_there_once_and_in_order_in_the_file_and_for_every_reader(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
-    lines = count(50_000, 1_000_000)
-    seconds = 20 if lines < 10**6 else 200
+    lines = count(30_000, 1_000_000)
+    seconds = 8 if lines < 10**6 else 200
     chance = random.Random(8)
     id = server.submit(f"rate:{lines // seconds}:{seconds}")
     followers = [Follower(server, id) for _ in range(3)]

@@ -341,7 +341,7 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
     server = asked(tmp_path / "asked")
     kept = server.ask("submit", ["print", "x"])["id"]
     assert server.end(kept)["state"] == "SUCCEEDED"
-    for round, (where, number, moment) in enumerate(REFUSALS[:: len(REFUSALS) // count(5, len(REFUSALS))]):
+    for round, (where, number, moment) in enumerate(REFUSALS[:: len(REFUSALS) // count(3, len(REFUSALS))]):
         told = f"{errno.errorcode[number]} of the {where} at the {moment}"
         saved, go = tmp_path / f"checkpoints-{round}", tmp_path / f"go-{round}"
         saved.mkdir()

@@ -129,7 +129,7 @@ def in_order(job: Any) -> bool:
 def test_a_clock_that_is_set_during_a_run_leads_to_no_verdict_no_timeout_and_no_other_order(
     bench: Any, servers: Any, clock: Clock, tmp_path: Path, count: Any, figures: Any
 ) -> None:
-    for number, jump in enumerate(list(JUMPS)[:: len(JUMPS) // count(4, len(JUMPS))]):
+    for number, jump in enumerate(list(JUMPS)[:: len(JUMPS) // count(2, len(JUMPS))]):
         before, after = JUMPS[jump]
         clock.set(before)
         folder = tmp_path / str(number)

@@ -81,7 +81,7 @@ def test_it_never_goes_in_the_middle_of_a_stream(serve_model: Any, babbler: Path
             next(lines)
             ask(running)
             rest = [line for line in lines if line]
-        assert time.monotonic() - began > 1.5, "the note was there for longer than the server's looks are apart"
+        assert time.monotonic() - began > 1.5, "the note was there for longer than the looks are apart"
         assert rest[-1] == "data: [DONE]"
         last = json.loads(rest[-2].removeprefix("data: "))
         assert last["choices"][0]["finish_reason"] == "length"
