@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("core", "registry", "serving", "starter", "synthesis", "tasks", "training")
 FILES = (
     *("durable.py", "engine.py", "errors.py", "hardware.py"),
-    *(f"jobs/{name}.py" for name in ("local", "outcome", "scheduler", "supervisor")),
+    *(f"jobs/{name}.py" for name in ("local", "attempt/outcome", "attempt/supervisor", "queue/scheduler")),
 )
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "train": {
