@@ -189,9 +189,9 @@ def finish(store: Store, row: Row, how: Exit) -> None:
         again = retries.following(store, current, state, columns) if how.cleared else None
         if not how.cleared and any(lease.job == row.id for lease in store.leases()):
             columns["message"] += " Its GPU is kept from other jobs until that process is gone."
-        if state is JobState.SUCCEEDED:
-            # Before the end is told: nobody who is killed in between leaves secrets that no one looks after.
-            masking.seal(folder)
         if store.move(current, state, keep_leases=not how.cleared, retry=again, **columns) is not None:
+            # Not earlier: whoever writes the end must still know what to mask in it.
+            if state is JobState.SUCCEEDED:
+                masking.seal(folder)
             return
         current = store.get(row.id)
