@@ -35,7 +35,7 @@ CRASH = Path(__file__).parent / "crash"
 AT_LEAST = 25
 SAMPLE = {"sqlite": 18, "postgresql": 9}
 WORLDS = 5
-TRIES = 3
+TRIES = 8
 
 
 @dataclass
@@ -319,9 +319,7 @@ def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_n
     never = [name for name in asked if missed[name] == asked[name]]
     figures.add(kills=len(wanted) - missed.total(), missed=missed.total(), **tally(violations))
     figures.most(slowest_end_s=slowest[0])
-    assert violations == []
-    # With one kill a point somebody else may have done the work of some before the one that was to die.
-    assert len(never) <= (len(asked) // 3 if times == 1 else 0), never
+    assert violations == [] and never == []
 
 
 def test_a_canceller_that_was_killed_before_its_signal_is_made_up_for(bench: Any, running: Any) -> None:
