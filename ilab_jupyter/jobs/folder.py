@@ -75,6 +75,11 @@ class JobFolder:
         return self.path / "stored"
 
     @property
+    def told(self) -> Path:
+        """`2 QUEUED`, `2 CANCELLED`: the last move that was asked for and that no process proves."""
+        return self.path / "told"
+
+    @property
     def release(self) -> Path:
         """There while a waiting job needs what this deployment has: `{"for": id, "asked": time}`."""
         return self.path / "release.json"

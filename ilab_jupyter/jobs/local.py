@@ -48,6 +48,7 @@ from ilab_jupyter.jobs.record import (
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
 from ilab_jupyter.jobs.store import history, marks, settings
+from ilab_jupyter.jobs.store.evidence import mark_told
 from ilab_jupyter.jobs.store.marks import Mark
 from ilab_jupyter.jobs.store.rows import AUTOMATIC, Row, Store
 from ilab_jupyter.jobs.store.schema import job as table
@@ -222,6 +223,7 @@ class LocalJobs:
     def close(self) -> None:
         """Close the database. Jobs go on."""
         self._heart.stop()
+        self._heart.join()
         self._store.close()
 
     # The protocol.
@@ -367,7 +369,7 @@ class LocalJobs:
         row = self._find(id)
         while not row.state.ended and row.state is not JobState.STOPPING:
             if row.state is JobState.QUEUED:
-                self._store.move(
+                moved = self._store.move(
                     row,
                     JobState.CANCELLED,
                     ended=time.time(),
@@ -377,6 +379,8 @@ class LocalJobs:
                     next_step="Resume it to put it into the queue again.",
                     actor=self.actor,
                 )
+                if moved is not None:
+                    mark_told(self.state.job(id), moved.attempt, moved.state)
             else:
                 self._store.move(row, JobState.STOPPING, stop_reason="cancel", actor=self.actor)
             row = self._find(id)
@@ -407,8 +411,10 @@ class LocalJobs:
                 time.sleep(0.02)
             if not got or is_held(attempt.lock) or (row.token is not None and not kill_all(row.token, 5)):
                 raise Conflict(f"The last attempt of {id} is still ending.", "Try again in a minute.")
-            if self._store.again(row, launched, why=why, actor=actor, retries=retries) is None:
+            queued = self._store.again(row, launched, why=why, actor=actor, retries=retries)
+            if queued is None:
                 raise Conflict(f"{id} was resumed just now by somebody else.", "Look at it again.")
+            mark_told(self.state.job(id), queued.attempt, queued.state)
 
     def _reorder(self, id: str, before: str | None) -> Job:
         with disk_advice(self.state.path):

@@ -174,6 +174,32 @@ def test_a_journal_that_is_lost_takes_no_job_with_it(
         judge(f"journal {how} with seed {seed}", original.open, damage)
 
 
+@pytest.mark.parametrize("move", ["cancel", "resume"])
+def test_what_was_told_last_is_not_denied_by_a_journal_without_its_end(
+    move: str, figures: Any, tmp_path: Path
+) -> None:
+    """The last transaction alone is lost: SQLite takes the rest for the whole."""
+    state = tmp_path / "state"
+    local = LocalJobs(state)
+    jobs = SyncJobs(local)
+    local.configure(slots={"batch": 0})
+    id = jobs.submit(JobSpec(kind="train")).id
+    if move == "resume":
+        jobs.cancel(id)
+    journal = state / "jobs.db-wal"
+    size = journal.stat().st_size
+    getattr(jobs, move)(id)
+    assert journal.stat().st_size > size
+    shutil.copytree(state, tmp_path / "copy")
+    local.close()
+    (tmp_path / "copy/jobs.db-shm").unlink()
+    with (tmp_path / "copy/jobs.db-wal").open("r+b") as file:
+        file.truncate(size)
+    found = told(tmp_path / "copy")
+    assert isinstance(found, PublicError) and found.cause == "store_damaged" and id in found.message, found
+    figures.add(refused=1)
+
+
 def test_a_database_of_the_version_before_tells_all_its_jobs(
     count: Any, figures: Any, tmp_path: Path
 ) -> None:

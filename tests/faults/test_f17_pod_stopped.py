@@ -104,14 +104,17 @@ def ended(server: Process, id: str) -> dict[str, Any]:
     return job
 
 
-def at_step(server: Process, id: str, step: int) -> int:
-    def look() -> int:
-        job = server.http.get(f"ilab/api/jobs/{id}").json()
-        assert not job["ended_at"], job
-        progress = job["progress"]
-        return int(progress["step"]) if progress["total"] == STEPS and progress["step"] >= step else 0
+def at_steps(server: Process, ids: list[str], step: int) -> list[int]:
+    """How far these trainings are, once all have begun and the first has come to `step`."""
 
-    return int(wait_for(look, 120))
+    def look() -> list[int] | None:
+        jobs = [server.http.get(f"ilab/api/jobs/{id}").json() for id in ids]
+        assert not any(job["ended_at"] for job in jobs), jobs
+        told = [job["progress"] for job in jobs]
+        steps = [one["step"] if one["total"] == STEPS else 0 for one in told]
+        return steps if min(steps) >= 2 and max(steps) >= step else None
+
+    return list(wait_for(look, 120))
 
 
 def saved(id: str) -> int:
@@ -121,13 +124,21 @@ def saved(id: str) -> int:
     return max((int(folder.name.removeprefix("checkpoint-")) for folder in sealed), default=0)
 
 
+_known: dict[Path, tuple[float, float]] = {}
+
+
 def uninterrupted(server: Process, model: Path, data: Path) -> tuple[float, float]:
-    """The final loss of a run that nobody stops, and how far a second one is from it: the tolerance."""
+    """The final loss of a run that nobody stops, and how far a second one is from it: the tolerance.
+
+    It is the same on every server, so only the first that is asked has to train for it.
+    """
+    if model in _known:
+        return _known[model]
     ids = [train(server, model, data, f"whole-{number}") for number in range(2)]
     found = [float(ended(server, id)["result"]["final_loss"]) for id in ids]
     spread = abs(found[0] - found[1])
     assert spread < 1e-3, "runs of one seed differ so much that no tolerance can be told from them"
-    return found[0], max(2 * spread, 1e-6)
+    return _known.setdefault(model, (found[0], max(2 * spread, 1e-6)))
 
 
 def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_that_they_would_have_had(
@@ -138,7 +149,7 @@ def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_th
     expected, tolerance = uninterrupted(running, tiny, pairs)
     for round in range(count(2, 48) // AT_ONCE):
         ids = [train(running, tiny, pairs, f"parts-{round}-{number}") for number in range(AT_ONCE)]
-        reached = [at_step(running, id, chance.randrange(2, STEPS // 2)) for id in ids]
+        reached = at_steps(running, ids, chance.randrange(2, STEPS // 2))
         asked = time.monotonic()
         running.stop(GRACE)
         took = time.monotonic() - asked
@@ -175,10 +186,10 @@ def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_i
     server: Callable[..., Process], tiny: Path, pairs: Path, own_namespace: None, count: Any, figures: Any
 ) -> None:
     pod = server()
-    expected = float(ended(pod, train(pod, tiny, pairs, "whole"))["result"]["final_loss"])
+    expected, _ = uninterrupted(pod, tiny, pairs)
     for number, how in enumerate(["stopped", "killed"][: count(1, 2)]):
         id = train(pod, tiny, pairs, f"parts-{number}")
-        step = at_step(pod, id, SAVE_STEPS + 5)
+        (step,) = at_steps(pod, [id], SAVE_STEPS + 5)
         if how == "stopped":
             # Nothing was set: that its jobs cannot outlive it, the server finds out by itself.
             (first,) = psutil.Process(pod._process.pid).children()

@@ -52,12 +52,13 @@ class Bench:
         return self.jobs.logs(id, limit=1_000_000).text
 
     def clean(self) -> None:
-        """Leave no process behind, whatever the test found."""
+        """Leave no process behind, and nothing that starts one, whatever the test found."""
+        self.jobs.pause("The test is over.")
         self.local.configure(grace_seconds=0)
         deadline = time.monotonic() + 15
-        for job in self.jobs.list(limit=500).jobs:
-            if not job.state.ended:
-                self.jobs.cancel(job.id)
+        for row in self.local._store.in_states(LIVE):
+            if row.owner == self.local.owner:
+                self.jobs.cancel(row.id)
         while self.local._store.count(LIVE) and time.monotonic() < deadline:
             time.sleep(0.05)
             self.local.turn()

@@ -57,8 +57,8 @@ def test_a_stale_view_cannot_resume(queued: tuple[Store, str]) -> None:
 
 
 def shut(bench: Any) -> Path:
-    """Close the database and put everything into its main file."""
-    bench.local._store.close()
+    """Close the service, so that nothing turns the queue any more, and put everything into the main file."""
+    bench.local.close()
     connection = sqlite3.connect(bench.local.state.database)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

@@ -20,6 +20,7 @@ from ilab_jupyter.jobs.queue.retries import delay
 from ilab_jupyter.jobs.record import Lease
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import schema
+from ilab_jupyter.jobs.store.row import parsed
 from ilab_jupyter.jobs.store.rows import Store
 
 _table = schema.job
@@ -56,17 +57,10 @@ class Board:
     leases: list[Lease]
     settings: Mapping[str, str]
     machine: Machine
-
-    @cached_property
-    def slots(self) -> dict[str, int]:
-        """How many jobs of each queue may live at once; a queue that is not named has one slot."""
-        return _slots(self.settings)
-
-    @cached_property
-    def served(self) -> dict[queue.Whose, int]:
-        """For each queue and owner a number, the higher the later one of theirs was started."""
-        found = json.loads(self.settings.get(SERVED, "{}"))
-        return {(name, owner): n for name, owners in found.items() for n, owner in enumerate(owners)}
+    # How many jobs of each queue may live at once; a queue that is not named has one slot.
+    slots: Mapping[str, int]
+    # The owners of each queue, the one whose turn was last at the end.
+    served: Mapping[str, list[str]]
 
     @cached_property
     def paused(self) -> Pause | None:
@@ -76,7 +70,8 @@ class Board:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """What becomes of each waiting job now, were the queue not paused."""
-        return queue.plan(self.waiting, self.live, self.leases, self.slots, self.machine, self.served)
+        turns = {(name, owner): n for name, owners in self.served.items() for n, owner in enumerate(owners)}
+        return queue.plan(self.waiting, self.live, self.leases, self.slots, self.machine, turns)
 
     @cached_property
     def askers(self) -> dict[str, str]:
@@ -93,15 +88,11 @@ def remember(store: Store, stands: Board, started: Iterable[queue.Whose]) -> Non
     contested = {name for name, count in Counter(name for name, _ in owners).items() if count > 1}
     mine = [whose for whose in started if whose[0] in contested]
     if mine:
-        found: dict[str, list[str]] = json.loads(stands.settings.get(SERVED, "{}"))
+        found = dict(stands.served)
         for name, owner in mine:
             left = [other for other in found.get(name, []) if other != owner]
             found[name] = [*left, owner][-_REMEMBERED:]
         store.put_setting(SERVED, json.dumps(found))
-
-
-def _slots(settings: Mapping[str, str]) -> dict[str, int]:
-    return {**schema.SLOTS, **json.loads(settings.get("slots", "{}"))}
 
 
 def read(store: Store, *, startable: bool = False) -> Board:
@@ -111,8 +102,10 @@ def read(store: Store, *, startable: bool = False) -> Board:
     """
     with store.read() as connection:
         settings = read_settings(connection)
+        slots = {**schema.SLOTS, **parsed("slots", settings.get("slots", "{}"), int)}
+        served = parsed(SERVED, settings.get(SERVED, "{}"), list)
         live = _live(connection)
-        full = _full(live, settings) if startable else []
+        full = _full(live, slots) if startable else []
         waiting = _waiting(connection, full)
         held = read_leases(connection)
     wanted = any(job.need.gpus != 0 for job in waiting)
@@ -120,7 +113,7 @@ def read(store: Store, *, startable: bool = False) -> Board:
     # Most jobs ask for nothing else, and then nobody need look.
     asked = any(job.need.cpus or job.need.memory or job.need.disk for job in waiting)
     machine = gpus.machine(store.state.path, devices) if asked else Machine(devices, 0, 0, 0, 0)
-    return Board(waiting, live, held, settings, machine)
+    return Board(waiting, live, held, settings, machine, slots, served)
 
 
 def read_settings(connection: Connection) -> dict[str, str]:
@@ -150,9 +143,8 @@ def _live(connection: Connection) -> list[Live]:
     ]
 
 
-def _full(live: list[Live], settings: Mapping[str, str]) -> list[str]:
+def _full(live: list[Live], slots: Mapping[str, int]) -> list[str]:
     """Queues that no job can start in now."""
-    slots = _slots(settings)
     used = Counter(job.queue for job in live)
     return [name for name in {*slots, *used} if used[name] >= slots.get(name, 1)]
 

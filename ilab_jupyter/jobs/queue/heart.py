@@ -18,6 +18,7 @@ BEAT_SECONDS = 5.0
 _LEAST_REST, _MOST_REST = 0.1, 1.0
 REST = 4.0
 _LEAST = 0.1
+_LONGEST_TURN = 15.0
 
 
 class Turning(Protocol):
@@ -85,6 +86,13 @@ class Heart:
         """Never beat again."""
         self._stopped.set()
         self.flush()
+
+    def join(self) -> None:
+        """After `stop`: wait for a beat under way, for as long as a turn may wait for another's."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LONGEST_TURN)
 
     def _turn(self, owner: Turning) -> None:
         while True:

@@ -31,7 +31,7 @@ def state(store: Store, owner: str) -> QueueState:
         paused=paused is not None,
         paused_by=None if paused is None else paused.by,
         paused_reason="" if paused is None else paused.reason,
-        slots=stands.slots,
+        slots=dict(stands.slots),
         used=used,
         devices=list(leases.devices(stands.settings.get("devices", ""))),
         leases=stands.leases,

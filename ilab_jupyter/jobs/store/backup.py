@@ -37,8 +37,9 @@ HEADER, ROWS, MANIFEST = "backup.json", "rows.jsonl", "manifest.json"
 TABLES = (schema.job, schema.attempt, schema.audit, schema.setting)
 # Facts of the database itself, not of the jobs.
 OWN_SETTINGS = frozenset({"schema", FOLDER})
-# Of a process, or secret: nothing of a restored job may be taken for a process that runs.
-LEFT_OUT = frozenset({"secrets.json", "release.json", "supervisor.json", "supervisor.lock"})
+# Of a process, or secret: nothing of a restored job may be taken for a process that runs. And what may be of
+# a later moment than the rows.
+LEFT_OUT = frozenset({"secrets.json", "release.json", "supervisor.json", "supervisor.lock", "told"})
 _PIECE = 1_048_576
 
 

@@ -80,18 +80,14 @@ class Database:
         address = url or os.environ.get(DATABASE_URL) or None
         self.environment: Mapping[str, str] = {} if address is None else {DATABASE_URL: address}
         self._backend: Backend = Sqlite(state.database) if address is None else Postgres(read_url(address))
-        with disk_advice(state.path):
-            make_folder(state.path)
-            self._refuse_unfinished(restoring)
-            make_folder(state.jobs)
-            with locked(state.path / "store.lock", 60) as got:
-                if not got:
-                    raise Unavailable(f"Another process holds {state.path}.", "Try again in a minute.")
-                self._refuse_unfinished(restoring)
-                self._open(restoring)
-            self._backend.settle()
-            if thorough:
-                self._backend.examine()
+        try:
+            with disk_advice(state.path):
+                self._prepare(restoring)
+                if thorough:
+                    self._backend.examine()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def advice(self) -> list[str]:
@@ -111,6 +107,17 @@ class Database:
         return self._backend.where
 
     # Opening.
+
+    def _prepare(self, restoring: bool) -> None:
+        make_folder(self.state.path)
+        self._refuse_unfinished(restoring)
+        make_folder(self.state.jobs)
+        with locked(self.state.path / "store.lock", 60) as got:
+            if not got:
+                raise Unavailable(f"Another process holds {self.state.path}.", "Try again in a minute.")
+            self._refuse_unfinished(restoring)
+            self._open(restoring)
+        self._backend.settle()
 
     def _refuse_unfinished(self, restoring: bool) -> None:
         if self.state.restoring.exists() and not restoring:
@@ -163,9 +170,7 @@ class Database:
     def _look(self, bound: Mapping[str, str] | None) -> None:
         """Refuse tables of another version or another folder; upgrade those of an older version."""
         with self.read() as connection:
-            found = dict(
-                connection.execute(sa.select(schema.setting.c.name, schema.setting.c.value)).tuples().all()
-            )
+            found = dict(connection.execute(sa.select(schema.setting.c.name, schema.setting.c.value)).all())
         if found.get(FOLDER) != (bound or {}).get(FOLDER):
             raise Unavailable(
                 f"The job database {self.where} belongs to another state folder than {self.state.path}.",

@@ -1,19 +1,35 @@
-"""Does the database know all that the folders of the jobs prove? A lost journal or an old copy does not."""
+"""What the folders of the jobs prove of the rows, and whether the database knows all of it.
+
+A lost journal or an old copy does not.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 
 from ilab_jupyter.durable import read_json
-from ilab_jupyter.jobs.folder import AttemptFolder, StateFolder
+from ilab_jupyter.jobs.folder import AttemptFolder, JobFolder, StateFolder
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.database import Database
 
 # A SUCCEEDED job has no further attempt.
 _DOUBTFUL = sorted(set(JobState) - {JobState.SUCCEEDED})
+
+
+def mark_stored(job: JobFolder) -> None:
+    """The row is durable; that its folder says so is only for who finds the folder without the row."""
+    with suppress(OSError):
+        job.stored.touch(mode=0o600)
+
+
+def mark_told(job: JobFolder, attempt: int, state: JobState) -> None:
+    """That the row is QUEUED again, or CANCELLED before it began, is durable, and its asker is told so."""
+    with suppress(OSError):
+        job.told.write_text(f"{attempt} {state}", encoding="utf-8")
 
 
 def contradiction(database: Database, state: StateFolder) -> str:
@@ -52,11 +68,22 @@ def _was_stored(state: StateFolder, id: str) -> bool:
 
 
 def _denied(state: StateFolder, row: Any) -> bool:
-    """Whether an attempt has begun that the row does not know."""
+    """Whether an attempt has begun that the row does not know, or somebody was told of what it denies."""
     job = state.job(row.id)
+    attempt, told = _told(job)
+    if attempt > row.attempt or (attempt == row.attempt and told == JobState.CANCELLED != row.state):
+        return True
     if row.state in LIVE:
         return row.token is not None and _of_another(job.attempt(row.attempt), row.token)
     return job.attempt(row.attempt + (row.state != JobState.QUEUED)).record.exists()
+
+
+def _told(job: JobFolder) -> tuple[int, str]:
+    try:
+        attempt, _, told = job.told.read_text(encoding="utf-8").partition(" ")
+        return int(attempt), told
+    except (OSError, ValueError):  # a mark that was cut short proves nothing
+        return 0, ""
 
 
 def _of_another(attempt: AttemptFolder, token: str) -> bool:

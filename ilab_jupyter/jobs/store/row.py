@@ -60,10 +60,10 @@ class Row:
         data = dict(row._mapping)
         sealed = data.pop("seal")
         data.pop("resources")
-        # Whoever moves a row without sealing it, as version 1 did, leaves the seal of an older version of it.
-        if sealed is not None and sealed.startswith(f"{data['version']}:") and sealed != seal(data):
-            raise Unreadable(f"the row of {data['id']!r} is not what was written")
         try:
+            # Whoever moves a row without sealing it, as version 1 did, leaves the seal of an older version.
+            if sealed is not None and sealed.startswith(f"{data['version']}:") and sealed != seal(data):
+                raise Unreadable(f"the row of {data['id']!r} is not what was written")
             for name in JSON:
                 data[name] = json.loads(data[name] or "{}")
             return cls(**{**data, "state": JobState(data["state"])})
@@ -95,6 +95,17 @@ ATTEMPT = [schema.attempt.c[field.name] for field in fields(AttemptRow)]
 _FLOATS = frozenset(column.name for column in schema.job.c if isinstance(column.type, Double))
 # What a queue changes in passing stays outside.
 _SEALED = sorted(COLUMNS - {"seq", "rank", "retries", "due"})
+
+
+def parsed(name: str, text: str, of: type) -> dict[str, Any]:
+    """The setting `name`, a JSON object of values `of` one type; Unreadable where it is none."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        found = None
+    if not isinstance(found, dict) or any(type(value) is not of for value in found.values()):
+        raise Unreadable(f"the setting {name} is {text!r}")
+    return found
 
 
 def stored(values: Mapping[str, Any]) -> dict[str, Any]:

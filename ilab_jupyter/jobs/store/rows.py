@@ -24,6 +24,7 @@ from ilab_jupyter.jobs.store.row import (
     AttemptRow,
     Row,
     Unreadable,
+    parsed,
     seal,
     stored,
 )
@@ -70,7 +71,8 @@ class Store(Database):
 
     def slots(self) -> dict[str, int]:
         """How many jobs of each queue may live at once; a queue that is not named has one slot."""
-        return {**schema.SLOTS, **self._parsed("slots")}
+        with self._translated():
+            return {**schema.SLOTS, **parsed("slots", self.setting("slots", "{}"), int)}
 
     def grace_seconds(self) -> float:
         """How long a worker that was asked to stop may take."""
@@ -79,16 +81,6 @@ class Store(Database):
             return float(text)
         except ValueError:
             raise self._backend.damaged(f"the setting grace_seconds is {text!r}") from None
-
-    def _parsed(self, name: str) -> dict[str, int]:
-        text = self.setting(name, "{}")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict) or any(type(number) is not int for number in value.values()):
-            raise self._backend.damaged(f"the setting {name} is {text!r}")
-        return value
 
     # Rows.
 

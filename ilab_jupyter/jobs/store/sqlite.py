@@ -30,6 +30,8 @@ _ELSEWHERE = (
     "or ILAB_JUPYTER_DATABASE_URL to a PostgreSQL database."
 )
 _NO_ROOM = 1_000_000
+# SQLite's sentence may quote what it read in a damaged file, and be no text for that.
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 # Above this only the pages are checked: to hold each index against its table would take many seconds.
 _FULL_CHECK = 1_000_000_000
 
@@ -73,7 +75,7 @@ class Sqlite:
         self._try_lock()
         try:
             self._choose_journal()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._said(error) from error
 
     def create(self) -> None:
@@ -112,7 +114,7 @@ class Sqlite:
                 sync(part)
             part.replace(to)
             sync(to.parent)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._said(error) from error
         finally:
             part.unlink(missing_ok=True)
@@ -209,7 +211,7 @@ class Sqlite:
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as connection:
                 verdict = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._said(error) from error
         if verdict != "ok":
             raise self.damaged(str(verdict).strip().replace("\n", " "))
@@ -242,6 +244,8 @@ class Sqlite:
         )
 
     def _said(self, error: BaseException | None) -> PublicError:
+        if isinstance(error, UnicodeDecodeError):
+            return self.damaged("it holds what is no text")
         text, name = str(error), getattr(error, "sqlite_errorname", None) or ""
         if name.startswith(_DAMAGE + _LOST) or any(sign in text for sign in ("malformed", "not a database")):
             return self.damaged(text)

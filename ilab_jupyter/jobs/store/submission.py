@@ -20,6 +20,7 @@ from ilab_jupyter.durable import disk_advice, sync, write_json
 from ilab_jupyter.errors import Conflict, InvalidInput
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.record import JobSpec, Resources
+from ilab_jupyter.jobs.store.evidence import mark_stored
 from ilab_jupyter.jobs.store.rows import Row, Store
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
@@ -101,7 +102,7 @@ class Submissions:
                 row = self._commit(_Ticket(values, actor))
                 kept = row.id == id
                 if kept:
-                    _mark(state, id)
+                    mark_stored(state.job(id))
             except BaseException:
                 # A commit whose answer was lost may have been one.
                 with suppress(Exception):
@@ -147,12 +148,6 @@ class Submissions:
             return row
         values = {**ticket.values, "created": time.time()}
         return self._store.insert(connection, values, actor=ticket.actor)
-
-
-def _mark(state: StateFolder, id: str) -> None:
-    """The row is durable; that its folder says so is only for who finds the folder without the row."""
-    with suppress(OSError):
-        state.job(id).stored.touch(mode=0o600)
 
 
 def _make_folder(state: StateFolder, id: str, secrets: Mapping[str, str]) -> None:
