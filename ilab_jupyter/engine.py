@@ -12,13 +12,16 @@ from ilab_jupyter.errors import Unavailable
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def require(work: str, *libraries: str) -> None:
-    """Call before the first of `libraries` is imported for `work`; Unavailable where one is missing."""
+def require(work: str, *libraries: str, extra: str = "engine") -> None:
+    """Call before the first of `libraries` is imported for `work`; Unavailable where one is missing.
+
+    `extra` is the one of ours that brings them.
+    """
     missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     if missing:
         raise Unavailable(
             f"{work} needs {', '.join(missing)}, which this Python does not have.",
-            "Install the engine: pip install 'ilab-jupyter[engine]'.",
+            f"Install the {extra}: pip install 'ilab-jupyter[{extra}]'.",
             cause="engine_missing",
         )
     hide_unfit_torchvision()
