@@ -9,6 +9,9 @@ class System:
     """Facts about the machine that jobs run on."""
 
     @staticmethod
-    def info() -> hardware.Machine:
-        """Processors, memory, disk, GPUs and engine libraries; no torch needed, a missing part is told."""
-        return hardware.look(paths.state_dir())
+    def info() -> hardware.Inventory:
+        """Processors, memory (bytes), disk, GPUs and libraries, typed; and the same by category, in words.
+
+        No torch is needed. A category that cannot be read says why and stops no other.
+        """
+        return hardware.take_inventory(paths.state_dir())

@@ -1,0 +1,1 @@
+"""InstructLab's config.yaml: its sections, its text with all comments, profiles of machines, what obeys."""

@@ -1,0 +1,213 @@
+"""Which key of config.yaml becomes which argument here, and why the others become none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.configuration.keys import FREE, closest
+from ilab_jupyter.configuration.sections import Section, Settings, fields
+from ilab_jupyter.display import Shown
+from ilab_jupyter.registry import Datasets
+
+# Examples on a device at a time where the file says only how many make a step.
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Unused(Shown):
+    """A key that the file sets and nothing here obeys, or a whole section of such, and the reason."""
+
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """`key` of the file becomes `argument`, by way of `value`; None leaves the argument's own default."""
+
+    key: str
+    argument: str
+    value: Callable[[Settings], Any]
+
+
+def _as_it_is(key: str) -> Callable[[Settings], Any]:
+    def value(settings: Settings) -> Any:
+        found: Any = settings
+        for name in key.split("."):
+            found = getattr(found, name)
+        return found
+
+    return value
+
+
+def _row(key: str, argument: str, value: Callable[[Settings], Any] | None = None) -> Row:
+    return Row(key, argument, value or _as_it_is(key))
+
+
+def _batch_size(settings: Settings) -> int:
+    """Examples on the device at a time: as many of the longest as `max_batch_len` tokens hold."""
+    train = settings.train
+    fit = train.max_batch_len // train.max_seq_len if is_set(settings, "train.max_batch_len") else _BATCH
+    return max(1, min(fit, train.effective_batch_size, 4096))
+
+
+def _accumulation(settings: Settings) -> int:
+    return min(4096, math.ceil(settings.train.effective_batch_size / _batch_size(settings)))
+
+
+def _lora(argument: Callable[[Settings], Any]) -> Callable[[Settings], Any]:
+    return lambda settings: argument(settings) if settings.train.lora_rank else None
+
+
+def _data(settings: Settings) -> list[str] | None:
+    """The file or folder; of the folder of all datasets the newest one. None where there is no dataset."""
+    path = Path(settings.train.data_path)
+    datasets = Datasets(path).list() if path.is_dir() else []
+    runs = [entry for entry in datasets if Path(entry.path).is_dir()]
+    if runs:
+        return [runs[0].path]
+    return [str(path)] if datasets or not path.is_dir() else None
+
+
+# Data(...)
+DATA = (
+    _row("generate.taxonomy_path", "taxonomy_path"),
+    _row("generate.taxonomy_base", "taxonomy_base"),
+    _row("generate.pipeline", "pipeline"),
+    _row("generate.sdg_scale_factor", "scale"),
+    _row("generate.output_dir", "output_dir"),
+    _row("generate.batch_size", "batch_size"),
+)
+# Model(...)
+MODEL = (_row("train.model_path", "student_model"),)
+# Model.train_model(...)
+TRAIN = (
+    _row("train.data_path", "data", _data),
+    _row("train.lora_rank", "method", lambda settings: "lora" if settings.train.lora_rank else "full"),
+    _row("train.lora_rank", "lora_rank", lambda settings: settings.train.lora_rank or None),
+    _row("train.num_epochs", "epochs"),
+    _row("train.max_seq_len", "max_seq_length"),
+    _row("train.max_batch_len", "batch_size", _batch_size),
+    _row("train.effective_batch_size", "batch_size", _batch_size),
+    _row("train.effective_batch_size", "gradient_accumulation_steps", _accumulation),
+    _row(
+        "train.save_samples",
+        "save_steps",
+        lambda settings: max(1, settings.train.save_samples // settings.train.effective_batch_size),
+    ),
+    _row(
+        "train.device",
+        "device",
+        lambda settings: {"cpu": "cpu", "cuda": "cuda"}.get(settings.train.device.partition(":")[0]),
+    ),
+    _row("train.additional_args.learning_rate", "learning_rate"),
+    _row("train.additional_args.warmup_steps", "warmup_steps"),
+    _row("train.additional_args.random_seed", "seed"),
+    _row(
+        "train.additional_args.lora_alpha",
+        "lora_alpha",
+        _lora(lambda settings: max(1, round(settings.train.additional_args.lora_alpha))),
+    ),
+    _row(
+        "train.additional_args.lora_dropout",
+        "lora_dropout",
+        _lora(lambda settings: settings.train.additional_args.lora_dropout),
+    ),
+)
+# Model.serve(...)
+SERVE = (_row("serve.server.port", "port"),)
+# Model.evaluate_*(...), by benchmark
+JUDGE = {
+    benchmark: (_row(f"evaluate.{benchmark}.judge_model", "judge"),)
+    for benchmark in ("mt_bench", "mt_bench_branch", "dk_bench")
+}
+# RAG(...)
+STORE = (
+    _row("rag.document_store.uri", "uri"),
+    _row("rag.document_store.collection_name", "collection"),
+    _row("rag.embedding_model.embedding_model_path", "embedding_model"),
+    _row("rag.retriever.top_k", "top_k"),
+)
+
+OBEYED = (*DATA, *MODEL, *TRAIN, *SERVE, *(row for rows in JUDGE.values() for row in rows), *STORE)
+
+# Keys, or beginnings of keys, that tell about the file itself and ask for nothing.
+_TOLD = ("version", "metadata")
+
+_ONE_GPU = "a training here runs in one process, on one device"
+_PHASES = "there is no training in two phases here; train twice, the second time on the first one's model"
+_NOT_HERE = {
+    "chat": "a chat takes its arguments from the call",
+    "evaluate": "an evaluation takes all but its judge from the call",
+    "general": "logs are kept by job, with all their lines",
+    "generate.chunk_word_count": "documents are cut by the teacher's tokens, as instructlab-sdg does too",
+    "generate.max_num_tokens": "the pipeline says how long an answer may be",
+    "generate.model": "a teacher is named with its address: Data(teacher=...)",
+    "generate.num_cpus": "as many requests are in flight as make the teacher faster: Data(num_workers=...)",
+    "generate.teacher": "no teacher is started from the file: give its address, Data(teacher=...)",
+    "models": "models are found by name in the registry, by folder, or by their name on the hub",
+    "rag.convert": "RAG.convert takes its arguments from the call",
+    "rag.enabled": "documents are asked with RAG.answer",
+    "serve.backend": "a model is served by this project's own engine",
+    "serve.chat_template": "the model's own chat template is used",
+    "serve.llama_cpp": "a model is served by this project's own engine",
+    "serve.model_path": "Model serves the model that it was made with",
+    "serve.server": "a model listens on this machine only, and its length is its own",
+    "serve.vllm": "a model is served by this project's own engine",
+    "train.additional_args": "the trainer here has no such argument",
+    "train.checkpoint_at_epoch": "checkpoints are saved by steps, and after the last epoch",
+    "train.ckpt_output_dir": "checkpoints lie with their job",
+    "train.data_output_dir": "tokenized data is not kept",
+    "train.deepspeed_cpu_offload_optimizer": _ONE_GPU,
+    "train.disable_flash_attn": "the attention that the GPU supports is chosen by itself",
+    "train.distributed_backend": _ONE_GPU,
+    "train.fsdp_cpu_offload_optimizer": _ONE_GPU,
+    "train.is_padding_free": "batches are padded",
+    "train.lora_quantize_dtype": "frozen weights are kept in 16 bits on a GPU, in 32 on a CPU",
+    "train.nproc_per_node": _ONE_GPU,
+    "train.phased": _PHASES,
+    "train.pipeline": "there is one way of training, on a GPU or a CPU",
+    "train.training_journal": _PHASES,
+}
+
+
+def arguments(settings: Settings, rows: tuple[Row, ...]) -> dict[str, Any]:
+    """The keyword arguments for what the file truly sets; a default of InstructLab's decides nothing here."""
+    found = {row.argument: row.value(settings) for row in rows if is_set(settings, row.key)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def unused(settings: Settings) -> tuple[Unused, ...]:
+    """What the file sets and no row takes, in the order of the file's sections, a section of such as one."""
+    return tuple(dict.fromkeys(_unused(settings)))
+
+
+def is_set(settings: Section, key: str) -> bool:
+    """True where the file itself gives a value for `key`."""
+    name, _, rest = key.partition(".")
+    if name not in settings.model_fields_set:
+        return False
+    inner = getattr(settings, name)
+    return not rest or (isinstance(inner, Section) and is_set(inner, rest))
+
+
+def _unused(settings: Settings) -> Iterator[Unused]:
+    obeyed = {row.key for row in OBEYED}
+    known = {key for key, _ in fields(Settings())}
+    for key, value in fields(settings):
+        if key in obeyed or key.split(".")[0] in _TOLD or not is_set(settings, key):
+            continue
+        if key not in known and not key.startswith(FREE):
+            meant = closest(key, known)
+            asked = f"; did you mean {meant[0]}?" if meant else ""
+            yield Unused(key, f"InstructLab has no such key{asked}")
+        elif value not in (None, False, "", []):
+            above = max((name for name in _NOT_HERE if key.startswith(name)), key=len)
+            yield Unused(above, _NOT_HERE[above])

@@ -1,0 +1,85 @@
+"""How a configuration begins: the text of a fresh config.yaml for a machine, and the folders beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter import hardware, paths
+from ilab_jupyter.configuration import file
+from ilab_jupyter.configuration.commented import commented
+from ilab_jupyter.configuration.document import Document
+from ilab_jupyter.configuration.profiles import Profile, choose, profiles
+from ilab_jupyter.configuration.sections import Settings
+from ilab_jupyter.errors import NotFound
+
+# InstructLab's own variable: an administrator's file that every new configuration begins with.
+SAMPLE = "ILAB_GLOBAL_CONFIG"
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The text, the name of the profile or file that it was made from, and why that one."""
+
+    document: Document
+    profile: str
+    reasons: tuple[str, ...]
+
+
+def begin(profile: str | os.PathLike[str] | None) -> Beginning:
+    """By a profile's name, by a YAML file, by `ILAB_GLOBAL_CONFIG`, or by the hardware; NotFound."""
+    sample = os.environ.get(SAMPLE, "")
+    if profile is None and sample:
+        return Beginning(file.read(Path(sample)), sample, (f"{SAMPLE} names {sample}.",))
+    if profile is None:
+        machine = hardware.look(paths.data_dir())
+        return _of(choose(machine, hardware.processor(), hardware.memory_limit()))
+    name = str(paths.given(profile))
+    known = {one.name: one for one in profiles()}
+    if name in known:
+        return _of(known[name])
+    if Path(name).is_file():
+        return Beginning(file.read(Path(name)), name, (f"{name} was asked for.",))
+    raise NotFound(
+        f"There is no profile {name[:100]!r}, neither by name nor as a file.",
+        f"Take one of Config.profiles(): {', '.join(known)}.",
+    )
+
+
+def folders() -> list[Path]:
+    """The folders that InstructLab expects, those of the user's data and of what can be fetched again."""
+    data, internal = paths.data_dir(), paths.internal_dir()
+    benchmarks = [internal / "eval_data" / name for name in ("mt_bench", "mt_bench_branch", "dk_bench")]
+    named = [data / name for name in ("chatlogs", "phased", "logs", "converted_documents")]
+    training = internal / "train_configuration" / "additional"
+    return [
+        paths.models_dir(),
+        paths.models_dir().with_name("oci"),
+        paths.datasets_dir(),
+        paths.checkpoints_dir(),
+        paths.taxonomy_dir(),
+        *named,
+        *benchmarks,
+        training,
+    ]
+
+
+def _of(profile: Profile) -> Beginning:
+    settings = Settings.model_validate(_nested(profile.values))
+    reasons = profile.reasons or (f"The profile {profile.name} was asked for.",)
+    heading = (f"InstructLab's configuration. Profile {profile.name}: {profile.summary}.", *reasons)
+    return Beginning(Document.parse(commented(settings, heading)), profile.name, reasons)
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for key, value in values.items():
+        *above, name = key.split(".")
+        inner = root
+        for section in above:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return root

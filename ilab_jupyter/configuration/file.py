@@ -1,0 +1,155 @@
+"""The file on disk: read whole and checked, written at once or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ilab_jupyter.configuration.document import MAX_BYTES, Broken, Document
+from ilab_jupyter.configuration.sections import Settings
+from ilab_jupyter.durable import write_durably
+from ilab_jupyter.errors import NotFound, Unavailable, Unprocessable, is_disk_full, wrong_field
+
+LOCK_SECONDS = 10.0
+
+
+class BadFile(Unprocessable):
+    """The file was read and is wrong at `line` and `column`, which count from 1; `problem` says how."""
+
+    cause = "bad_config"
+
+    def __init__(self, file: str, message: str, line: int, column: int) -> None:
+        super().__init__(
+            f"{file}, line {line}, column {column}: {message}.", "Mend this line; nothing was changed."
+        )
+        self.file = file
+        self.problem = message
+        self.line = line
+        self.column = column
+
+
+def read(path: Path) -> Document:
+    """The file's document, checked; NotFound, BadFile, or Unavailable where it may not be read."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise NotFound(f"{path} is no file.", "Give the path of a config.yaml.")
+            data = stream.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(
+            f"There is no configuration at {path}.",
+            "Make one with Config.init(), or give the path of another.",
+            cause="config_missing",
+        ) from None
+    except IsADirectoryError:
+        raise NotFound(f"{path} is a folder.", "Give the path of a config.yaml.") from None
+    except OSError as error:
+        raise unusable(error, path) from None
+    try:
+        document = Document.read(data)
+    except Broken as error:
+        raise BadFile(str(path), error.message, error.line, error.column) from None
+    check(document, str(path))
+    return document
+
+
+def check(document: Document, file: str) -> Settings:
+    """What a document sets; BadFile at the first field that is wrong."""
+    try:
+        return Settings.model_validate(document.contents)
+    except ValidationError as error:
+        found = sorted((document.place(detail["loc"]), wrong_field(detail)) for detail in error.errors())
+    (line, column), message = found[0]
+    others = len({place for place, _ in found}) - 1
+    raise BadFile(file, message + (f" ({others} more wrong)" if others else ""), line, column)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put `data` into the file, whose mode stays, through a link if it is one; Unavailable."""
+    place = path.resolve()
+    try:
+        mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644
+        existed = place.exists()
+        write_durably(place, data, mode)
+        if existed:
+            place.chmod(mode)
+    except OSError as error:
+        raise unusable(error, path) from None
+
+
+def keep(path: Path) -> None:
+    """Copy the file to `<name>.bak` beside it, in place of an older one."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unusable(error, path) from None
+    write(path.with_name(f"{path.name}.bak"), data)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Inside, no other process changes the file: InstructLab's own lock file is held. Unavailable."""
+    place = path.resolve()
+    try:
+        lock = place.with_name(f"{place.name}.lock")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise unusable(error, path) from None
+    try:
+        _take(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(folders: list[Path]) -> None:
+    """Make those that are missing, with their parents; Unavailable names the one that cannot be made."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unusable(error, folder) from None
+
+
+def unusable(error: OSError, path: Path) -> Unavailable:
+    """What a person can do where a path cannot be read or written."""
+    if is_disk_full(error):
+        return Unavailable(f"The disk of {path} is full.", "Free some space there.", cause="disk_full")
+    existing = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    try:
+        owner = f", which belongs to {existing.owner()}"
+    except (KeyError, OSError):
+        owner = ""
+    return Unavailable(
+        f"{path} cannot be used ({error.strerror or error}); look at {existing}{owner}.",
+        "Give yourself permission, or set XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_CACHE_HOME to other folders.",
+        cause="config_folder",
+    )
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe under that name would keep an ordinary open waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise Unavailable(
+                    f"Another process has been changing {path} for {LOCK_SECONDS:.0f} seconds.",
+                    "Try again when it is done.",
+                    cause="config_locked",
+                ) from None
+            time.sleep(0.02)

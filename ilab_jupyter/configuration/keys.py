@@ -1,0 +1,84 @@
+"""Dotted keys such as `train.num_epochs`: finding what they name, and changing it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ilab_jupyter.configuration import editing, file
+from ilab_jupyter.configuration.document import Document
+from ilab_jupyter.configuration.sections import Section, Settings, fields
+from ilab_jupyter.errors import InvalidInput
+
+# A dictionary of the user's own: here a new key is no mistake.
+FREE = "train.additional_args."
+
+
+def find(settings: Settings, key: str) -> Any:
+    """The section or value of a key; InvalidInput with the closest names where there is none."""
+    found: Any = settings
+    for name in key.split("."):
+        known = dict(found) if isinstance(found, Section) else found
+        if not isinstance(known, Mapping) or name not in known:
+            raise _unknown(settings, key)
+        found = known[name]
+    return found
+
+
+def changed(document: Document, key: str, value: Any) -> Document:
+    """`document` with another value, which is checked; InvalidInput for one that does not fit."""
+    settings = file.check(document, "this configuration")
+    if not key.startswith(FREE) and isinstance(find(settings, key), Section):
+        inner = next(iter(fields(find(settings, key))), ("...", None))[0]
+        raise InvalidInput(f"{key} is a section.", f"Set its values one by one, such as {key}.{inner}.")
+    path, wanted = key.split("."), plain(value)
+    edited = editing.changed(document, path, wanted)
+    try:
+        checked = find(file.check(edited, "this configuration"), key)
+    except file.BadFile as error:
+        raise InvalidInput(f"{error.problem}.", "Give another value; nothing was changed.") from None
+    # "3" for a number is written as the number that it is read as
+    if isinstance(wanted, str) and not isinstance(checked, str):
+        return editing.changed(document, path, plain(checked))
+    return edited
+
+
+def dumped(found: Any) -> Any:
+    """What `find` has found as plain data: a section is a dict."""
+    if isinstance(found, Section):
+        return found.model_dump(mode="json")
+    return [dumped(item) for item in found] if isinstance(found, list) else found
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML has it: a path is a text, a tuple a list; InvalidInput for what YAML has not."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    raise InvalidInput(
+        f"A {type(value).__name__} cannot be written into a configuration.",
+        "Give a text, a number, True or False, None, a list, or a mapping with texts as keys.",
+    )
+
+
+def closest(key: str, known: Iterable[str]) -> list[str]:
+    """The known keys that were perhaps meant, the likeliest first; at most three."""
+    names = list(known)
+    last = key.rpartition(".")[2]
+    same_end = [name for name in names if name.rpartition(".")[2] == last]
+    return list(dict.fromkeys([*same_end, *difflib.get_close_matches(key, names, n=3)]))[:3]
+
+
+def _unknown(settings: Settings, key: str) -> InvalidInput:
+    known = [name for name, _ in fields(settings)]
+    sections = {name.rpartition(".")[0] for name in known} - {""}
+    meant = closest(key, [*known, *sorted(sections)])
+    advice = f"Did you mean {' or '.join(meant)}?" if meant else "Config.show() has all keys."
+    return InvalidInput(f"There is no key {key[:100]!r} in the configuration.", advice, cause="unknown_key")

@@ -1,0 +1,234 @@
+"""SDK: InstructLab's configuration: made for this machine, read, shown, changed. Light: no engine library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from ilab_jupyter import paths
+from ilab_jupyter.configuration import beginning, commented, file, keys
+from ilab_jupyter.configuration.arguments import Unused, unused
+from ilab_jupyter.configuration.document import Broken, Document
+from ilab_jupyter.configuration.profiles import Profile, profiles
+from ilab_jupyter.configuration.sections import Section, Settings
+from ilab_jupyter.display import html
+from ilab_jupyter.errors import Conflict, InvalidInput
+
+__all__ = ["Config", "Profile", "Unused"]
+
+Place = str | os.PathLike[str]
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+_TAXONOMY = ("generate.taxonomy_path", "rag.convert.taxonomy_path", "evaluate.mt_bench_branch.taxonomy_path")
+_BASE = ("generate.taxonomy_base", "rag.convert.taxonomy_base")
+_SERVED = ("chat.model", "serve.model_path", "evaluate.model")
+
+
+class hybridmethod(Generic[Asked, Answer]):
+    """A method of the object where there is one, and of the class where there is none."""
+
+    def __init__(self, method: Callable[Concatenate[Any, Asked], Answer]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, thing: object | None, owner: type) -> Callable[Asked, Answer]:
+        return MethodType(self._method, owner if thing is None else thing)
+
+
+class Config:
+    """InstructLab's config.yaml, version 1.0.0: of a file, or in memory only.
+
+    `Config.init()` makes the file for this machine, `Config.load()` reads it, and `Config(values)` takes a
+    mapping of sections, in memory. Values are named by dotted keys, such as `train.num_epochs`. What the file
+    does not give has InstructLab's default; what InstructLab does not know is kept.
+
+    `path` is the file, None in memory; `settings` has the values, typed. `profile` and `reasons` say what
+    `init` chose, and why.
+    """
+
+    path: Path | None
+    settings: Settings
+    profile: str | None = None
+    reasons: tuple[str, ...] = ()
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(values, Mapping | None):
+            what = f"A {type(values).__name__} is no mapping of sections."
+            raise InvalidInput(what, "A file is read by `Config.load(path)`.")
+        try:
+            self._take(Document.parse(commented.plain_text(keys.plain(values or {}))), None)
+        except (Broken, file.BadFile) as error:
+            problem = error.problem if isinstance(error, file.BadFile) else error.message
+            raise InvalidInput(f"{problem}.", "`print(Config.init(write=False))` shows all keys.") from None
+
+    @classmethod
+    def init(
+        cls,
+        path: Place | None = None,
+        *,
+        profile: Place | None = None,
+        overwrite: bool = False,
+        model_path: Place | None = None,
+        taxonomy_path: Place | None = None,
+        taxonomy_base: str | None = None,
+        write: bool = True,
+    ) -> Config:
+        """Make InstructLab's folders and a config.yaml that fits this machine; `reasons` says why it does.
+
+        `profile` is a name of `Config.profiles()`, or a YAML file to begin with; where None, the file that
+        `ILAB_GLOBAL_CONFIG` names is taken, else the hardware decides. `model_path` is the model to chat
+        with, to serve and to evaluate. With `overwrite` an older file is kept as `config.yaml.bak` beside the
+        new one. Without `write` nothing is made on disk.
+
+        Conflict where there is a file already, NotFound for an unknown profile, Unavailable where a folder
+        cannot be written.
+        """
+        place = paths.given(path) if path is not None else paths.config_file()
+        if write and not overwrite and place.exists():
+            raise _exists(place)
+        begun = beginning.begin(profile)
+        values = {
+            **dict.fromkeys(_SERVED, model_path),
+            **dict.fromkeys(_TAXONOMY, taxonomy_path),
+            **dict.fromkeys(_BASE, taxonomy_base),
+        }
+        config = cls._holding(begun.document)
+        config.profile, config.reasons = begun.profile, begun.reasons
+        config = config.override(**{key: value for key, value in values.items() if value is not None})
+        if not write:
+            return config
+        file.make_folders([*beginning.folders(), place.parent])
+        with file.locked(place):
+            if place.exists():
+                if not overwrite:
+                    raise _exists(place)
+                file.keep(place)
+            file.write(place, config._document.encoded())
+        config.path = place
+        return config
+
+    @classmethod
+    def load(cls, path: Place | None = None) -> Config:
+        """The configuration of a file, InstructLab's own where None.
+
+        NotFound where there is none; Unprocessable names the line and column of what is wrong in it.
+        """
+        place = paths.given(path) if path is not None else paths.config_file()
+        return cls._holding(file.read(place), place)
+
+    @classmethod
+    def of(cls, configuration: Config | Mapping[str, Any] | Place | None) -> Config:
+        """What a `configuration` argument means: a Config, a mapping of sections, a file, or nothing."""
+        if isinstance(configuration, Config):
+            return configuration
+        if configuration is None or isinstance(configuration, Mapping):
+            return cls(configuration)
+        if isinstance(configuration, str | os.PathLike):
+            return cls.load(configuration)
+        raise InvalidInput(
+            f"A {type(configuration).__name__} is no configuration.", "Give a Config, a mapping, or a path."
+        )
+
+    @staticmethod
+    def profiles() -> tuple[Profile, ...]:
+        """Every profile with its name, the machine that it is for, and the values that it sets."""
+        return profiles()
+
+    @hybridmethod
+    def show(whose: Config | type[Config], key: str | None = None, *, path: Place | None = None) -> str:
+        """The YAML text, comments included: all of it, that of the section `key`, or the value of `key`.
+
+        On the class: of the file at `path`, InstructLab's own where None. InvalidInput for an unknown key.
+        """
+        config = _either(whose, path)
+        if key is None:
+            return config._document.text
+        found = keys.find(config.settings, key)
+        if isinstance(found, Section):
+            return config._document.section(key.split(".")) or commented.commented(found)
+        return commented.value_text(keys.dumped(found))
+
+    @hybridmethod
+    def get(whose: Config | type[Config], key: str | None = None, *, path: Place | None = None) -> Any:
+        """The value of `key`; of a section, or of all without a key, a dict. In paths `~` is replaced.
+
+        On the class: of the file at `path`, InstructLab's own where None. InvalidInput for an unknown key.
+        """
+        settings = _either(whose, path).settings
+        return keys.dumped(settings if key is None else keys.find(settings, key))
+
+    def __getitem__(self, key: str) -> Any:
+        return self.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        """Give `key` another value, in the file too: this one line changes, comments and all others stay.
+
+        What another process has changed in the file meanwhile is kept. InvalidInput for an unknown key, a
+        section, or a value that does not fit; Conflict where the value is tied to others by an alias.
+        """
+        if self.path is None:
+            self._take(keys.changed(self._document, key, value), None)
+            return
+        with file.locked(self.path):
+            document = keys.changed(file.read(self.path), key, value)
+            file.write(self.path, document.encoded())
+        self._take(document, self.path)
+
+    def override(self, **values: Any) -> Config:
+        """Another configuration, in memory, with these values: `override(**{"train.num_epochs": 3})`."""
+        document = self._document
+        for key, value in values.items():
+            document = keys.changed(document, key, value)
+        other = self._holding(document)
+        other.profile, other.reasons = self.profile, self.reasons
+        return other
+
+    def unused(self) -> tuple[Unused, ...]:
+        """What the file sets and nothing here obeys, each with the reason."""
+        return unused(self.settings)
+
+    def __str__(self) -> str:
+        return self._document.text
+
+    def __repr__(self) -> str:
+        of = f", profile {self.profile}" if self.profile else ""
+        return f"Config({self.path or 'in memory'}{of})"
+
+    def _repr_html_(self) -> str:
+        reasons = "".join(f"<li>{html(reason)}</li>" for reason in self.reasons)
+        return (
+            f"<p><b>{html(repr(self))}</b></p><ul>{reasons}</ul>"
+            f"<details><summary>config.yaml</summary><pre>{html(str(self))}</pre></details>"
+        )
+
+    @classmethod
+    def _holding(cls, document: Document, path: Path | None = None) -> Config:
+        config = cls()
+        config._take(document, path)
+        return config
+
+    def _take(self, document: Document, path: Path | None) -> None:
+        self.settings = file.check(document, str(path or "this configuration"))
+        self._document = document
+        self.path = path
+
+
+def _either(whose: Config | type[Config], path: Place | None) -> Config:
+    if not isinstance(whose, Config):
+        return whose.load(path)
+    if path is not None:
+        raise InvalidInput(
+            "This configuration has its own file.", "Ask the class: Config.show(key, path=...)."
+        )
+    return whose
+
+
+def _exists(path: Path) -> Conflict:
+    return Conflict(
+        f"There is a configuration at {path} already.",
+        "Use it with Config.load(), or replace it with Config.init(overwrite=True), which keeps the old one.",
+    )
