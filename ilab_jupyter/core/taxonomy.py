@@ -1,157 +1,150 @@
-"""SDK: what a taxonomy holds, what has changed in it, and whether it is right. Light: no engine library is
-imported.
-"""
+"""SDK: a taxonomy begun, looked at, compared and judged. Light: no engine library is imported."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-from pathlib import Path, PurePosixPath
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 
-from ilab_jupyter.errors import InvalidInput, NotFound, Unavailable, Unprocessable
-from ilab_jupyter.synthesis import qna
-from ilab_jupyter.synthesis.qna import Finding
+from ilab_jupyter import paths
+from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.taxonomy import beginning, changes, documents, git, qna, tree
+from ilab_jupyter.taxonomy.changes import Change, Diff
+from ilab_jupyter.taxonomy.finding import Finding, Findings
+from ilab_jupyter.taxonomy.folder import file_names, is_leaf, taxonomy_root
+from ilab_jupyter.taxonomy.tree import Node, Tree
 
-__all__ = ["Finding", "Taxonomy"]
+__all__ = ["Change", "Diff", "Finding", "Findings", "Node", "Taxonomy", "Tree", "taxonomy_root"]
+
+PathArgument = str | os.PathLike[str] | None
 
 
 class Taxonomy:
-    """Questions to a taxonomy: a folder with compositional_skills/ and knowledge/, or one qna.yaml.
+    """Questions to a taxonomy: a folder with compositional_skills/ and knowledge/, a folder in one of these,
+    or one qna.yaml. Without a path, InstructLab's own folder, `~/.local/share/instructlab/taxonomy`.
 
     Files are named by their path below the taxonomy's root, with forward slashes.
     """
 
     @staticmethod
-    def leaves(path: str | os.PathLike[str]) -> list[str]:
-        """Every qna.yaml, sorted. NotFound for a path that is not there."""
-        return [name for name in _names(path) if PurePosixPath(name).name == "qna.yaml"]
+    def init(
+        path: PathArgument = None,
+        *,
+        repository: str | None = None,
+        branch: str | None = None,
+        minimal: bool = False,
+        overwrite: bool = False,
+        timeout: float = 600.0,
+        max_bytes: int = 2_000_000_000,
+    ) -> Path:
+        """Begin a taxonomy in the folder `path`, and return it: all of it is there, or nothing.
+
+        Without `repository` it is a small one of our own, with an example leaf of each kind, committed to a
+        new git repository; `minimal` leaves out the examples. With `repository`, a URL or a path, it is a
+        clone at `branch`, without submodules and hooks, in at most `timeout` seconds and `max_bytes`;
+        `minimal` leaves out the history.
+
+        Conflict where something is in the folder; with `overwrite` that is kept beside it, under a name with
+        the date. InvalidInput for what is no address or branch, Unavailable where the repository cannot be
+        reached, Unprocessable where it is too large or no taxonomy.
+        """
+        return beginning.begin(
+            _folder(path), repository, branch, minimal, overwrite, git.Limits(timeout, max_bytes)
+        )
 
     @staticmethod
-    def diff(path: str | os.PathLike[str], base: str = "empty") -> list[str]:
-        """The qna.yaml files that are new or changed since the git revision `base`, sorted; all of them for
-        `empty`.
+    def leaves(path: PathArgument = None) -> list[str]:
+        """Every qna.yaml, sorted. NotFound for a path that is not there."""
+        return [name for name in file_names(_folder(path)) if is_leaf(name)]
 
-        Changes count from the point where HEAD left `base`, committed or not, files unknown to git included.
+    @staticmethod
+    def diff(path: PathArgument = None, base: str | None = None) -> Diff:
+        """The qna.yaml files that are new or changed since the git revision `base`: true where there is one,
+        and a sequence of their names, sorted.
+
+        Without `base` it is InstructLab's usual one, `origin/main`, which `init` leaves at its first commit;
+        `empty` takes all leaves, and so does a taxonomy without git. Changes count from the point where HEAD
+        left the base, committed or not, files unknown to git included. A single qna.yaml is always taken.
+
         InvalidInput for an unknown revision, Unprocessable where the taxonomy is not in a git repository.
         """
-        return [name for name in _changed(path, base) if PurePosixPath(name).name == "qna.yaml"]
+        return changes.compare(_folder(path), base)
 
     @staticmethod
-    def validate(path: str | os.PathLike[str], base: str = "empty") -> list[Finding]:
-        """What is wrong in the files that `diff` names and in files that look misnamed; sorted by file and
-        line.
+    def validate(
+        path: PathArgument = None,
+        base: str | None = changes.EMPTY,
+        documents: bool | Mapping[str, str] = False,
+        *,
+        timeout: float = 120.0,
+        max_bytes: int = 256_000_000,
+    ) -> Findings:
+        """What is wrong in the files that `diff` names, and in files that look misnamed; by file and line.
+
+        With `documents` those of knowledge leaves are read as well, as before each generation: fetched into a
+        cache, never checked out, each leaf in at most `timeout` seconds and `max_bytes` of documents. A
+        mapping names local folders that stand for repository addresses, as `Data(documents=...)` takes it.
 
         NotFound for a path that is not there, Unprocessable for a taxonomy without any leaf.
         """
-        names = _changed(path, base)
-        if not names and not _names(path):
-            raise Unprocessable(
-                f"{path} has no qna.yaml below compositional_skills/ or knowledge/.",
-                "Choose a folder that contains one of these two folders with a leaf in it.",
-                cause="no_leaves",
-            )
-        root = taxonomy_root(path)
-        return [finding for name in names for finding in qna.judge(root / name, name)]
+        return _judged(_folder(path), base, documents, timeout, max_bytes)[1]
 
     @staticmethod
-    def check(path: str | os.PathLike[str], base: str = "empty") -> list[str]:
+    def check(path: PathArgument = None, base: str | None = changes.EMPTY) -> list[str]:
         """The leaves of `diff`, once nothing in them is an error; Unprocessable names the first error
-        otherwise.
+        otherwise. It is what every generation begins with.
         """
-        errors = [finding for finding in Taxonomy.validate(path, base) if finding.severity == "error"]
-        if errors:
-            more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+        diff, findings = _judged(_folder(path), base)
+        if findings.errors:
+            first, *rest = findings.errors
+            more = f" ({len(rest)} more)" if rest else ""
             raise Unprocessable(
-                f"{errors[0]}{more}.", errors[0].mend or "Mend this line and try again.", cause="bad_taxonomy"
+                f"{first}{more}.", first.mend or "Mend this line and try again.", cause="bad_taxonomy"
             )
-        leaves = Taxonomy.diff(path, base)
-        if not leaves:
+        if not diff:
             raise Unprocessable(
-                f"No leaf of {path} has changed since {base}.",
+                f"No leaf of {_folder(path)} has changed since {diff.base}.",
                 "Change a qna.yaml, choose an older base, or use the base `empty` for all leaves.",
                 cause="no_changes",
             )
-        return leaves
+        return list(diff)
+
+    @staticmethod
+    def tree(path: PathArgument = None, base: str | None = None) -> Tree:
+        """Every leaf in its folders: its kind, how many seed examples it has, its findings, and how it has
+        changed since `base`, as `diff` tells it.
+        """
+        return tree.tree(_folder(path), base)
 
 
-def taxonomy_root(path: str | os.PathLike[str]) -> Path:
-    """The folder that holds compositional_skills/ and knowledge/; for one file, found upwards from it."""
-    place = Path(path).absolute()
-    if not place.is_file():
-        return place
-    parents = list(place.parents)
-    for parent in parents:
-        if parent.name in qna.FOLDERS:
-            return parent.parent
-    return parents[0]
+def _folder(path: PathArgument) -> Path:
+    return paths.taxonomy_dir() if path is None else paths.given(path)
 
 
-def _names(path: str | os.PathLike[str]) -> list[str]:
-    """Every file that is, or was probably meant as, a qna.yaml."""
-    place = Path(path)
-    root = taxonomy_root(path)
-    if place.is_file():
-        return [place.absolute().relative_to(root).as_posix()]
-    if not place.is_dir():
-        raise NotFound(
-            f"There is no taxonomy at {path}.", "Give a folder with qna.yaml files, or one qna.yaml."
-        )
-    found = []
-    for folder in qna.FOLDERS:
-        for here, _, files in os.walk(root / folder):
-            found += [(Path(here) / file).relative_to(root).as_posix() for file in files if _is_meant(file)]
-    return sorted(found)
-
-
-def _is_meant(file: str) -> bool:
-    return file.casefold() in ("qna.yaml", "qna.yml")
-
-
-def _changed(path: str | os.PathLike[str], base: str) -> list[str]:
-    names = _names(path)
-    if base == "empty" or Path(path).is_file():
-        return names
-    root = taxonomy_root(path)
-    if _git(root, "rev-parse", "--is-inside-work-tree") is None:
+def _judged(
+    path: Path,
+    base: str | None,
+    read: bool | Mapping[str, str] = False,
+    timeout: float = 0.0,
+    max_bytes: int = 0,
+) -> tuple[Diff, Findings]:
+    diff = changes.compare(path, base)
+    names = sorted({*diff, *diff.misnamed})
+    if not names and not file_names(path):
         raise Unprocessable(
-            f"{path} is not in a git repository, so nothing can be compared with {base!r}.",
-            "Use the base `empty` for all leaves, or `git init` the taxonomy.",
-            cause="not_a_repository",
+            f"{path} has no qna.yaml below compositional_skills/ or knowledge/.",
+            "Choose a folder that contains one of these two folders with a leaf in it.",
+            cause="no_leaves",
         )
-    # resolved to a commit first: a branch name is then never taken for an option, nor for another branch's
-    # ending
-    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
-    if not commit:
-        raise InvalidInput(
-            f"The taxonomy's repository has no revision {base!r}.",
-            "Give a branch, a tag or a commit that `git log` shows, or `empty` for all leaves.",
-            cause="unknown_revision",
-        )
-    start = (_git(root, "merge-base", "HEAD", commit.strip()) or commit).strip()
-    changed = _git(
-        root, "diff", "--name-only", "-z", "--diff-filter=d", "--no-ext-diff", "--relative", start, "--"
-    )
-    unknown = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
-    files = set(f"{changed or ''}\0{unknown or ''}".split("\0"))
-    return [name for name in names if name in files]
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, None where it fails."""
-    try:
-        done = subprocess.run(
-            ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise Unavailable(
-            "git is not installed.", "Install git, or use the base `empty` for all leaves."
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise Unavailable(
-            "git gave no answer within 60 seconds.", "Check the disk that holds the taxonomy."
-        ) from None
-    return done.stdout if done.returncode == 0 else None
+    places = read if isinstance(read, Mapping) else {}
+    limits = documents.Limits(timeout, document_bytes=max_bytes)
+    found: list[Finding] = []
+    for name in names:
+        text, findings = qna.look(diff.root, name)
+        found += findings
+        wrong = any(finding.severity == "error" for finding in findings)
+        if read is not False and text is not None and not wrong and qna.kind_of(text.contents) == "knowledge":
+            with tempfile.TemporaryDirectory() as copies:
+                found += documents.gather(diff.root, name, text, Path(copies) / "copy", places, limits)
+    return diff, Findings(tuple(found))

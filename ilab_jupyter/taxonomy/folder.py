@@ -1,0 +1,59 @@
+"""A taxonomy on disk: where its root is, and which of its files are leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ilab_jupyter import paths
+from ilab_jupyter.errors import NotFound
+
+DOMAINS = ("compositional_skills", "knowledge")
+LEAF = "qna.yaml"
+
+
+def taxonomy_root(path: str | os.PathLike[str]) -> Path:
+    """The folder that holds compositional_skills/ and knowledge/; for a path inside one of these, found
+    upwards from it.
+    """
+    place = Path(os.path.normpath(paths.given(path).absolute()))
+    if place.is_dir() and any((place / domain).is_dir() for domain in DOMAINS):
+        return place
+    for parent in (place, *place.parents):
+        if parent.name in DOMAINS and parent.is_dir():
+            return parent.parent
+    return place.parent if place.is_file() else place
+
+
+def file_names(path: str | os.PathLike[str]) -> list[str]:
+    """Every file at or below `path` that is, or was probably meant as, a qna.yaml, by its path below the
+    root, sorted. Folders that are links are not entered.
+
+    NotFound for a path that is not there.
+    """
+    place = Path(os.path.normpath(paths.given(path).absolute()))
+    root = taxonomy_root(place)
+    if place.is_file():
+        return [place.relative_to(root).as_posix()]
+    if not place.is_dir():
+        raise NotFound(
+            f"There is no taxonomy at {path}.",
+            "Give a folder with qna.yaml files, or one qna.yaml; Taxonomy.init() makes one.",
+        )
+    tops: Iterable[Path] = [root / domain for domain in DOMAINS] if place == root else [place]
+    found = []
+    for top in tops:
+        for here, _, files in os.walk(top):
+            found += [(Path(here) / file).relative_to(root).as_posix() for file in files if is_meant(file)]
+    return sorted(found)
+
+
+def is_meant(file: str) -> bool:
+    """Whether somebody who names a file so means a leaf."""
+    return file.casefold() in ("qna.yaml", "qna.yml")
+
+
+def is_leaf(name: str) -> bool:
+    """Whether the file of this path is read as a leaf."""
+    return name.rpartition("/")[2] == LEAF
