@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import json
 import math
 import os
 import re
 import sys
-import threading
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,6 @@ TOKENS_PER_WORD = 1.3
 
 # str.splitlines ends a line at these too, and instructlab-sdg reads its own JSON lines with it.
 _OTHER_LINE_ENDS = re.compile("[\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
-
-_running = threading.local()
-
-
-def block_name() -> str:
-    """The pipeline block that asks its teacher in this thread; empty outside of one."""
-    return getattr(_running, "block", "")
 
 
 def one_line_end(text: str) -> str:
@@ -83,7 +77,8 @@ def patch() -> Any:
         _without_forks(module)
         _without_docling_models()
         _without_lint()
-        _with_block_names()
+        _with_whole_markup()
+        _with_sorted_files(module)
         _with_pandas_3()
         _with_stable_mixing()
         module.patched_by_ilab_jupyter = True
@@ -160,21 +155,26 @@ def _without_lint() -> None:
     parser._yamllint = lambda parser, text, taxonomy: None
 
 
-def _with_block_names() -> None:
-    """There is no callback for progress, and a client is not told who asks."""
-    from instructlab.sdg.blocks.llmblock import LLMBlock
+def _with_whole_markup() -> None:
+    """Today's docling tears a sentence apart where it has bold, italic, code or links in it."""
+    from instructlab.sdg.utils.chunkers import DocumentChunker
 
-    asking: Any = LLMBlock
-    original = asking._generate
+    chunker: Any = DocumentChunker
+    original = chunker.chunk_documents
 
-    def generate(block: Any, samples: Any) -> Any:
-        _running.block = block.block_name
-        try:
-            return original(block, samples)
-        finally:
-            _running.block = ""
+    def chunk_documents(self: Any) -> list[str]:
+        return [mend_markup(one_line_end(chunk)) for chunk in original(self)]
 
-    asking._generate = generate
+    chunker.chunk_documents = chunk_documents
+
+
+def _with_sorted_files(module: Any) -> None:
+    """Leaves come in the order of the disk's folder, and the random numbers of the mixing with them."""
+
+    def sorted_glob(pattern: str) -> list[str]:
+        return sorted(glob.glob(pattern))  # noqa: PTH207  in place of the very same call
+
+    module.glob = types.SimpleNamespace(glob=sorted_glob)
 
 
 def _with_pandas_3() -> None:
@@ -200,27 +200,6 @@ def _with_stable_mixing() -> None:
         return dict.fromkeys(sorted(items))
 
     module.set = ordered
-
-
-def normalise_samples(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Samples as `preprocess_taxonomy` wrote them, with three repairs.
-
-    The outline becomes one line: prompts put it right above the document, and nothing else tells where it
-    ends. Seeds lose blank ends, which YAML blocks bring along. Chunks get docling's torn inline markup
-    mended.
-    """
-    repaired = []
-    for row in rows:
-        row = {key: one_line_end(value) if isinstance(value, str) else value for key, value in row.items()}
-        for key, value in row.items():
-            if isinstance(value, str) and key.startswith(("icl_", "seed_", "task_description")):
-                row[key] = value.strip()
-        if row.get("document_outline"):
-            row["document_outline"] = " ".join(row["document_outline"].split())
-        if row.get("document"):
-            row["document"] = mend_markup(row["document"])
-        repaired.append(row)
-    return repaired
 
 
 _INLINE = r"(?:\*{1,3}[^*\n]+\*{1,3}|\[[^\]\n]+\]\([^\s)]*\)|`[^`\n]+`)"

@@ -10,32 +10,40 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
 from ilab_jupyter import durable
-from ilab_jupyter.errors import PublicError, TeacherError, Unavailable, Unprocessable, chain
+from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.synthesis import compatibility, leaves
-from ilab_jupyter.synthesis.client import Client
-from ilab_jupyter.synthesis.compatibility import read_lines, write_lines
+from ilab_jupyter.synthesis.compatibility import one_line_end, read_lines, write_lines
+from ilab_jupyter.synthesis.driver.client import Client
+from ilab_jupyter.synthesis.driver.flow import Lane, apart, drive
+from ilab_jupyter.synthesis.driver.ledger import Ledger
+from ilab_jupyter.synthesis.driver.pool import Pool
 from ilab_jupyter.synthesis.journal import Journal
 from ilab_jupyter.synthesis.settings import Settings
-from ilab_jupyter.synthesis.teachers import Teacher
+from ilab_jupyter.synthesis.teachers import Spent, Teacher
 
 SYSTEM_PROMPT = "You are a helpful assistant."
 
 
+Row = dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Tally:
-    """What came out of a generation, before it was mixed."""
+    """What came out of a generation, before it was mixed, and what it cost."""
 
     rows_per_leaf: dict[str, int]
     rejected: dict[str, int]
+    spent: Spent
 
 
 def inputs_hash(settings: Settings, root: Path, files: list[str]) -> str:
@@ -72,14 +80,15 @@ class Run:
         """Fill `build` with the dataset of these leaves. PublicError for what a person can mend, Stopped
         when asked to stop.
         """
-        copies = leaves.copy(root, files, self._dir / "leaves", self._settings.documents)
+        copies = leaves.copy(
+            root, files, self._dir / "leaves", self._settings.documents, lambda: self._reporter.stopping
+        )
         with compatibility.environment(self._dir, copies.environment):
             sdg = compatibility.patch()
             samples = self._prepare(sdg, copies)
             self._teacher.study([row for rows in samples.values() for row in rows])
             with Journal(self._dir / "answers.jsonl") as journal:
-                client = Client(self._teacher, journal, self._reporter)
-                tally = self._generate(sdg, client, copies, samples)
+                tally = self._generate(sdg, journal, copies, samples)
             self._mix(sdg)
         return tally
 
@@ -99,7 +108,7 @@ class Run:
         shutil.rmtree(target / "documents", ignore_errors=True)
         samples = {}
         for path in sorted(target.glob("*.jsonl")):
-            samples[path.stem] = compatibility.normalise_samples(read_lines(path))
+            samples[path.stem] = [_one_line_ends(row) for row in read_lines(path)]
             write_lines(path, samples[path.stem])
         missing = [leaf for leaf in copies.leaves if not samples.get(leaf.node)]
         if missing:
@@ -109,102 +118,101 @@ class Run:
         return samples
 
     def _generate(
-        self, sdg: Any, client: Client, copies: leaves.Copies, samples: dict[str, list[dict[str, Any]]]
+        self, sdg: Any, journal: Journal, copies: leaves.Copies, samples: dict[str, list[Row]]
     ) -> Tally:
-        target = self.build / f"generated_{self._suffix}"
-        target.mkdir()
-        knowledge = {leaf.node for leaf in copies.leaves if leaf.kind == "knowledge"}
-        total = self._total(copies, samples)
-        rows_per_leaf: dict[str, int] = {}
-        rejected = {"empty": 0, "no_question": 0}
-        for leaf in sorted(copies.leaves, key=lambda item: item.node):
-            rows = samples[leaf.node]
-            self._reporter.phase("generating", leaf.file)
-            client.begin(leaf.file, len(rows), total)
-            source = self._alone(leaf.node)
-            arguments = {
-                "input_dir": glob.escape(str(source)),
-                "model_id": self._teacher.model,
-                # more than one, or rows are not asked for in parallel at all
-                "num_cpus": max(2, self._settings.num_workers),
-                "num_instructions_to_generate": self._settings.scale,
-                "batch_size": self._settings.batch_size,
-            }
-            with _spoken_errors(client):
-                sdg.generate_taxonomy(
-                    client,
-                    output_dir=str(target),
-                    console_output=False,
-                    pipeline=self._settings.pipeline,
-                    **arguments,
+        self._reporter.phase("generating", f"{sum(map(len, samples.values())):,} samples")
+        ledger = Ledger(self._reporter, self.build / "rejected.jsonl", journal.spent)
+        questions: dict[str, list[Row]] = {}
+        with contextlib.ExitStack() as files:
+            files.callback(ledger.close)
+
+            async def generate() -> None:
+                pool = Pool(
+                    self._teacher,
+                    journal,
+                    most=self._settings.num_workers,
+                    max_retries=self._settings.teacher.max_retries,
+                    stopping=lambda: self._reporter.stopping,
+                    told=ledger.answered,
                 )
-            if leaf.node in knowledge:
-                self._evaluation(sdg, client, leaf.node, arguments)
-            kept = self._sift(target / f"{leaf.node}.jsonl", rejected)
-            rows_per_leaf[leaf.file] = kept
-            client.tell_progress()
-            if not kept:
+                try:
+                    async with pool:
+                        lanes = self._lanes(sdg, pool, ledger, copies, samples, questions, files)
+                        await drive(lanes, pool, ledger, self._settings.batch_size)
+                finally:
+                    await self._teacher.close()
+
+            with _spoken_errors():
+                apart(generate)
+        rows_per_leaf = {}
+        for leaf in sorted(copies.leaves, key=lambda item: item.node):
+            rows_per_leaf[leaf.file] = ledger.rows[leaf.file]
+            if leaf.node in questions:
+                self._evaluation(sdg, leaf.node, samples[leaf.node], questions[leaf.node])
+            if not ledger.rows[leaf.file]:
+                self._generated(leaf).unlink()
                 self._reporter.warning(
                     f"{leaf.file} has no rows.", "Its teacher's answers were empty or all rejected."
                 )
         if not any(rows_per_leaf.values()):
             raise Unprocessable(
-                f"The teacher's answers gave no row: {_listed(rejected)}, the pipeline rejected the rest.",
+                f"The teacher's answers gave no row: {_listed(ledger.rejected)}"
+                "the pipeline rejected the rest.",
                 "Try another model, or look at what it answers in the job's log and answers.jsonl.",
                 cause="no_rows",
             )
-        return Tally(rows_per_leaf, rejected)
+        return Tally(rows_per_leaf, dict(ledger.rejected), ledger.spent)
 
-    def _alone(self, node: str) -> Path:
-        """A folder with one leaf's samples: a step then does that leaf, and tells it by doing so."""
-        folder = self._dir / "inputs" / node
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(
-            self.build / f"preprocessed_{self._suffix}" / f"{node}.jsonl", folder / f"{node}.jsonl"
+    def _lanes(
+        self,
+        sdg: Any,
+        pool: Pool,
+        ledger: Ledger,
+        copies: leaves.Copies,
+        samples: dict[str, list[Row]],
+        questions: dict[str, list[Row]],
+        files: contextlib.ExitStack,
+    ) -> list[Lane]:
+        """Each leaf through its pipeline, and knowledge through the one that makes questions for a test."""
+        context = sdg._context_init(
+            Client(pool),
+            None,
+            self._teacher.model,
+            self._settings.scale,
+            None,
+            1,
+            batch_num_workers=None,
+            batch_size=self._settings.batch_size,
         )
-        return folder
+        knowledge, freeform, grounded = sdg._sdg_init(context, self._settings.pipeline)
+        pipelines = {"knowledge": knowledge, "freeform": freeform, "grounded": grounded}
+        (self.build / f"generated_{self._suffix}").mkdir()
+        lanes = []
+        for leaf in sorted(copies.leaves, key=lambda item: item.node):
+            rows = samples[leaf.node]
+            out = files.enter_context(self._generated(leaf).open("w", encoding="utf-8"))
+            pipeline = pipelines[leaf.kind]
+            lanes.append(Lane(leaf.file, pipeline, rows, _keeper(leaf, pipeline, out, ledger)))
+            if leaf.kind == "knowledge":
+                questions[leaf.node] = []
+                test = sdg.mmlubench_pipe_init(context)
+                lanes.append(Lane(leaf.file, test, rows, questions[leaf.node].extend))
+        return lanes
 
-    def _evaluation(self, sdg: Any, client: Client, node: str, arguments: dict[str, Any]) -> None:
+    def _generated(self, leaf: leaves.Leaf) -> Path:
+        return self.build / f"generated_{self._suffix}" / f"{leaf.node}.jsonl"
+
+    def _evaluation(self, sdg: Any, node: str, samples: list[Row], made: list[Row]) -> None:
         """Multiple-choice questions on the leaf, for MMLU-Branch. Their lack does not fail the dataset."""
+        from datasets import Dataset  # type: ignore[import-untyped]
+
+        done = types.SimpleNamespace(generate=lambda asked: Dataset.from_list(made))
         try:
-            sdg.generate_taxonomy_eval(
-                client, output_dir=str(self.build), date_suffix=self._suffix, **arguments
-            )
+            sdg.generate_eval_task_data(done, node, Dataset.from_list(samples), self.build, self._suffix)
         except Exception as error:
-            if client.failure is not None:
-                raise client.failure from error
             self._reporter.warning(
                 f"{node} has no multiple-choice questions: {error}", "Its training rows are not affected."
             )
-
-    def _total(self, copies: leaves.Copies, samples: dict[str, list[dict[str, Any]]]) -> int | None:
-        """Answers of the whole run; known only where each sample is asked for once."""
-        if self._settings.pipeline != "simple":
-            return None
-        kinds = {leaf.node: leaf.kind for leaf in copies.leaves}
-        return sum(
-            len(rows) * (self._settings.scale + (kinds[node] == "knowledge"))
-            for node, rows in samples.items()
-        )
-
-    def _sift(self, path: Path, rejected: dict[str, int]) -> int:
-        """Drop what the next step would stumble over, mark the rest with its teacher, and count it."""
-        if not path.exists():
-            return 0
-        kept = []
-        for row in read_lines(path):
-            text = row.get("output") if "output" in row else row.get("response")
-            if not isinstance(text, str) or not text.strip():
-                rejected["empty"] += 1
-            elif "output" in row and not _is_pair(text):
-                rejected["no_question"] += 1
-            else:
-                kept.append({**row, "teacher": self._teacher.label})
-        if kept:
-            write_lines(path, kept)
-        else:
-            path.unlink()
-        return len(kept)
 
     def _mix(self, sdg: Any) -> None:
         if self._reporter.stopping:
@@ -239,7 +247,7 @@ class Run:
         """Same rows, same bytes: ids come from the content, and the metadata names the teacher in every
         file that has one.
         """
-        if path.parent.name.startswith(("preprocessed", "generated")):
+        if path.parent.name.startswith(("preprocessed", "generated")) or path.name == "rejected.jsonl":
             return
         rows = read_lines(path)
         for number, row in enumerate(rows):
@@ -317,22 +325,47 @@ def _is_pair(output: str) -> bool:
     return bool(mark and question.strip() and answer.strip())
 
 
-def _listed(rejected: dict[str, int]) -> str:
-    return f"{rejected['empty']} were empty and {rejected['no_question']} had no question"
+def _keeper(leaf: leaves.Leaf, pipeline: Any, out: TextIO, ledger: Ledger) -> Callable[[list[Row]], None]:
+    """Writes a leaf's rows, less those that the next step would stumble over."""
+    last = pipeline.chained_blocks[-1]["name"]
+
+    def keep(rows: list[Row]) -> None:
+        for row in rows:
+            text = row.get("output") if "output" in row else row.get("response")
+            if not isinstance(text, str) or not text.strip():
+                ledger.reject("empty", leaf.file, last, "", row)
+            elif "output" in row and not _is_pair(text):
+                ledger.reject("no_question", leaf.file, last, text, row)
+            else:
+                ledger.rows[leaf.file] += 1
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    return keep
+
+
+def _one_line_ends(row: Row) -> Row:
+    return {key: one_line_end(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _listed(rejected: Mapping[str, int]) -> str:
+    said = {
+        "empty": "were empty",
+        "cut": "were cut off",
+        "wrong_tags": "lacked their tags",
+        "no_question": "had no question",
+        "missing_field": "lacked a field",
+    }
+    return "".join(f"{rejected[reason]} {words}, " for reason, words in said.items() if rejected[reason])
 
 
 @contextlib.contextmanager
-def _spoken_errors(client: Client | None = None) -> Iterator[None]:
+def _spoken_errors() -> Iterator[None]:
     """The cause of what instructlab-sdg raises, in words for a person; a real bug keeps its traceback."""
     try:
         yield
     except (PublicError, Stopped):
         raise
     except (Exception, SystemExit) as error:
-        if client is not None and client.failure is not None:
-            if isinstance(client.failure, PublicError | Stopped):
-                raise client.failure from error
-            raise TeacherError(f"The teacher failed: {client.failure}", "See the job's log.") from error
         spoken = next((cause for cause in chain(error) if isinstance(cause, PublicError)), None)
         if spoken is not None:
             raise spoken from error

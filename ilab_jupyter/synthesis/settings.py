@@ -81,8 +81,12 @@ class Settings(BaseModel):
         pattern=f"^{NEW_NAME.pattern}$",
         description="Folder name below it; the date where None.",
     )
-    batch_size: int = Field(default=8, ge=1, le=512, description="Prompts per request to the teacher.")
-    num_workers: int = Field(default=4, ge=1, le=256, description="Requests in flight.")
+    batch_size: int = Field(
+        default=8, ge=0, le=512, description="Samples among which duplicates are dropped; 0 for a whole leaf."
+    )
+    num_workers: int = Field(
+        default=256, ge=1, le=1024, description="Most requests in flight; fewer where more are no faster."
+    )
     system_prompt: str | None = Field(default=None, max_length=10_000)
     documents: dict[str, str] = Field(
         default_factory=dict, description="Repository URL -> local folder, for documents without network."

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ilab_jupyter import paths
 from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.progress import Stopped
 from ilab_jupyter.synthesis import compatibility, leaves
 
 LEAF = "knowledge/transport/railways/brindle_fell/qna.yaml"
@@ -75,7 +79,7 @@ def test_an_address_is_served_from_the_folder_that_stands_for_it(taxonomy: Path,
     assert clone(copies, tmp_path / "clone") == ["railway.md"]
 
 
-def test_an_address_with_a_local_clone_leaves_the_leaf_as_it_is(taxonomy: Path, tmp_path: Path) -> None:
+def test_an_address_with_a_local_clone_is_read_at_the_leafs_commit(taxonomy: Path, tmp_path: Path) -> None:
     repository = tmp_path / "mirror"
     shutil.copytree(taxonomy / "documents/brindle_fell", repository)
     identity = ["-c", "user.name=T", "-c", "user.email=t@localhost"]
@@ -84,27 +88,29 @@ def test_an_address_with_a_local_clone_leaves_the_leaf_as_it_is(taxonomy: Path, 
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True
     )
+    committed = (repository / "railway.md").read_text()
+    (repository / "railway.md").write_text("not committed\n")
     named(taxonomy, ADDRESS, head.stdout.strip())
     copies = leaves.copy(taxonomy, [LEAF], tmp_path / "run", {ADDRESS: str(repository)})
-    assert (copies.root / LEAF).read_text() == (taxonomy / LEAF).read_text()
     assert clone(copies, tmp_path / "clone") == ["railway.md"]
+    assert (tmp_path / "clone/railway.md").read_text() == committed
 
 
 @pytest.mark.parametrize(
-    ("repo", "said"),
+    ("repo", "line", "said"),
     [
-        ("documents/nowhere", "does not exist"),
-        ("../outside", "outside the taxonomy"),
-        ("compositional_skills", "no .md or .pdf"),
+        ("documents/nowhere", 6, "does not exist"),
+        ("../outside", 6, "outside the taxonomy"),
+        ("compositional_skills", 9, "no .md or .pdf"),
     ],
 )
 def test_documents_that_are_not_there_are_named_with_the_line(
-    taxonomy: Path, tmp_path: Path, repo: str, said: str
+    taxonomy: Path, tmp_path: Path, repo: str, line: int, said: str
 ) -> None:
     named(taxonomy, repo)
     with pytest.raises(Unprocessable) as caught:
         leaves.copy(taxonomy, [LEAF], tmp_path / "run", {})
-    assert f"{LEAF}:6: " in str(caught.value)
+    assert f"{LEAF}:{line}: " in str(caught.value)
     assert said in str(caught.value)
 
 
@@ -137,3 +143,14 @@ def test_inline_markup_that_docling_tears_apart_is_mended() -> None:
     assert compatibility.mend_markup(torn) == (
         "Birds\nThe **black cap** (*Poecile*) is a [tit](tit). It sings.\n- A *bird* ([tit](tit), 1884)"
     )
+
+
+def test_a_fetch_that_is_asked_to_stop_ends_then_and_leaves_nothing(taxonomy: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        named(taxonomy, f"git://127.0.0.1:{port}/x", "0" * 40)
+        until = time.monotonic() + 1
+        with pytest.raises(Stopped):
+            leaves.copy(taxonomy, [LEAF], tmp_path / "run", {}, lambda: time.monotonic() > until)
+    left = subprocess.run(["pgrep", "-f", f"127.0.0.1:{port}"], capture_output=True, text=True)
+    assert left.stdout == "" and list(paths.documents_dir().iterdir()) == []

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ilab_jupyter.errors import TeacherError
 from ilab_jupyter.progress import Stopped
+from ilab_jupyter.synthesis.driver.flow import apart
+from ilab_jupyter.synthesis.driver.pool import Pool
+from ilab_jupyter.synthesis.journal import Journal
 from ilab_jupyter.synthesis.settings import TeacherSettings
-from ilab_jupyter.synthesis.teachers import Question, network
+from ilab_jupyter.synthesis.teachers import Answer, Question, Reply, Spent, network
 from ilab_jupyter.synthesis.teachers.remote import RemoteTeacher
 
 PROMPT = """You are a very knowledgeable AI Assistant that will faithfully assist the user with their task.
@@ -48,21 +56,30 @@ def prompt(number: int) -> str:
 
 
 def ask(
-    url: str, prompts: int = 2, n: int = 3, stop: Callable[[], None] = lambda: None, **settings: Any
+    url: str,
+    prompts: int = 2,
+    n: int = 3,
+    stopping: Callable[[], bool] = lambda: False,
+    workers: int = 2,
+    **settings: Any,
 ) -> list[list[str]]:
+    """Through the pool, as a run asks."""
     settings = {"max_retries": 0, "timeout": 5, **settings}
-    teacher = RemoteTeacher.connect(TeacherSettings(kind="openai", url=url, **settings), num_workers=2)
-    answers: list[list[str]] = [[""] * n for _ in range(prompts)]
+    asked = TeacherSettings(kind="openai", url=url, **settings)
+    teacher = RemoteTeacher.connect(asked, num_workers=workers)
+    sampling = {"temperature": 0.7, "max_tokens": 64, "n": n}
 
-    def tell(question: int, index: int, text: str) -> None:
-        answers[question][index] = text
+    async def work() -> list[list[str]]:
+        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "answers.jsonl") as journal:
+            pool = Pool(teacher, journal, most=workers, max_retries=asked.max_retries, stopping=stopping)
+            try:
+                async with pool:
+                    rows = (pool.ask(prompt(number), sampling, row=number) for number in range(prompts))
+                    return [[answer.text for answer in row] for row in await asyncio.gather(*rows)]
+            finally:
+                await teacher.close()
 
-    try:
-        questions = [Question(prompt(number), tuple(range(n))) for number in range(prompts)]
-        teacher.answer(questions, {"temperature": 0.7, "max_tokens": 64}, stop, tell)
-    finally:
-        teacher.close()
-    return answers
+    return apart(work)
 
 
 def refusal(url: str, **settings: Any) -> TeacherError:
@@ -77,20 +94,22 @@ def right(answers: list[list[str]]) -> bool:
     return all(f"Number {number}." in text for number, row in enumerate(answers) for text in row)
 
 
-def test_a_server_with_lists_is_asked_once_for_everything(teacher_server: Any) -> None:
+def test_a_prompt_is_one_request_for_all_its_answers(teacher_server: Any) -> None:
     server = teacher_server("lists")
     assert right(ask(server.url))
-    [(path, body)] = server.requests
-    assert path == "/v1/completions" and body["n"] == 3 and len(body["prompt"]) == 2
+    assert len(server.requests) == 2
+    assert all(body["n"] == 3 and isinstance(body["prompt"], str) for _, body in server.requests)
 
 
-def test_a_server_without_lists_gets_single_prompts_and_no_answer_is_thrown_away(teacher_server: Any) -> None:
+def test_a_server_that_counts_no_answers_gets_a_request_for_each_and_none_is_thrown_away(
+    teacher_server: Any,
+) -> None:
     server = teacher_server("single")
     assert right(ask(server.url))
     singles = [body for _, body in server.requests if "n" not in body]
-    assert len(singles) == 6 and all(isinstance(body["prompt"], str) for body in singles)
-    # one refused list, then at most one try of n for each worker
-    assert len(server.requests) <= 6 + 1 + 2
+    assert len(singles) == 6
+    # at most one try of n for each worker
+    assert len(server.requests) <= 6 + 2
 
 
 def test_a_server_with_chat_only_gets_the_bare_prompt_as_a_message(teacher_server: Any) -> None:
@@ -100,7 +119,7 @@ def test_a_server_with_chat_only_gets_the_bare_prompt_as_a_message(teacher_serve
     assert messages and all(
         turn[0]["content"].startswith("You are a very knowledgeable") for turn in messages
     )
-    assert sum(path == "/v1/completions" for path, _ in server.requests) == 1
+    assert sum(path == "/v1/completions" for path, _ in server.requests) <= 2
 
 
 def test_chat_can_be_asked_for_from_the_start(teacher_server: Any) -> None:
@@ -127,8 +146,9 @@ def test_too_many_requests_are_tried_again_after_the_time_that_the_server_asks_f
     )
     began = time.monotonic()
     assert right(ask(server.url, max_retries=3))
-    assert len(server.requests) == 3
-    assert time.monotonic() - began >= 0.6
+    # two of them were turned away
+    assert len(server.requests) == 4
+    assert time.monotonic() - began >= 0.3
 
 
 def test_a_server_that_fails_for_a_moment_is_tried_again(teacher_server: Any) -> None:
@@ -185,6 +205,37 @@ def test_a_page_in_place_of_an_answer_is_nonsense_and_is_quoted(teacher_server: 
     assert "Welcome to nginx" in str(error)
 
 
+def test_an_answer_without_end_or_in_drops_is_given_up(
+    teacher_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "LARGEST_ANSWER", 50_000)
+    endless = teacher_server("lists", lambda number, body: (200, {}, b" " * 200_000))
+    error = refusal(endless.url)
+    assert error.cause == "teacher_bad_answer" and "50,000 bytes" in error.message
+    packed = teacher_server("lists", lambda number, body: (200, {"Content-Encoding": "gzip"}, b"x"))
+    assert "compressed" in refusal(packed.url).message
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_out_of_time_as_a_whole() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                for _ in range(40):
+                    connection.sendall(b" ")
+                    time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        with pytest.raises(TeacherError) as caught:
+            ask(url, prompts=1, n=1, timeout=0.5, model="tutor")
+        assert caught.value.cause == "teacher_timeout"
+        assert time.monotonic() - began < 3
+
+
 def test_redirects_are_not_followed(teacher_server: Any) -> None:
     elsewhere = teacher_server("lists")
     target = {"Location": f"{elsewhere.url}/completions"}
@@ -229,12 +280,71 @@ def test_a_wait_ends_when_the_work_is_asked_to_stop(teacher_server: Any) -> None
     server = teacher_server("lists", lambda number, body: (429, {"Retry-After": "30"}, b"{}"))
     asked = threading.Event()
     threading.Timer(0.5, asked.set).start()
-
-    def stop() -> None:
-        if asked.is_set():
-            raise Stopped("enough")
-
     began = time.monotonic()
     with pytest.raises(Stopped):
-        ask(server.url, stop=stop, max_retries=3)
+        ask(server.url, stopping=asked.is_set, max_retries=3)
     assert time.monotonic() - began < 5
+
+
+def test_any_number_of_requests_that_are_turned_away_costs_nothing_while_others_are_answered(
+    teacher_server: Any,
+) -> None:
+    """A server with two places: whoever comes third is sent away, however often."""
+    busy = threading.Semaphore(2)
+
+    def crowded(number: int, body: dict[str, Any]) -> Any:
+        if not busy.acquire(blocking=False):
+            return 429, {"Retry-After": "0.05"}, b"{}"
+        threading.Timer(0.05, busy.release).start()
+        time.sleep(0.05)
+        return None
+
+    server = teacher_server("lists", crowded)
+    assert right(ask(server.url, prompts=40, n=1, workers=64, max_retries=3))
+
+
+def test_what_is_asked_twice_where_the_answer_is_fixed_is_sent_once(
+    teacher_server: Any, tmp_path: Path
+) -> None:
+    server = teacher_server("lists")
+    teacher = RemoteTeacher.connect(TeacherSettings(kind="openai", url=server.url), num_workers=8)
+
+    async def work() -> None:
+        with Journal(tmp_path / "answers.jsonl") as journal:
+            async with Pool(teacher, journal, most=8) as pool:
+                for sampling, requests in (
+                    ({"temperature": 0.0}, 1),
+                    ({"temperature": 0.7, "seed": 42}, 1),
+                    ({"temperature": 0.7}, 5),
+                ):
+                    server.requests.clear()
+                    await asyncio.gather(*(pool.ask(prompt(1), sampling, row=1) for _ in range(5)))
+                    assert len(server.requests) == requests
+        await teacher.close()
+
+    apart(work)
+
+
+def test_tokens_are_the_servers_where_it_counts_them_and_words_where_it_does_not(
+    teacher_server: Any, tmp_path: Path
+) -> None:
+    counted = json.dumps(
+        {
+            "choices": [{"index": 0, "text": "Five.", "finish_reason": "length"}],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+        }
+    ).encode()
+    telling = teacher_server("lists", lambda number, body: (200, {}, counted))
+    silent = teacher_server("lists")
+
+    async def spent(url: str) -> tuple[Reply, Spent]:
+        teacher = RemoteTeacher.connect(TeacherSettings(kind="openai", url=url), num_workers=1)
+        reply = await teacher.ask(Question(prompt(1)))
+        await teacher.close()
+        return reply, reply.spent
+
+    reply, told = apart(lambda: spent(telling.url))
+    assert told == Spent(7, 3, told=True)
+    assert reply.answers == [Answer("Five.", cut=True)]
+    _, guessed = apart(lambda: spent(silent.url))
+    assert guessed.prompt > 100 and guessed.answer > 5 and not guessed.told

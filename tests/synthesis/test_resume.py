@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +22,10 @@ from ilab_jupyter.core.data import GenerateResult
 from ilab_jupyter.errors import Conflict, TeacherError, Unprocessable
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.synthesis.journal import Journal
+from ilab_jupyter.synthesis.teachers import Answer, Spent
 
-SKILL_ANSWERS = 2 * 6 * 3  # leaves, seeds, scale
+SAMPLES = 2 * 6  # leaves, seeds
+SKILL_ANSWERS = SAMPLES * 3  # scale
 
 
 def data_for(taxonomy: Path, tmp_path: Path, url: str, **more: Any) -> Data:
@@ -54,7 +58,7 @@ def test_a_teacher_that_dies_in_the_middle_costs_no_answer_that_was_given(
     given = server.answers
     assert 0 < given < SKILL_ANSWERS
     assert not any((tmp_path / "out").iterdir())
-    # the first failure ends the batches that wait, they are not all tried
+    # the first failure ends the rows that wait, they are not all tried
     assert len(server.requests) <= 3 + 2
 
     server.script = None
@@ -66,49 +70,65 @@ def test_a_teacher_that_dies_in_the_middle_costs_no_answer_that_was_given(
     assert set(prompts.values()) == {1}
     assert len(prompts) == (SKILL_ANSWERS - given) // 3
     assert result.rows == SKILL_ANSWERS
-    assert reporter.steps[-1][:2] == (SKILL_ANSWERS, SKILL_ANSWERS)
+    assert reporter.steps[-1][:2] == (SAMPLES, SAMPLES)
 
 
-def test_a_worker_that_is_killed_is_taken_up_by_the_next(
+def rows_in(folder: Path) -> dict[str, list[str]]:
+    """The rows of each file of a dataset, by its name without the run's date."""
+    date = next(folder.glob("messages_*.jsonl")).stem.removeprefix("messages_")
+    return {
+        path.relative_to(folder).as_posix().replace(date, ""): path.read_text(encoding="utf-8").splitlines()
+        for path in folder.rglob("*.jsonl")
+    }
+
+
+def test_a_worker_that_is_killed_at_any_moment_is_taken_up_by_the_next(
     teacher_server: Any, skills_only: Path, tmp_path: Path, recorder: Any
 ) -> None:
-    reached = threading.Event()
+    """With ILAB_FAULTS=full twenty times in the course of one generation."""
+    kills, workers = 20 if os.environ.get("ILAB_FAULTS") == "full" else 1, 4
+    shutil.rmtree(skills_only / "compositional_skills" / "grounded")
+    server = teacher_server("lists")
+    arguments = {"pipeline": "full", "batch_size": 2, "num_workers": workers}
+    data = data_for(skills_only, tmp_path, server.url, **arguments)
+    whole = data_for(skills_only, tmp_path, server.url, **arguments, name="whole").generate_data(
+        run_dir=tmp_path / "whole-run", reporter=recorder()
+    )
+    asked = len(server.requests)
+    assert asked > 100
 
-    def slow(number: int, body: dict[str, Any]) -> None:
-        if number > 4:
-            reached.set()
-            time.sleep(30)
-
-    server = teacher_server("lists", slow)
-    settings = data_for(skills_only, tmp_path, server.url).settings.model_dump_json()
+    server.requests.clear()
     script = (
         "import json, sys\n"
         "from ilab_jupyter.core import Data\n"
-        "Data.from_spec(json.loads(sys.argv[1])).generate_data(run_dir=sys.argv[2])\n"
+        "Data.from_spec(json.loads(sys.argv[1])).generate_data(run_dir=sys.argv[2], resume=True)\n"
     )
-    worker = subprocess.Popen(
-        [sys.executable, "-c", script, settings, str(tmp_path / "run")],
-        env=os.environ,
-        stderr=subprocess.DEVNULL,
-    )
-    assert reached.wait(120)
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
-    given = server.answers
-    journal = tmp_path / "run" / "answers.jsonl"
-    kept = len(journal.read_bytes().splitlines())
-    with journal.open("ab") as answers:
+    chance = random.Random(7)
+    for _ in range(kills):
+        last = len(server.requests) + chance.randint(1, asked // (kills + 1))
+        reached = threading.Event()
+
+        def watch(number: int, body: dict[str, Any], last: int = last, reached: Any = reached) -> None:
+            if number >= last:
+                reached.set()
+
+        server.script = watch
+        worker = subprocess.Popen(
+            [sys.executable, "-c", script, data.settings.model_dump_json(), str(tmp_path / "run")],
+            env=os.environ,
+            stderr=subprocess.DEVNULL,
+        )
+        assert reached.wait(120)
+        time.sleep(chance.random() / 50)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    with (tmp_path / "run" / "answers.jsonl").open("ab") as answers:
         answers.write(b'{"k": "cut sho')
 
     server.script = None
-    server.requests.clear()
-    data = data_for(skills_only, tmp_path, server.url)
-    result = data.generate_data(run_dir=tmp_path / "run", resume=True, reporter=recorder())
-    in_flight = 2 * 2 * 3
-    """Workers, prompts a request, answers a prompt."""
-    assert kept >= given - in_flight >= 0
-    assert SKILL_ANSWERS - kept <= 3 * len(prompts_of(server)) <= SKILL_ANSWERS - given + in_flight
-    assert result.rows == SKILL_ANSWERS
+    data.generate_data(run_dir=tmp_path / "run", resume=True, reporter=recorder())
+    assert rows_in(tmp_path / "out" / "mine") == rows_in(Path(whole.path))
+    assert asked <= len(server.requests) <= asked + kills * workers, "only what was in flight is asked again"
 
 
 def test_a_stop_leaves_at_the_next_question_and_resume_gives_the_same_rows(
@@ -178,8 +198,7 @@ def test_answers_without_a_question_or_without_words_are_counted_and_no_row_at_a
 ) -> None:
     def mumble(number: int, body: dict[str, Any]) -> Any:
         texts = ["", "I would rather not.", "What?\u2028It is this."]
-        count = len(body["prompt"]) * body["n"]  # always lists: batches have two rows
-        choices = [{"index": i, "text": texts[i % len(texts)], "finish_reason": "stop"} for i in range(count)]
+        choices = [{"index": i, "text": texts[i % 3], "finish_reason": "stop"} for i in range(body["n"])]
         return 200, {}, json.dumps({"id": "x", "object": "text_completion", "choices": choices}).encode()
 
     server = teacher_server("lists", mumble)
@@ -195,9 +214,7 @@ def test_answers_without_a_question_or_without_words_are_counted_and_no_row_at_a
     server.script = lambda number, body: (
         200,
         {},
-        json.dumps(
-            {"choices": [{"index": i, "text": ""} for i in range(len(body["prompt"]) * body["n"])]}
-        ).encode(),
+        json.dumps({"choices": [{"index": i, "text": ""} for i in range(body["n"])]}).encode(),
     )
     silent = data_for(skills_only, tmp_path, server.url, name="silent")
     with pytest.raises(Unprocessable) as caught:
@@ -224,14 +241,16 @@ def test_any_object_with_openais_completions_can_be_the_teacher(
 def test_the_journal_drops_a_torn_end_and_keeps_the_first_answer(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     with Journal(path) as journal:
-        journal.add("a", 0, "first")
-        journal.add("a", 0, "second")
-        journal.add("b", 1, "caf\u00e9")
+        journal.add("a", {0: Answer("first")}, Spent(3, 1))
+        journal.add("a", {0: Answer("second")})
+        journal.add("b", {1: Answer("caf\u00e9", cut=True)}, Spent(2, 1, told=False))
     with path.open("ab") as torn:
         torn.write(b'{"k": "c", "i": 0, "t": "lo')
     with Journal(path) as journal:
-        assert journal.get("a", 0) == "first" and journal.get("b", 1) == "caf\u00e9"
+        assert journal.get("a", 0) == Answer("first")
+        assert journal.get("b", 1) == Answer("caf\u00e9", cut=True)
         assert journal.get("c", 0) is None
-        journal.add("c", 0, "long")
+        assert journal.spent == Spent(5, 2, told=False)
+        journal.add("c", {0: Answer("long")})
     with Journal(path) as journal:
-        assert journal.get("a", 0) == "first" and journal.get("c", 0) == "long"
+        assert journal.get("a", 0) == Answer("first") and journal.get("c", 0) == Answer("long")

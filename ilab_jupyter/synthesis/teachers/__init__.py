@@ -2,26 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ilab_jupyter.synthesis.settings import TeacherSettings
 
+Messages = Sequence[Mapping[str, Any]]
+
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, how many answers are wanted, and which of them are not known yet (counted from 0)."""
+    """A prompt, or the messages of a conversation, and which of its answers are wanted (counted from 0)."""
 
-    prompt: str
-    missing: tuple[int, ...]
+    prompt: str | Messages
+    wanted: tuple[int, ...] = (0,)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. `cut`: it ended because there was no room for more, not because it was done."""
+
+    text: str
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Tokens of a request and its answers. `told`: the server counted them; otherwise they are 1.3 a word."""
+
+    prompt: int = 0
+    answer: int = 0
+    told: bool = True
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.prompt + other.prompt, self.answer + other.answer, self.told and other.told)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The wanted answers to a question, in order, and what they cost."""
+
+    answers: list[Answer]
+    spent: Spent
+
+
+class Busy(Exception):
+    """The teacher may answer later. `reason` is what to raise where it never does; `wait` are the seconds
+    that it asked for; `crowded` says that fewer requests at once may help.
+    """
+
+    def __init__(self, reason: Exception, wait: float | None = None, crowded: bool = False) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.wait = wait
+        self.crowded = crowded
+
+
+class Refused(Exception):
+    """The server does not take this way of asking. `chat_wanted`: it says that only chat will do."""
+
+    def __init__(self, reason: str, *, way: int = 0, chat_wanted: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.way = way
+        self.chat_wanted = chat_wanted
 
 
 class Teacher(Protocol):
-    """Answers prompts. `label` is what each row's metadata says; `model` chooses the prompt's dialect."""
+    """Answers prompts. `label` is what each row's metadata says; `model` chooses the prompt's dialect.
+
+    `many`: one request may want several answers.
+    """
 
     label: str
     model: str
+
+    @property
+    def many(self) -> bool: ...
 
     def describe(self) -> dict[str, Any]:
         """Kind, model and address for a dataset's lineage; never a key."""
@@ -29,26 +88,22 @@ class Teacher(Protocol):
     def study(self, samples: Iterable[Mapping[str, Any]]) -> None:
         """Told all samples of a run before its first question."""
 
-    def answer(
-        self,
-        questions: Sequence[Question],
-        sampling: Mapping[str, Any],
-        stop: Callable[[], None],
-        tell: Callable[[int, int, str], None],
-    ) -> None:
-        """Answer each question as often as answers are missing.
-
-        `tell(question, answer index, text)` is called once for each answer, as soon as it is there, from any
-        thread. `stop` is called before each request and raises when the work should end. TeacherError says
-        what failed.
+    async def ask(self, question: Question) -> Reply:
+        """One request. Busy where another may succeed later, Refused where it may in `another_way`,
+        TeacherError where none will.
         """
 
-    def close(self) -> None:
+    def another_way(self, refusal: Refused) -> None:
+        """Ask differently from now on; TeacherError where there is no other way."""
+
+    async def close(self) -> None:
         """Give back connections and threads."""
 
 
 def make(settings: TeacherSettings, num_workers: int) -> Teacher:
-    """The teacher that the settings name. TeacherError where its model cannot be found out."""
+    """The teacher that the settings name, for up to `num_workers` requests at once. TeacherError where its
+    model cannot be found out.
+    """
     if settings.kind == "embedded":
         from ilab_jupyter.synthesis.teachers.embedded import EmbeddedTeacher
 

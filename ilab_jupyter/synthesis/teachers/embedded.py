@@ -8,12 +8,12 @@ rows say `extractive` for that reason.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ilab_jupyter.errors import TeacherError
-from ilab_jupyter.synthesis.teachers import Question, phrasing, sentences
+from ilab_jupyter.synthesis.teachers import Answer, Question, Refused, Reply, Spent, phrasing, sentences
 from ilab_jupyter.synthesis.teachers.templates import Templates
 
 LABEL = "extractive"
@@ -40,6 +40,7 @@ class EmbeddedTeacher:
 
     label = LABEL
     model = LABEL
+    many = True
 
     def __init__(self) -> None:
         self._templates = Templates()
@@ -50,7 +51,7 @@ class EmbeddedTeacher:
         """Says plainly what this is."""
         return {"kind": "embedded", "model": LABEL, "extractive": True}
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing is held."""
 
     def study(self, samples: Iterable[Mapping[str, Any]]) -> None:
@@ -60,7 +61,7 @@ class EmbeddedTeacher:
         chunks: dict[str, list[Mapping[str, Any]]] = {}
         for row in rows:
             for field, value in row.items():
-                if field.startswith(("seed_question", "icl_query")) and value:
+                if field.startswith(("seed_question", "icl_query", "document_outline")) and value:
                     known.setdefault(field, set()).add(value)
             if row.get("document"):
                 chunks.setdefault(row["document"], []).append(row)
@@ -75,28 +76,22 @@ class EmbeddedTeacher:
             for turn, row in enumerate(with_document):
                 self._turns[document, row["icl_query_1"]] = (turn, len(with_document))
 
-    def answer(
-        self,
-        questions: Sequence[Question],
-        sampling: Mapping[str, Any],
-        stop: Callable[[], None],
-        tell: Callable[[int, int, str], None],
-    ) -> None:
+    async def ask(self, question: Question) -> Reply:
         """Answer at once. TeacherError for a prompt that is none of instructlab-sdg's own."""
-        for number, question in enumerate(questions):
-            stop()
-            for index in question.missing:
-                tell(number, index, self.respond(question.prompt, index))
+        if not isinstance(question.prompt, str):
+            raise _unknown()
+        answers = [Answer(self.respond(question.prompt, index)) for index in question.wanted]
+        return Reply(answers, Spent())
+
+    def another_way(self, refusal: Refused) -> None:
+        """There is one way only, and it refuses nothing."""
+        raise TeacherError(f"The embedded teacher refuses: {refusal.reason}.")
 
     def respond(self, prompt: str, index: int = 0) -> str:
         """Answer number `index` to `prompt`."""
         recognised = self._templates.recognise(prompt)
         if recognised is None:
-            raise TeacherError(
-                "The embedded teacher knows only the prompts of instructlab-sdg's pipelines, not this one.",
-                "Use the pipeline simple or full, or a teacher with a URL.",
-                cause="teacher_unknown_prompt",
-            )
+            raise _unknown()
         return _HANDLERS[recognised.config](self, recognised.fields, index)
 
     def _candidates(self, fields: Fields) -> tuple[list[Pair], int, int]:
@@ -104,11 +99,11 @@ class EmbeddedTeacher:
         forms.
         """
         document = fields["document"]
-        if document not in self._pairs:
-            seeds = list(_seeds(fields))
-            self._pairs[document] = _pairs(document, seeds, phrasing.names_in(sentences.plain(document)))
+        pairs = self._pairs.get(document)
+        if pairs is None:  # not among the samples: what was asked before has no say in the answer
+            pairs = _pairs(document, list(_seeds(fields)), phrasing.names_in(sentences.plain(document)))
         digest = hashlib.sha256(fields["icl_query_1"].encode()).digest()
-        return self._pairs[document], *self._turns.get((document, fields["icl_query_1"]), (digest[0] % 5, 5))
+        return pairs, *self._turns.get((document, fields["icl_query_1"]), (digest[0] % 5, 5))
 
     def _simple_knowledge(self, fields: Fields, index: int) -> str:
         pairs, turn, turns = self._candidates(fields)
@@ -202,6 +197,14 @@ class EmbeddedTeacher:
         score = 3 if share >= SUPPORTED else 2 if share > 0 or "context" not in fields else 1
         score = score if fields["response"].strip() else 1
         return _judgement("Evaluation", _found(share, "the answer", "the question"), "Score", str(score))
+
+
+def _unknown() -> TeacherError:
+    return TeacherError(
+        "The embedded teacher knows only the prompts of instructlab-sdg's pipelines, not this one.",
+        "Use the pipeline simple or full, or a teacher with a URL.",
+        cause="teacher_unknown_prompt",
+    )
 
 
 def _seeds(row: Mapping[str, Any]) -> Iterable[Pair]:

@@ -4,8 +4,13 @@ credentials.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import itertools
+import math
 import socket
+import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -22,6 +27,9 @@ _FORBIDDEN = tuple(
         "168.63.129.16/32",  # Azure's host
     )
 )
+KNOWN_SECONDS = 30.0
+POOL = 16
+LARGEST_ANSWER = 64_000_000
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -61,24 +69,115 @@ def _forms(address: Address) -> list[Address]:
 
 
 class CheckedTransport(httpx.HTTPTransport):
-    """Connects only to addresses that were checked: a name is resolved once, so it cannot change later."""
+    """Connects only to addresses that were checked: a name is resolved once, so it cannot change later. An
+    answer has a largest size.
+    """
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
-        port = request.url.port or (443 if request.url.scheme == "https" else 80)
-        addresses = resolve(host, port)
-        extensions: dict[str, Any] = {**request.extensions, "sni_hostname": host}
-        for number, address in enumerate(addresses):
-            aimed = httpx.Request(
-                request.method,
-                request.url.copy_with(host=address),
-                headers=request.headers,  # which name the host as it was given
-                stream=request.stream,
-                extensions=extensions,
-            )
+        addresses = resolve(request.url.host, _port(request))
+        for address in addresses[:-1]:
             try:
-                return super().handle_request(aimed)
+                return _limited(super().handle_request(_aimed(request, address)))
             except httpx.ConnectError:
-                if number == len(addresses) - 1:
-                    raise
-        raise httpx.ConnectError(f"no address of {host}")
+                continue
+        return _limited(super().handle_request(_aimed(request, addresses[-1])))
+
+
+class CheckedAsyncTransport(httpx.AsyncBaseTransport):
+    """The same for an event loop and up to `most` requests at once. A checked name is good for
+    `KNOWN_SECONDS`, so a thousand requests do not ask for it a thousand times.
+
+    Requests go to many small pools in turn: in one pool, httpcore looks at each connection for each other
+    one whenever a request begins or ends.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        context = httpx.create_ssl_context()
+        # a pool's share is uneven for moments, so a pool has no largest number of its own
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=POOL)
+        self._pools = [
+            httpx.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(math.ceil(most / POOL))
+        ]
+        self._turns = itertools.cycle(self._pools)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        addresses = await self._resolve(request.url.host, _port(request))
+        pool = next(self._turns)
+        for address in addresses[:-1]:
+            try:
+                return _limited(await pool.handle_async_request(_aimed(request, address)))
+            except httpx.ConnectError:
+                continue
+        return _limited(await pool.handle_async_request(_aimed(request, addresses[-1])))
+
+    async def aclose(self) -> None:
+        for pool in self._pools:
+            await pool.aclose()
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        since, addresses = self._known.get((host, port), (0.0, []))
+        if not addresses or time.monotonic() - since > KNOWN_SECONDS:
+            addresses = await asyncio.get_running_loop().run_in_executor(None, resolve, host, port)
+            self._known[host, port] = (time.monotonic(), addresses)
+        return addresses
+
+
+class _Limited(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that ends in an error once it is larger than any answer can be."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._left = LARGEST_ANSWER
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._body:
+            yield self._counted(part)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            yield self._counted(part)
+
+    def close(self) -> None:
+        self._body.close()
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+    def _counted(self, part: bytes) -> bytes:
+        self._left -= len(part)
+        if self._left < 0:
+            raise _refused(f"more than {LARGEST_ANSWER:,} bytes")
+        return part
+
+
+def _limited(response: httpx.Response) -> httpx.Response:
+    # none was asked for, and a small body can unpack to one without end
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _refused("a compressed body, which it was asked not to send")
+    response.stream = _Limited(response.stream)
+    return response
+
+
+def _refused(what: str) -> TeacherError:
+    return TeacherError(
+        f"The teacher answers with {what}.",
+        "Check that the address ends in /v1 and belongs to an OpenAI-compatible server.",
+        cause="teacher_bad_answer",
+    )
+
+
+def _port(request: httpx.Request) -> int:
+    return request.url.port or (443 if request.url.scheme == "https" else 80)
+
+
+def _aimed(request: httpx.Request, address: str) -> httpx.Request:
+    headers = request.headers.copy()  # which name the host as it was given
+    headers["accept-encoding"] = "identity"
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )

@@ -1,95 +1,108 @@
-"""One request to an OpenAI-compatible server: sent, tried again where that helps, and its failure put into
-words.
-"""
+"""One request to an OpenAI-compatible server, and its failure put into words."""
 
 from __future__ import annotations
 
 import json
-import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import openai
 
 from ilab_jupyter.errors import PublicError, TeacherError
-from ilab_jupyter.progress import Stopped
+from ilab_jupyter.synthesis.teachers import Answer, Busy, Messages, Refused, Reply, Spent
 
 LONGEST_WAIT = 60.0
-LISTENING_SECONDS = 0.2
+TOKENS_PER_WORD = 1.3
 
-
-class Refused(Exception):
-    """The server does not take this way of asking. `chat_wanted`: it says that only chat will do."""
-
-    def __init__(self, reason: str, chat_wanted: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.chat_wanted = chat_wanted
+Create = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class Request:
-    """`count` answers to each prompt, or the names of the server's models."""
+    """`count` answers to a prompt or a conversation, or the names of the server's models."""
 
-    prompts: Sequence[str] = ()
+    prompt: str | Messages = ""
     count: int = 1
-    sampling: Mapping[str, Any] = field(default_factory=dict)
     chat: bool = False
     models: bool = False
 
 
-def send(
-    client: Any, model: str, request: Request, max_retries: int, stop: Callable[[], None], where: str
-) -> list[str]:
-    """The texts of the answer, those of the first prompt first.
+async def send(
+    create: Create, model: str, request: Request, sampling: Mapping[str, Any], where: str
+) -> Reply:
+    """The answers to `request`; `create` is the client's own call for it.
 
-    Waits and tries again, `max_retries` times, after 429, 5xx and broken connections; `stop` is called
-    meanwhile. TeacherError for a failure, Refused for a way of asking that the server does not know.
+    Busy for 408, 409, 429, 5xx and broken connections, Refused for a way of asking that the server does not
+    know, TeacherError for all other failures.
     """
+    asked = {"model": model, **sampling, "n": request.count}
+    if request.count == 1:
+        del asked["n"]
+    asked["messages" if request.chat else "prompt"] = _body(request)
+    try:
+        return _reply(await create(**asked), request, where)
+    except (Refused, PublicError):
+        raise
+    except Exception as error:
+        raise _failure(error, model, request, where) from error
+
+
+def models(client: Any, max_retries: int, where: str) -> list[str]:
+    """The names of the server's models; a blocking call. TeacherError where it does not tell."""
+    request = Request(models=True)
     for attempt in range(max_retries + 1):
-        stop()
         try:
-            return _texts(client, model, request, where or "the given client")
-        except (Refused, PublicError, Stopped):
+            return [entry.id for entry in _shaped(client.models.list(), "data", where)]
+        except PublicError:
             raise
         except Exception as error:
-            if isinstance(error.__cause__, PublicError):  # from our transport, in openai's wrapping
-                raise error.__cause__ from None
-            delay = _delay(error, attempt)
-            if delay is None or attempt == max_retries:
-                raise _explained(error, model, request, where or "the given client") from error
-            until = time.monotonic() + delay
-            while time.monotonic() < until:
-                stop()
-                time.sleep(min(LISTENING_SECONDS, max(0.0, until - time.monotonic())))
+            failure = _failure(error, "", request, where)
+            if not isinstance(failure, Busy):
+                raise failure from error
+            if attempt == max_retries:
+                raise failure.reason from error
+            time.sleep(min(LONGEST_WAIT, 0.5 * 2**attempt) if failure.wait is None else failure.wait)
     raise AssertionError("the last attempt returns or raises")
 
 
-def _texts(client: Any, model: str, request: Request, where: str) -> list[str]:
-    if request.models:
-        return [entry.id for entry in _shaped(client.models.list(), "data", where)]
-    sampling = {"model": model, **request.sampling, "n": request.count}
-    if request.count == 1:
-        del sampling["n"]
-    if request.chat:
-        messages = [{"role": "user", "content": request.prompts[0]}]
-        choices = _shaped(client.chat.completions.create(messages=messages, **sampling), "choices", where)
-        texts = [choice.message.content for choice in choices]
-    else:
-        prompt = list(request.prompts) if len(request.prompts) > 1 else request.prompts[0]
-        choices = _shaped(client.completions.create(prompt=prompt, **sampling), "choices", where)
-        texts = [choice.text for choice in _in_order(choices)]
-    wanted = len(request.prompts) * request.count
-    if len(texts) != wanted:
-        if wanted == 1:
-            raise _nonsense(where, f"{len(texts)} answers to one question")
-        raise Refused(f"{len(texts)} answers where {wanted} were asked for")
-    # a chat model may answer with nothing at all; what is empty is counted and dropped later
-    return [text or "" for text in texts]
+def _body(request: Request) -> Any:
+    if not request.chat:
+        return request.prompt
+    if isinstance(request.prompt, str):
+        return [{"role": "user", "content": request.prompt}]
+    return list(request.prompt)
+
+
+def _reply(answer: Any, request: Request, where: str) -> Reply:
+    choices = _in_order(_shaped(answer, "choices", where))
+    if len(choices) != request.count:
+        if request.count == 1:
+            raise _nonsense(where, f"{len(choices)} answers to one question")
+        raise Refused(f"{len(choices)} answers where {request.count} were asked for")
+    # a chat model may answer with nothing at all; what is empty is counted and kept apart later
+    answers = [
+        Answer(
+            (choice.message.content if request.chat else choice.text) or "",
+            getattr(choice, "finish_reason", None) == "length",
+        )
+        for choice in choices
+    ]
+    return Reply(answers, _spent(getattr(answer, "usage", None), request, answers))
+
+
+def _spent(usage: Any, request: Request, answers: list[Answer]) -> Spent:
+    prompt, answer = (getattr(usage, f"{part}_tokens", None) for part in ("prompt", "completion"))
+    if isinstance(prompt, int) and isinstance(answer, int):
+        return Spent(prompt, answer)
+    return Spent(_words(str(request.prompt)), sum(_words(answer.text) for answer in answers), told=False)
+
+
+def _words(text: str) -> int:
+    return round(TOKENS_PER_WORD * len(text.split()))
 
 
 def _in_order(choices: list[Any]) -> list[Any]:
@@ -115,25 +128,28 @@ def _nonsense(where: str, what: str) -> TeacherError:
     )
 
 
-def _delay(error: Exception, attempt: int) -> float | None:
-    """Seconds to wait before the next attempt; None where another attempt cannot help."""
+def _failure(error: Exception, model: str, request: Request, where: str) -> Exception:
+    """What to raise for `error`: Busy where the same request may succeed later."""
+    if isinstance(error.__cause__, PublicError):  # from our transport, in openai's wrapping
+        return error.__cause__
+    reason = _explained(error, model, request, where)
     if isinstance(error, openai.APIStatusError):
         if error.status_code not in (408, 409, 429) and error.status_code < 500:
-            return None
+            return reason
         asked = error.response.headers.get("retry-after", "")
-        if re.fullmatch(r"\d+(\.\d+)?", asked):
-            return min(float(asked), LONGEST_WAIT)
-    elif not isinstance(error, openai.APIConnectionError):
-        return None
-    return float(min(0.5 * 2**attempt, LONGEST_WAIT) * random.uniform(0.75, 1.25))  # noqa: S311  no secret in a delay
+        wait = min(float(asked), LONGEST_WAIT) if re.fullmatch(r"\d+(\.\d+)?", asked) else None
+        return Busy(reason, wait, crowded=error.status_code in (408, 429, 503))
+    if isinstance(error, openai.APIConnectionError | TimeoutError):
+        return Busy(reason, crowded=isinstance(error, openai.APITimeoutError | TimeoutError))
+    return reason
 
 
 def _explained(error: Exception, model: str, request: Request, where: str) -> Exception:
     """What to raise for `error`: Refused where another way of asking may work, TeacherError otherwise."""
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, openai.APITimeoutError | TimeoutError):
         return TeacherError(
             f"The teacher at {where} gave no answer in time.",
-            "Ask for less at once (batch_size, scale), or raise `timeout`; resume goes on from here.",
+            "Ask for less at once (scale), or raise `timeout`; resume goes on from here.",
             cause="teacher_timeout",
         )
     if isinstance(error, openai.APIConnectionError):
@@ -192,8 +208,8 @@ def _explained_status(error: openai.APIStatusError, model: str, request: Request
         )  # fmt: skip
     if chat_wanted or (status in (404, 405, 501) and not request.chat):
         return Refused(f"{status} {said}", chat_wanted=True)
-    # llama-cpp-python answers 500 to a list of prompts
-    if status in (400, 404, 405, 422) or (status == 500 and (len(request.prompts) > 1 or request.count > 1)):
+    # some servers answer 500 to a request for several answers
+    if status in (400, 404, 405, 422) or (status == 500 and request.count > 1):
         return Refused(f"{status} {said}")
     return TeacherError(
         f"The teacher at {where} fails with status {status}: {said}.",

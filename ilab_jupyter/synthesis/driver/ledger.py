@@ -1,0 +1,117 @@
+"""What a generation has done so far: samples, rows, answers, tokens, and what was kept apart and why."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter.progress import Reporter
+from ilab_jupyter.synthesis.teachers import Spent
+
+REASONS = ("empty", "cut", "wrong_tags", "no_question", "missing_field")
+# An event for each of some thousand answers would drown the job's log.
+PROGRESS_SECONDS = 0.25
+
+
+class Ledger:
+    """Counts for one run, told to its reporter as they change.
+
+    A step of progress is a sample that has been through its whole pipeline. The events `leaf` say for each
+    leaf how many rows left each block. Rejected answers go to `path`, one JSON line each.
+    """
+
+    def __init__(self, reporter: Reporter, path: Path, spent: Spent = Spent()) -> None:  # noqa: B008
+        self.rejected: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self.rows: Counter[str] = Counter()
+        self.spent = spent
+        self.answers = 0
+        self._reporter = reporter
+        self._path = path
+        self._file = path.open("w", encoding="utf-8")
+        self._samples: Counter[str] = Counter()
+        self._finished: Counter[str] = Counter()
+        self._blocks: dict[str, Counter[str]] = {}
+        self._place = ("", "")
+        self._told = 0.0
+        self._asked: tuple[float, int] | None = None
+
+    def expect(self, leaf: str, samples: int) -> None:
+        """`samples` of `leaf` will go through a pipeline."""
+        self._samples[leaf] += samples
+
+    def answered(self, answers: int, spent: Spent) -> None:
+        """The teacher, or the journal, gave so many answers."""
+        self.answers += answers
+        if spent != Spent():
+            self.spent += spent
+            if self._asked is None:
+                # what the journal knew came at once and says nothing of how long the rest will take
+                self._asked = (time.monotonic(), sum(self._finished.values()))
+
+    def passed(self, leaf: str, block: str, rows: int) -> None:
+        """So many rows came out of a block."""
+        blocks = self._blocks.setdefault(leaf, Counter())
+        new = block not in blocks
+        blocks[block] += rows
+        self._place = (leaf, block)
+        self._tell(new)
+
+    def finished(self, leaf: str, samples: int) -> None:
+        """So many samples of `leaf` are through."""
+        self._finished[leaf] += samples
+        if samples and self._finished[leaf] == self._samples[leaf]:
+            counted = dict(self._blocks.get(leaf, {}))
+            self._reporter.event(
+                "leaf", leaf=leaf, samples=self._samples[leaf], rows=self.rows[leaf], blocks=counted
+            )
+        self._tell(False)
+
+    def reject(self, reason: str, leaf: str, block: str, answer: str, row: Mapping[str, Any]) -> None:
+        """Keep an answer apart that gave no row."""
+        self.rejected[reason] += 1
+        entry = {"reason": reason, "leaf": leaf, "block": block, "answer": answer, "row": row}
+        self._file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
+
+    def close(self) -> None:
+        """Put the rejected answers in order, whatever order they came in; no file where there are none."""
+        self._tell(True)
+        self._file.close()
+        with self._path.open(encoding="utf-8") as lines:
+            ordered = sorted(lines)
+        if ordered:
+            self._path.write_text("".join(ordered), encoding="utf-8")
+        else:
+            self._path.unlink()
+
+    def _tell(self, now: bool) -> None:
+        moment = time.monotonic()
+        if not now and moment - self._told < PROGRESS_SECONDS:
+            return
+        self._told = moment
+        leaf, block = self._place
+        self._reporter.progress(
+            sum(self._finished.values()),
+            sum(self._samples.values()),
+            leaf=leaf,
+            block=block,
+            leaf_step=self._finished[leaf],
+            leaf_total=self._samples[leaf],
+            rows=sum(self.rows.values()),
+            answers=self.answers,
+            tokens=self.spent.prompt + self.spent.answer,
+            rejected=sum(self.rejected.values()),
+            eta_seconds=self._eta(moment),
+        )
+
+    def _eta(self, now: float) -> float | None:
+        done, samples = sum(self._finished.values()), sum(self._samples.values())
+        if done == samples:
+            return 0.0
+        if self._asked is None or done <= self._asked[1]:
+            return None
+        since, then = self._asked
+        return round((now - since) / (done - then) * (samples - done), 1)
