@@ -47,6 +47,11 @@ class Datasets:
         found = [entry for name in _names(self.root) if (entry := self._entry(name)) is not None]
         return sorted(found, key=lambda entry: (entry.created_at, entry.name), reverse=True)
 
+    def newest(self) -> DatasetEntry | None:
+        """The newest one that can be trained on; None where there is none."""
+        roles = {"skills", "knowledge", "messages", "train"}
+        return next((one for one in self.list() if roles & {file.role for file in one.files}), None)
+
     def get(self, name: str) -> DatasetEntry:
         """One dataset by the name of its folder or file; NotFound."""
         entry = self._entry(name) if parts(name, 1) else None

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NoReturn
 
 MAX_LINE = 8 * 1024 * 1024
+_BLANK = re.compile(r"[ \t\n\r]*")
+# What files that are no text begin with.
+_FORMATS = (
+    (b"PAR1", "Parquet"),
+    (b"ARROW1", "Arrow"),
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "zip"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"SQLite format 3", "SQLite"),
+    (b"\x93NUMPY", "NumPy"),
+    (b"\x89HDF", "HDF5"),
+    (b"Obj\x01", "Avro"),
+    *((bytes((0x80, protocol)), "Python pickle") for protocol in range(2, 6)),
+)
 
 
 class BadLine(ValueError):
-    """A line that is not JSON; the text says why and where."""
+    """A line that is not JSON; the text says why and where, `column` counts characters from 1."""
+
+    def __init__(self, text: str, column: int = 1) -> None:
+        super().__init__(text)
+        self.column = column
 
 
 def lines(stream: BinaryIO, limit: int = MAX_LINE) -> Iterator[tuple[int, bytes | None]]:
@@ -37,15 +58,64 @@ def parse(line: bytes) -> Any:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadLine(f"not UTF-8 at byte {error.start + 1}; save the file as UTF-8") from None
+        column = len(line[: error.start].decode("utf-8")) + 1
+        raise BadLine(f"not UTF-8 at byte {error.start + 1}; save the file as UTF-8", column) from None
     try:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise BadLine(f"not JSON at column {error.colno} ({error.msg})") from None
+        raise BadLine(f"not JSON at column {error.colno} ({error.msg})", error.colno) from None
     except RecursionError:
         raise BadLine("nested too deeply") from None
     except ValueError as error:
         raise BadLine(f"not JSON ({error})") from None
+
+
+def column(line: bytes, path: Sequence[str | int]) -> int:
+    """Where the value at `path` begins in a line that `parse` accepts, in characters from 1.
+
+    Of a value that is not there, where the nearest one around it begins.
+    """
+    text = line.decode("utf-8")
+    decoder = json.JSONDecoder()
+    place = _skip(text, 0)
+    for step in path:
+        found = None
+        for key, start in _children(decoder, text, place):
+            if key == step:
+                found = start
+        if found is None:
+            break
+        place = found
+    return place + 1
+
+
+def _children(decoder: json.JSONDecoder, text: str, place: int) -> Iterator[tuple[str | int, int]]:
+    """(key or index, where its value begins) of the object or list at `place`; nothing for other values."""
+    opening = text[place]
+    if opening not in "[{":
+        return
+    index = 0
+    place = _skip(text, place + 1)
+    while text[place] not in "]}":
+        key: str | int = index
+        if opening == "{":
+            key, place = decoder.raw_decode(text, place)
+            place = _skip(text, _skip(text, place) + 1)
+        yield key, place
+        place = _skip(text, decoder.raw_decode(text, place)[1])
+        if text[place] == ",":
+            place = _skip(text, place + 1)
+        index += 1
+
+
+def _skip(text: str, place: int) -> int:
+    found = _BLANK.match(text, place)
+    return found.end() if found else place
+
+
+def other_format(head: bytes) -> str | None:
+    """The name of the file format that begins like `head`, where that is not text: a pickle, Parquet, zip."""
+    return next((name for start, name in _FORMATS if head.startswith(start)), None)
 
 
 def count(stream: BinaryIO) -> int:

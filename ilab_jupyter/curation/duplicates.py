@@ -1,0 +1,251 @@
+"""Rows that say the same as an earlier one: the first stays, a report tells which row stands for which."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ilab_jupyter import display
+from ilab_jupyter.curation import sources, targets, text
+from ilab_jupyter.curation.similarity import Buckets
+from ilab_jupyter.curation.sources import Source, Sources
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.progress import Reporter
+from ilab_jupyter.training.data import Conversation, Record
+
+Kind = Literal["exact", "near"]
+
+_REMEMBERED = 1024
+
+
+class Duplicate(BaseModel):
+    """A row that was left out, and the earlier one that stands for it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    score: float = Field(description="Jaccard similarity, 1 for an exact duplicate.")
+    file: str
+    row: int
+    kept_file: str
+    kept_row: int
+    text: str = Field(description="The beginning of the row's question and answer.")
+
+
+class Deduplicated(display.Shown, BaseModel):
+    """What became of a dataset. `duplicates` are the first ones; the report file has all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    output: str
+    report: str = Field(description="JSON Lines, a `Duplicate` each.")
+    rows: int
+    kept: int
+    exact: int
+    near: int
+    threshold: float | None
+    duplicates: tuple[Duplicate, ...]
+
+    def __fspath__(self) -> str:
+        return self.output
+
+    def __str__(self) -> str:
+        near = "" if self.threshold is None else f", {self.near:,} near ones"
+        return (
+            f"{display.counted(self.rows, 'row')}: {self.kept:,} kept, {self.exact:,} exact duplicates{near}."
+            f"\n{self.output}\n{self.report}"
+        )
+
+    def _repr_html_(self) -> str:
+        listed = (
+            (
+                one.kind,
+                f"{one.score:.2f}",
+                f"{Path(one.file).name}:{one.row}",
+                f"{Path(one.kept_file).name}:{one.kept_row}",
+                one.text,
+            )
+            for one in self.duplicates
+        )
+        shown = display.table(("kind", "score", "left out", "stands for it", "text"), listed, most=20)
+        return f"<pre>{display.html(str(self))}</pre>{shown if self.duplicates else ''}"
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What rows are compared by, each in its own right, as runs of words: a long document or answer must not
+    hide that another question was asked.
+    """
+
+    context: frozenset[str]
+    question: frozenset[str]
+    answer: frozenset[str]
+    numbers: tuple[str, ...]
+
+    @property
+    def said(self) -> frozenset[str]:
+        """Question and answer, which are at least as similar as the less similar of the two."""
+        return frozenset(f"? {run}" for run in self.question) | self.answer
+
+    def similarity(self, other: _Sides) -> float:
+        """That of the least similar side."""
+        return min(
+            text.jaccard(self.context, other.context),
+            text.jaccard(self.question, other.question),
+            text.jaccard(self.answer, other.answer),
+        )
+
+
+@dataclass(frozen=True)
+class Match:
+    """A kept row, by its number in `Kept`, that says the same as another one."""
+
+    kind: Kind
+    item: int
+    score: float
+
+
+class Kept:
+    """The rows that stay so far, by where they stand and by what finds them again.
+
+    A row takes about 0.2 kB for exact duplicates and, with a threshold, about 2.5 kB more; its text is read
+    anew where it has to be compared.
+    """
+
+    def __init__(self, threshold: float | None, shingle: int) -> None:
+        self._threshold, self._shingle = threshold, shingle
+        self._files: dict[Path, int] = {}
+        self._names: list[Path] = []
+        self._file, self._row, self._start = array("I"), array("Q"), array("Q")
+        self._exact: dict[bytes, int] = {}
+        self._buckets = None if threshold is None else Buckets(threshold)
+        self._sides: Callable[[int], _Sides] = lru_cache(_REMEMBERED)(self._read)
+
+    def place(self, item: int) -> tuple[Path, int]:
+        """File and row of a kept row."""
+        return self._names[self._file[item]], self._row[item]
+
+    def find(self, record: Record) -> Match | None:
+        """The kept row that says the same; where there is none, the record is kept."""
+        conversation = record.conversation
+        digest = _digest(conversation)
+        if (same := self._exact.get(digest)) is not None:
+            return Match("exact", same, 1.0)
+        if self._buckets is not None and self._threshold is not None:
+            sides = _sides(conversation, self._shingle)
+            keys = self._buckets.keys(sides.said, sides.context, (sides.numbers, conversation.unmask))
+            scored = ((self._sides(item).similarity(sides), item) for item in self._buckets.candidates(keys))
+            best = max(scored, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
+            if best[0] >= self._threshold:
+                return Match("near", best[1], best[0])
+            self._buckets.add(keys)
+        self._exact[digest] = len(self._row)
+        file = conversation.file
+        if file not in self._files:
+            self._files[file] = len(self._names)
+            self._names.append(file)
+        self._file.append(self._files[file])
+        self._row.append(conversation.row)
+        self._start.append(record.start)
+        return None
+
+    def _read(self, item: int) -> _Sides:
+        file, row = self.place(item)
+        return _sides(sources.again(file, row, self._start[item]).conversation, self._shingle)
+
+
+def dedup(
+    data: Sources,
+    output: Source | None = None,
+    *,
+    threshold: float | None = 0.8,
+    shingle: int = 3,
+    overwrite: bool = False,
+    limit: int = 100,
+    reporter: Reporter | None = None,
+) -> Deduplicated:
+    """Write the rows of `data` without those that say the same as an earlier row.
+
+    Exact duplicates have the same user and assistant turns but for blanks and line ends. Near duplicates
+    have the same numbers, and a Jaccard similarity of at least `threshold` (None: exact ones only) over runs
+    of `shingle` words, without case and punctuation, in the context, in the question and in the answer. A
+    document that many questions share thus makes none of them a duplicate. The similarity is counted, not
+    estimated. A row with `unmask` is never a duplicate of one without. Rows are written byte for byte, in
+    their order. InvalidInput, NotFound, Conflict, Unprocessable at a row that training would refuse; nothing
+    is left behind then.
+    """
+    if shingle < 1:
+        raise InvalidInput(f"shingle is {shingle}.", "Give a number of words, 1 or more.")
+    paths = sources.files(data)
+    file = targets.choose(output, targets.beside(data, "-dedup.jsonl"), paths, overwrite)
+    # under JSON Lines' other suffix, so that it is not taken for a dataset
+    report = file.with_name(f"{file.stem}.duplicates.ndjson")
+    targets.choose(report, report, paths, overwrite)
+    kept = Kept(threshold, shingle)
+    found: list[Duplicate] = []
+    rows = exact = near = 0
+    with targets.written(report, overwrite) as told, targets.written(file, overwrite) as lines:
+        for record in sources.records(paths, reporter):
+            rows += 1
+            match = kept.find(record)
+            if match is None:
+                lines.write(record.line + b"\n")
+                continue
+            duplicate = _duplicate(record.conversation, match, *kept.place(match.item))
+            exact += duplicate.kind == "exact"
+            near += duplicate.kind == "near"
+            told.write(targets.line(duplicate.model_dump()))
+            if len(found) < limit:
+                found.append(duplicate)
+    return Deduplicated(
+        output=str(file),
+        report=str(report),
+        rows=rows,
+        kept=rows - exact - near,
+        exact=exact,
+        near=near,
+        threshold=threshold,
+        duplicates=tuple(found),
+    )
+
+
+def _duplicate(conversation: Conversation, match: Match, kept_file: Path, kept_row: int) -> Duplicate:
+    said = text.parts(conversation.messages)
+    return Duplicate(
+        kind=match.kind,
+        score=round(match.score, 4),
+        file=str(conversation.file),
+        row=conversation.row,
+        kept_file=str(kept_file),
+        kept_row=kept_row,
+        text=display.cut(f"{said.question} {said.answer}"),
+    )
+
+
+def _digest(conversation: Conversation) -> bytes:
+    turns = [
+        f"{message['role']}\0{text.tidy(message['content'])}"
+        for message in conversation.messages
+        if message["role"] != "system"
+    ]
+    digest = hashlib.blake2b("\0\0".join(turns).encode(), digest_size=16)
+    digest.update(b"1" if conversation.unmask else b"0")
+    return digest.digest()
+
+
+def _sides(conversation: Conversation, shingle: int) -> _Sides:
+    told = text.parts(conversation.messages)
+    question, answer = text.words(told.question), text.words(told.answer)
+    return _Sides(
+        text.shingles(text.words(told.context), shingle),
+        text.shingles(question, shingle),
+        text.shingles(answer, shingle),
+        text.numbers([*question, *answer]),
+    )

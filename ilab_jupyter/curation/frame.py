@@ -1,0 +1,65 @@
+"""A dataset as a pandas table, one row a conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ilab_jupyter import engine
+from ilab_jupyter.curation import sources, text
+from ilab_jupyter.curation.sources import Sources
+from ilab_jupyter.registry.entries import Role
+from ilab_jupyter.training.data import Record
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("question", "answer", "context", "system", "leaf", "teacher", "unmask", "file", "row")
+
+
+def to_dataframe(data: Sources, *, roles: Sequence[Role] = sources.TRAINING) -> pandas.DataFrame:
+    """The rows of `data` with the columns `COLUMNS`.
+
+    `question` is the last paragraph of the last user turn, `context` what stands before it. `leaf` and
+    `teacher` are None where a row's metadata does not tell; `row` counts from 1 in its `file`. The rows are
+    held in memory. Unprocessable at a row that training would refuse.
+    """
+    engine.require("A table", "pandas")
+    import pandas
+
+    rows = list(_rows(data, roles))
+    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype({"unmask": bool, "row": int})
+
+
+def _rows(data: Sources, roles: Sequence[Role]) -> Iterator[tuple[Any, ...]]:
+    for record in sources.records(sources.files(data, roles)):
+        conversation = record.conversation
+        told = text.parts(conversation.messages)
+        first = conversation.messages[0]
+        system = first["content"] if first["role"] == "system" else ""
+        metadata = _metadata(record)
+        leaf = metadata.get("leaf_node_path") or record.fields.get("leaf_node_path")
+        teacher = metadata.get("teacher") or record.fields.get("teacher")
+        yield (
+            told.question,
+            told.answer,
+            told.context,
+            system,
+            leaf,
+            teacher,
+            conversation.unmask,
+            str(conversation.file),
+            conversation.row,
+        )
+
+
+def _metadata(record: Record) -> dict[str, Any]:
+    """InstructLab keeps a row's metadata as JSON in a string."""
+    value = record.fields.get("metadata")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,276 @@
+"""Rows of the training data that give away the evaluation: which, how surely, and the data without them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ilab_jupyter import display
+from ilab_jupyter.curation import fields, sources, targets, text
+from ilab_jupyter.curation.fields import Asked
+from ilab_jupyter.curation.similarity import Buckets
+from ilab_jupyter.curation.sources import Source, Sources
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.progress import Reporter
+from ilab_jupyter.training.data import Conversation
+
+Kind = Literal["exact", "normalised", "near", "ngram"]
+
+LONG, SHORT = 13, 8
+_BOILERPLATE = 10
+_SHINGLE = 3
+
+
+class Leak(BaseModel):
+    """A row of the training data and the question of the evaluation that it gives away."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    score: float = Field(
+        description="1 for the same question, the Jaccard similarity of a near one; for n-grams the share of "
+        "the question's that the training row holds."
+    )
+    file: str
+    row: int
+    evaluation_file: str
+    evaluation_row: int
+    text: str = Field(description="The beginning of the training row's question and answer.")
+    evaluation_text: str
+
+
+class Leakage(display.Shown, BaseModel):
+    """What a training set gives away. `leaks` are the first ones; the report file has all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int = Field(description="Rows of the training data.")
+    leaking: int = Field(description="Rows among them that give away at least one question.")
+    questions: int = Field(description="Different questions of the evaluation.")
+    leaked: int = Field(description="Questions among them that are given away.")
+    kinds: dict[Kind, int] = Field(description="Pairs of a row and a question, by the surest kind.")
+    leaks: tuple[Leak, ...]
+    output: str | None = Field(description="The training data without the leaking rows.")
+    report: str | None = Field(description="JSON Lines, a `Leak` each.")
+
+    @property
+    def clean(self) -> bool:
+        """True where nothing is given away."""
+        return not self.leaking
+
+    def __str__(self) -> str:
+        told = (
+            f"{self.leaking:,} of {display.counted(self.rows, 'training row')} give away {self.leaked:,} of "
+            f"{display.counted(self.questions, 'question')}"
+        )
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.kinds.items())
+        lines = [f"{told} ({kinds})." if kinds else f"{told}.", *filter(None, (self.output, self.report))]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        listed = (
+            (
+                leak.kind,
+                f"{leak.score:.2f}",
+                f"{Path(leak.file).name}:{leak.row}",
+                leak.text,
+                f"{Path(leak.evaluation_file).name}:{leak.evaluation_row}",
+                leak.evaluation_text,
+            )
+            for leak in self.leaks
+        )
+        head = ("kind", "score", "training row", "text", "evaluation row", "text")
+        shown = display.table(head, listed, most=20) if self.leaks else ""
+        return f"<pre>{display.html(str(self))}</pre>{shown}"
+
+
+def leakage(
+    train: Sources,
+    evaluation: Sources,
+    *,
+    drop: bool = False,
+    output: Source | None = None,
+    threshold: float = 0.8,
+    overlap: float = 0.0,
+    overwrite: bool = False,
+    limit: int = 100,
+    reporter: Reporter | None = None,
+) -> Leakage:
+    """Find the questions of `evaluation` in `train`; with `drop`, write `train` without the rows found.
+
+    A training row gives a question away when it asks it (`exact`: but for blanks; `normalised`: but for case
+    and punctuation; `near`: with a Jaccard similarity of at least `threshold` over runs of three words), or
+    when it holds more than the share `overlap` of the runs of 13 words of the question and its answer
+    (`ngram`; runs of 8 words where it has fewer than 13; shorter ones are only compared as a whole). Runs
+    that stand in more than 10 questions are the benchmark's own form and do not count. Runs of 13 words, at
+    the least 8, any one of them, and leaving out the frequent ones (there, of the training documents) is the
+    way of Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C; a share instead of any that
+    of Touvron et al. 2023, "Llama 2", appendix A.6.
+
+    `evaluation` is a benchmark's JSON Lines (messages, MT-Bench turns, MMLU, DK-Bench, question and answer),
+    or a generated run, of which it is the test file. It is held in memory; `train` is streamed.
+    """
+    if not 0 <= overlap < 1:
+        raise InvalidInput(f"overlap is {overlap}.", "Give a share from 0 (any run of words) to below 1.")
+    if output is not None and not drop:
+        raise InvalidInput("Without drop=True nothing is written.", "Give drop=True, or no output.")
+    paths = sources.files(train)
+    against = sources.files(evaluation, ("test",))
+    index = Index(threshold, overlap)
+    for asked in (asked for path in against for asked in fields.read(path)):
+        index.add(asked)
+    index.settle()
+    file = report = None
+    if drop:
+        file = targets.choose(output, targets.beside(train, "-clean.jsonl"), (*paths, *against), overwrite)
+        report = file.with_name(f"{file.stem}.leaks.ndjson")
+        targets.choose(report, report, (*paths, *against), overwrite)
+    rows = leaking = 0
+    kinds: Counter[Kind] = Counter()
+    leaked: set[int] = set()
+    leaks: list[Leak] = []
+    with ExitStack() as stack:
+        told = stack.enter_context(targets.written(report, overwrite)) if report else None
+        lines = stack.enter_context(targets.written(file, overwrite)) if file else None
+        for record in sources.records(paths, reporter):
+            rows += 1
+            found = index.find(record.conversation)
+            leaking += bool(found)
+            if lines and not found:
+                lines.write(record.line + b"\n")
+            for match in found:
+                kinds[match.kind] += 1
+                leaked.add(match.item)
+                if told or len(leaks) < limit:
+                    leak = _leak(record.conversation, match, index.questions[match.item])
+                    if told:
+                        told.write(targets.line(leak.model_dump()))
+                    if len(leaks) < limit:
+                        leaks.append(leak)
+    return Leakage(
+        rows=rows,
+        leaking=leaking,
+        questions=len(index.questions),
+        leaked=len(leaked),
+        kinds=dict(kinds),
+        leaks=tuple(leaks),
+        output=str(file) if file else None,
+        report=str(report) if report else None,
+    )
+
+
+@dataclass(frozen=True)
+class Match:
+    """A question of the index, by its number, that a training row gives away."""
+
+    item: int
+    kind: Kind
+    score: float
+
+
+class Index:
+    """The questions of an evaluation, each once, by all that finds them again."""
+
+    def __init__(self, threshold: float, overlap: float) -> None:
+        self.questions: list[Asked] = []
+        self._threshold, self._overlap = threshold, overlap
+        self._known: set[tuple[str, str]] = set()
+        self._exact: defaultdict[str, list[int]] = defaultdict(list)
+        self._normalised: defaultdict[str, list[int]] = defaultdict(list)
+        self._shingles: list[frozenset[str]] = []
+        self._buckets = Buckets(threshold)
+        self._grams: dict[int, defaultdict[int, list[int]]] = {
+            LONG: defaultdict(list),
+            SHORT: defaultdict(list),
+        }
+        self._total: Counter[int] = Counter()
+
+    def add(self, asked: Asked) -> None:
+        """One more question. The same one with the same answer is known already."""
+        same = (text.tidy(asked.question), text.tidy(asked.answer))
+        if same in self._known:
+            return
+        self._known.add(same)
+        item = len(self.questions)
+        self.questions.append(asked)
+        question, answer = text.words(asked.question), text.words(asked.answer)
+        self._exact[same[0]].append(item)
+        if question:
+            self._normalised[" ".join(question)].append(item)
+        self._shingles.append(text.shingles(question, _SHINGLE))
+        self._buckets.add(self._buckets.keys(self._shingles[-1]))
+        size = LONG if max(len(question), len(answer)) >= LONG else SHORT
+        for gram in {*_grams(question, size), *_grams(answer, size)}:
+            self._grams[size][gram].append(item)
+
+    def settle(self) -> None:
+        """Forget the runs of words that too many questions hold; call it after the last one."""
+        for grams in self._grams.values():
+            for gram in [gram for gram, items in grams.items() if len(items) > _BOILERPLATE]:
+                del grams[gram]
+            for items in grams.values():
+                self._total.update(items)
+
+    def find(self, conversation: Conversation) -> list[Match]:
+        """The questions that a training row gives away, each by its surest kind."""
+        found: dict[int, Match] = {}
+        for match in (*self._asked(conversation), *self._held(conversation)):
+            found.setdefault(match.item, match)
+        return list(found.values())
+
+    def _asked(self, conversation: Conversation) -> Iterator[Match]:
+        """Questions that the row asks; the surest kinds first."""
+        turns = [message["content"] for message in conversation.messages if message["role"] == "user"]
+        questions = dict.fromkeys(part for turn in turns for part in (turn, text.last_paragraph(turn)))
+        for question in questions:
+            for item in self._exact.get(text.tidy(question), ()):
+                yield Match(item, "exact", 1.0)
+        told = [words for question in questions if (words := text.words(question))]
+        for words in told:
+            for item in self._normalised.get(" ".join(words), ()):
+                yield Match(item, "normalised", 1.0)
+        near: dict[int, float] = {}
+        for words in told:
+            shingles = text.shingles(words, _SHINGLE)
+            for item in self._buckets.candidates(self._buckets.keys(shingles)):
+                score = text.jaccard(shingles, self._shingles[item])
+                if score >= self._threshold:
+                    near[item] = max(score, near.get(item, 0.0))
+        for item, score in near.items():
+            yield Match(item, "near", score)
+
+    def _held(self, conversation: Conversation) -> Iterator[Match]:
+        """Questions whose words, or whose answer's, the row holds anywhere."""
+        told = [text.words(turn["content"]) for turn in conversation.messages if turn["role"] != "system"]
+        for size, grams in self._grams.items():
+            if grams:
+                held = {gram for words in told for gram in _grams(words, size) if gram in grams}
+                hits = Counter(item for gram in held for item in grams[gram])
+                for item, number in hits.items():
+                    score = number / self._total[item]
+                    if score > self._overlap:
+                        yield Match(item, "ngram", score)
+
+
+def _grams(words: list[str], size: int) -> Iterator[int]:
+    return map(hash, text.ngrams(words, size))
+
+
+def _leak(conversation: Conversation, match: Match, asked: Asked) -> Leak:
+    told = text.parts(conversation.messages)
+    return Leak(
+        kind=match.kind,
+        score=round(match.score, 4),
+        file=str(conversation.file),
+        row=conversation.row,
+        evaluation_file=str(asked.file),
+        evaluation_row=asked.row,
+        text=display.cut(f"{told.question} {told.answer}"),
+        evaluation_text=display.cut(f"{asked.question} {asked.answer}"),
+    )

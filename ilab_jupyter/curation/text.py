@@ -1,0 +1,81 @@
+"""What counts as the same text: words of any script, n-grams and shingles of them, the parts of a row."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# Scripts without blanks between words: every character counts as one.
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A conversation as question and answer, and all that stands before them.
+
+    InstructLab puts a document before its question, with a blank line between. So the question is the last
+    paragraph of the last user turn; the document and earlier turns are the context.
+    """
+
+    context: str
+    question: str
+    answer: str
+
+
+def tidy(text: str) -> str:
+    """The text with each run of blanks and line ends as one blank, and accents in one form (Unicode NFC)."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def words(text: str) -> list[str]:
+    """The words in their order, without case and punctuation (Unicode NFKC, case-folded)."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def numbers(told: Iterable[str]) -> tuple[str, ...]:
+    """The words that hold a digit, sorted."""
+    return tuple(sorted(word for word in told if any(map(str.isdigit, word))))
+
+
+def shingles(told: list[str], size: int) -> frozenset[str]:
+    """Every run of `size` words; of a shorter text, the whole of it."""
+    if not told:
+        return frozenset()
+    if len(told) <= size:
+        return frozenset([" ".join(told)])
+    return frozenset(map(" ".join, ngrams(told, size)))
+
+
+def ngrams(told: list[str], size: int) -> Iterable[tuple[str, ...]]:
+    """Every run of `size` words, in their order; nothing of a shorter text."""
+    return zip(*(told[start:] for start in range(size)), strict=False)
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    """Shared members by all members; two empty sets are the same."""
+    if not one and not other:
+        return 1.0
+    return len(one & other) / len(one | other)
+
+
+def last_paragraph(text: str) -> str:
+    """What stands after the last blank line."""
+    return _PARAGRAPH.split(text.strip())[-1]
+
+
+def parts(messages: Iterable[Mapping[str, str]]) -> Parts:
+    """The parts of a conversation; its system prompt is none of them."""
+    turns = [message for message in messages if message["role"] != "system"]
+    asked = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
+    before = [turn["content"] for turn in turns[: max(asked, 0)]]
+    question = ""
+    if asked >= 0:
+        whole = turns[asked]["content"].strip()
+        question = last_paragraph(whole)
+        before.append(whole[: len(whole) - len(question)])
+    answer = "\n".join(turn["content"] for turn in turns[asked + 1 :])
+    return Parts("\n".join(filter(str.strip, before)), question, answer)

@@ -1,0 +1,169 @@
+"""Everything that keeps a dataset from being trained on, in one reading: file, row, column and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ilab_jupyter import display
+from ilab_jupyter.curation import sources
+from ilab_jupyter.curation.sources import Sources
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.progress import Reporter
+from ilab_jupyter.registry import jsonl
+from ilab_jupyter.registry.entries import Role
+from ilab_jupyter.training import data as training_data
+
+_HEAD = 16
+
+
+class Problem(display.Shown, BaseModel):
+    """One thing that is wrong. `field` is the value's path, such as `messages[1].role`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    row: int = Field(description="The line, from 1.")
+    column: int = Field(description="The character within the line, from 1, where the wrong value begins.")
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return display.safe(f"{Path(self.file).name}:{self.row}:{self.column}: {self.message}")
+
+
+class FileCheck(BaseModel):
+    """One file: its rows, how many of them are wrong, and how many things are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    rows: int
+    wrong_rows: int
+    problems: int
+
+
+class Validation(display.Shown, BaseModel):
+    """What a reading of a dataset found. `problems` are the first ones; the counts are of all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: tuple[FileCheck, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files, blank lines left out."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def wrong_rows(self) -> int:
+        """Rows that training would refuse."""
+        return sum(file.wrong_rows for file in self.files)
+
+    @property
+    def found(self) -> int:
+        """All problems, those left out of `problems` too."""
+        return sum(file.problems for file in self.files)
+
+    @property
+    def ok(self) -> bool:
+        """True where every row can be trained on."""
+        return not self.found
+
+    def __str__(self) -> str:
+        told = [self._summary(), *map(str, self.problems)]
+        if self.found > len(self.problems):
+            told.append(f"... and {self.found - len(self.problems):,} more")
+        return "\n".join(told)
+
+    def _repr_html_(self) -> str:
+        files = display.table(
+            ("file", "rows", "wrong rows", "problems"),
+            ((Path(file.file).name, file.rows, file.wrong_rows, file.problems) for file in self.files),
+        )
+        told = f"<p>{display.html(self._summary())}</p>{files}"
+        if self.problems:
+            listed = ((Path(one.file).name, one.row, one.column, one.message) for one in self.problems)
+            told += display.table(("file", "row", "column", "problem"), listed, most=50)
+        return told
+
+    def _summary(self) -> str:
+        read = f"{display.counted(self.rows, 'row')} in {display.counted(len(self.files), 'file')}"
+        if self.ok:
+            return f"{read}: all can be trained on."
+        return f"{read}: {display.counted(self.found, 'problem')} in {self.wrong_rows:,} of them."
+
+
+def validate(
+    data: Sources,
+    *,
+    limit: int = 100,
+    roles: Sequence[Role] = sources.TRAINING,
+    reporter: Reporter | None = None,
+) -> Validation:
+    """Every row against the rules of training, in one pass that holds one line of at most 8 MiB.
+
+    Nothing in a file is ever executed: a pickle, a Parquet file or a script is only named for what it is.
+    The first `limit` problems are kept. NotFound, Unprocessable where there is no JSON Lines file to read.
+    """
+    if limit < 0:
+        raise InvalidInput(f"limit is {limit}.", "Give how many problems to keep, 0 or more.")
+    kept: list[Problem] = []
+    checks: list[FileCheck] = []
+    paths = sources.files(data, roles)
+    total = sources.count(paths) if reporter else None
+    for path in paths:
+        read = wrong = found = 0
+        for problems in _rows(path):
+            read += 1
+            before = found
+            for problem in problems:
+                found += 1
+                if len(kept) < limit:
+                    kept.append(problem)
+            wrong += found > before
+            if reporter and read % 500 == 0:
+                sources.look(reporter, sum(check.rows for check in checks) + read, total)
+        checks.append(FileCheck(file=str(path), rows=read, wrong_rows=wrong, problems=found))
+    return Validation(files=tuple(checks), problems=tuple(kept))
+
+
+def _rows(path: Path) -> Iterator[Iterable[Problem]]:
+    """What is wrong in each line that is not blank; one line stands for a file that is no text at all."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+        stream.seek(0)
+        if (name := jsonl.other_format(head)) is not None:
+            what = f"this is a {name} file under a wrong name; write its rows as JSON Lines"
+            yield [_problem(path, 1, 1, (), what)]
+            return
+        empty = True
+        for number, line in jsonl.lines(stream):
+            if line is None:
+                yield [_problem(path, number, 1, (), f"the line is longer than {jsonl.MAX_LINE} bytes")]
+            elif line.strip():
+                yield _of_line(path, number, line)
+            else:
+                continue
+            empty = False
+        if empty:
+            yield [_problem(path, 1, 1, (), "the file has no rows")]
+
+
+def _of_line(path: Path, number: int, line: bytes) -> Iterator[Problem]:
+    try:
+        value = jsonl.parse(line)
+    except jsonl.BadLine as error:
+        yield _problem(path, number, error.column, (), str(error))
+        return
+    for fault in training_data.faults(value):
+        column = jsonl.column(line, fault.path)
+        yield _problem(path, number, column, fault.path, fault.what)
+
+
+def _problem(path: Path, number: int, column: int, place: Sequence[str | int], what: str) -> Problem:
+    field = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return Problem(file=str(path), row=number, column=column, field=field.lstrip("."), message=what)

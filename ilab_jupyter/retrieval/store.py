@@ -1,0 +1,225 @@
+"""Collections of chunks with their vectors in LanceDB: embedded files, many readers, one writer at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ilab_jupyter import engine, paths
+from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, Unprocessable
+from ilab_jupyter.registry.names import PART
+from ilab_jupyter.retrieval.results import Hit, Mode
+
+if TYPE_CHECKING:
+    import pyarrow  # type: ignore[import-untyped]
+
+_KEY = b"ilab.embedding"
+# More candidates than asked for, so that each ranking has seen what the other one found.
+_CANDIDATES = 4
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The model that a collection's vectors are made with."""
+
+    model: str
+    dimension: int
+    fingerprint: str
+
+
+def place_of(uri: str | None) -> Path:
+    """The folder of a store; InvalidInput for an address of another machine, Conflict for a file."""
+    folder = paths.data_dir() / "embeddings.db"
+    if uri is not None:
+        local = uri.removeprefix("file://")
+        if "://" in local or "\0" in local or not local:
+            raise InvalidInput(
+                f"{uri[:200]!r} is no local folder.", "Give a path; stores are local files here."
+            )
+        folder = paths.given(local).absolute()
+    if folder.is_file():
+        raise Conflict(
+            f"{folder} is a file, perhaps a store that InstructLab made.",
+            "Give another uri, of a new folder.",
+        )
+    return folder
+
+
+def check_name(collection: str) -> str:
+    """The name, or InvalidInput."""
+    if not PART.fullmatch(collection):
+        raise InvalidInput(
+            f"{collection[:80]!r} cannot name a collection.", "Use letters, digits, '.', '_' and '-'."
+        )
+    return collection
+
+
+class Collection:
+    """One table of a store. A row is a chunk: folder, document, version, number, headings, page, content."""
+
+    def __init__(self, table: Any, name: str) -> None:
+        self._table = table
+        self.name = name
+        try:
+            self.embedding = Embedding(**json.loads((table.schema.metadata or {})[_KEY]))
+        except (KeyError, ValueError, TypeError):
+            raise Conflict(
+                f"The collection {name!r} was not made by this project.", "Choose another name for yours."
+            ) from None
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Collection:
+        """NotFound where there is none of this name."""
+        database = _connect(folder, name)
+        if database is None:
+            raise NotFound(
+                f"There is no collection {name!r} in {folder}.",
+                "Ingest documents into it first.",
+                cause="data_missing",
+            )
+        return cls(database.open_table(name), name)
+
+    @classmethod
+    def open_or_make(cls, folder: Path, name: str, embedding: Embedding) -> Collection:
+        """The collection, made where there is none. Conflict where its vectors are another model's."""
+        database = _connect(folder, name)
+        if database is None:
+            import lancedb
+
+            database = lancedb.connect(str(folder))
+            table = database.create_table(name, schema=_schema(embedding), exist_ok=True)
+        else:
+            table = database.open_table(name)
+        found = cls(table, name)
+        found.check(embedding)
+        return found
+
+    def check(self, embedding: Embedding) -> None:
+        """Conflict where `embedding` is not the model of this collection: its vectors mean something else."""
+        mine = self.embedding
+        if (mine.fingerprint, mine.dimension) != (embedding.fingerprint, embedding.dimension):
+            what = "another version of it" if mine.model == embedding.model else embedding.model
+            raise Conflict(
+                f"The collection {self.name!r} was embedded with {mine.model} ({mine.dimension} dimensions), "
+                f"not with {what} ({embedding.dimension}).",
+                f"Give embedding_model={mine.model!r}, or ingest into another collection.",
+            )
+
+    def __len__(self) -> int:
+        return int(self._table.count_rows())
+
+    def versions(self, folder: str) -> dict[str, str]:
+        """The version of each document that came from `folder`."""
+        rows = self._rows(f"folder = {_quoted(folder)}", ["document", "version"])
+        return {row["document"]: row["version"] for row in rows}
+
+    def vectors(self, folder: str, document: str) -> dict[str, list[float]]:
+        """The vectors of a document's chunks, by their content."""
+        wanted = f"folder = {_quoted(folder)} AND document = {_quoted(document)}"
+        return {row["content"]: row["vector"] for row in self._rows(wanted, ["content", "vector"])}
+
+    def replace(self, folder: str, documents: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> int:
+        """Put `rows` in place of all that the collection has of `documents`, at once; how many rows went."""
+        import pyarrow
+
+        listed = ", ".join(map(_quoted, documents))
+        theirs = f"folder = {_quoted(folder)} AND document IN ({listed})"
+        before = int(self._table.count_rows(theirs))
+        if not rows:
+            if before:
+                self._table.delete(theirs)
+            return before
+        merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        merge = merge.when_not_matched_by_source_delete(theirs)
+        merge.execute(pyarrow.Table.from_pylist(list(rows), schema=self._table.schema))
+        return before
+
+    def settle(self) -> None:
+        """Index the words of all rows and join the small files that writing left behind."""
+        from lancedb.index import FTS
+
+        if not any(index.columns == ["content"] for index in self._table.list_indices()):
+            self._table.create_index("content", config=FTS(base_tokenizer="icu"))
+        self._table.optimize(cleanup_older_than=timedelta(days=1))
+
+    def search(self, query: str, vector: Sequence[float] | None, limit: int, mode: Mode) -> list[Hit]:
+        """The best rows, `vector` being the query's; it is not needed in mode `text`."""
+        from lancedb import query as queries
+
+        make: Any = queries.MatchQuery
+        words = make(query, "content")
+        if mode == "text":
+            found = self._table.search(words, query_type="fts").limit(limit)
+        elif mode == "vector":
+            found = self._table.search(vector, vector_column_name="vector").distance_type("dot").limit(limit)
+        else:
+            from lancedb.rerankers import RRFReranker
+
+            both = self._table.search(query_type="hybrid", vector_column_name="vector").vector(vector)
+            both = both.text(words).distance_type("dot")
+            found = both.rerank(reranker=RRFReranker()).limit(limit * _CANDIDATES)
+        return [_hit(row, vector, mode) for row in found.to_list()[:limit]]
+
+    def _rows(self, where: str, columns: list[str]) -> Iterable[dict[str, Any]]:
+        count = int(self._table.count_rows(where))
+        if not count:
+            return []
+        rows: list[dict[str, Any]] = self._table.search().where(where).select(columns).limit(count).to_list()
+        return rows
+
+
+def _connect(folder: Path, name: str) -> Any:
+    """The database, or None where it has no such table."""
+    engine.require("RAG", "lancedb", extra="rag")
+    import lancedb
+
+    if not (folder / f"{name}.lance").is_dir():
+        return None
+    # every read sees what others have written
+    return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+
+
+def _schema(embedding: Embedding) -> pyarrow.Schema:
+    import pyarrow
+
+    text = pyarrow.string()
+    fields = [
+        *(pyarrow.field(name, text, nullable=False) for name in ("id", "folder", "document", "version")),
+        pyarrow.field("number", pyarrow.int32(), nullable=False),
+        pyarrow.field("headings", pyarrow.list_(text)),
+        pyarrow.field("page", pyarrow.int32()),
+        pyarrow.field("content", text, nullable=False),
+        pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), embedding.dimension)),
+    ]
+    told = {"model": embedding.model, "dimension": embedding.dimension, "fingerprint": embedding.fingerprint}
+    return pyarrow.schema(fields, metadata={_KEY: json.dumps(told).encode()})
+
+
+def _hit(row: Mapping[str, Any], vector: Sequence[float] | None, mode: Mode) -> Hit:
+    headings = tuple(row["headings"] or ())
+    similarity = None
+    if mode != "text" and vector is not None:
+        similarity = float(sum(mine * yours for mine, yours in zip(row["vector"], vector, strict=True)))
+    scores = {"text": row.get("_score"), "vector": similarity, "hybrid": row.get("_relevance_score")}
+    score = scores[mode]
+    if score is None:
+        raise Unprocessable("The store gave a row without a score.", "Ingest the documents again.")
+    return Hit(
+        document=row["document"],
+        folder=row["folder"],
+        number=row["number"],
+        headings=headings,
+        page=row["page"],
+        # the content begins with the headings
+        text=row["content"][sum(len(heading) + 1 for heading in headings) :],
+        score=float(score),
+        similarity=similarity,
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
