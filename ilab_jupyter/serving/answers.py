@@ -58,20 +58,12 @@ class Answering(Handler, ABC):
     def _sampling(
         self, request: Request, prompts: list[list[int]], asked: int | None, default: int
     ) -> list[Sampling]:
-        loaded = self.service.engine.loaded
-        defaults = loaded.defaults
+        engine = self.service.engine
+        defaults = engine.loaded.defaults
+        param = "messages" if isinstance(request, ChatRequest) else "prompt"
         made = []
         for prompt in prompts:
-            room = loaded.positions - len(prompt)
-            if not prompt:
-                raise ApiError(400, "The prompt is empty.", param="prompt")
-            if room < 1:
-                raise ApiError(
-                    400,
-                    f"The prompt has {len(prompt)} tokens, and this model takes {loaded.positions} in all.",
-                    param="messages" if isinstance(request, ChatRequest) else "prompt",
-                    code="context_length_exceeded",
-                )
+            room = engine.room(prompt, param)
             made.append(
                 Sampling(
                     max_tokens=min(asked or default, self.service.max_tokens, room),

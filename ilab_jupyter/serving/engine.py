@@ -100,6 +100,20 @@ class Engine:
             ) from None
         return list(encoded["input_ids"])
 
+    def room(self, prompt: list[int], param: str) -> int:
+        """How many tokens may follow the prompt; ApiError where there is none. `param` is what it came in."""
+        if not prompt:
+            raise ApiError(400, "The prompt is empty.", param=param)
+        room = self.loaded.positions - len(prompt)
+        if room < 1:
+            raise ApiError(
+                400,
+                f"The prompt has {len(prompt)} tokens, and this model takes {self.loaded.positions} in all.",
+                param=param,
+                code="context_length_exceeded",
+            )
+        return room
+
     def submit(self, prompt: list[int], sampling: Sampling, deliver: Deliver) -> Ticket:
         """Queue a prompt. `deliver` is called in the engine's thread: pieces, then Finished or an exception.
 

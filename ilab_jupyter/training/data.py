@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.registry import jsonl
 
 ROLES = ("system", "user", "assistant")
+# JSON can write such halves, UTF-8 cannot, and no tokenizer takes them.
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,27 @@ class Conversation:
     unmask: bool
     file: Path
     row: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One valid row with all that stands in it: its fields, and its bytes without the line's end.
+
+    `start` is where the line begins in its file, in bytes.
+    """
+
+    conversation: Conversation
+    fields: dict[str, Any]
+    line: bytes
+    start: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a row: at which value, as a path of keys and places, and in words."""
+
+    path: tuple[str | int, ...]
+    what: str
 
 
 @dataclass(frozen=True)
@@ -52,54 +76,79 @@ def check(files: Iterable[Path]) -> Summary:
 
 def read(file: Path) -> Iterator[Conversation]:
     """The rows of one file, blank lines left out. Fields beside `messages` and `unmask` do not matter."""
+    return (record.conversation for record in records(file))
+
+
+def records(file: Path) -> Iterator[Record]:
+    """`read`, each row with all of its fields."""
     with file.open("rb") as stream:
+        start = 0
         for number, line in jsonl.lines(stream):
+            end = stream.tell()
             if line is None:
-                _wrong(file, number, f"the line is longer than {jsonl.MAX_LINE} bytes")
+                wrong(file, number, f"the line is longer than {jsonl.MAX_LINE} bytes")
             if line.strip():
-                yield _conversation(file, number, line)
+                yield record(file, number, line, start)
+            start = end
 
 
-def _conversation(file: Path, number: int, line: bytes) -> Conversation:
+def record(file: Path, number: int, line: bytes, start: int) -> Record:
+    """The row in a line of `file`; Unprocessable names what is wrong with it."""
     try:
         value = jsonl.parse(line)
     except jsonl.BadLine as error:
-        _wrong(file, number, str(error))
+        wrong(file, number, str(error))
+    if fault := next(faults(value), None):
+        wrong(file, number, fault.what)
+    messages = tuple({"role": told["role"], "content": told["content"]} for told in value["messages"])
+    return Record(Conversation(messages, bool(value.get("unmask")), file, number), value, line, start)
+
+
+def faults(value: Any) -> Iterator[Fault]:
+    """All that keeps a row from being trained on, in the order of its messages; nothing for a good row."""
     if not isinstance(value, dict):
-        _wrong(file, number, "it is not a JSON object")
+        yield Fault((), "it is not a JSON object")
+        return
+    messages = value.get("messages")
     if "messages" not in value:
-        _wrong(file, number, "`messages` is missing")
-    messages = value["messages"]
-    if not isinstance(messages, list) or not messages:
-        _wrong(file, number, "`messages` is not a list with at least one message")
-    checked = tuple(_message(file, number, place, message) for place, message in enumerate(messages))
-    if all(message["role"] != "assistant" for message in checked):
-        _wrong(file, number, "`messages` has no message of the assistant, so there is no answer to learn")
-    unmask = value.get("unmask", False)
+        yield Fault((), "`messages` is missing")
+    elif not isinstance(messages, list) or not messages:
+        yield Fault(("messages",), "`messages` is not a list with at least one message")
+    else:
+        for place, message in enumerate(messages):
+            yield from _of_message(place, message)
+        if not any(isinstance(message, dict) and message.get("role") == "assistant" for message in messages):
+            what = "`messages` has no message of the assistant, so there is no answer to learn"
+            yield Fault(("messages",), what)
+    unmask = value.get("unmask")
     if unmask is not None and not isinstance(unmask, bool):
-        _wrong(file, number, "`unmask` is neither true nor false")
-    return Conversation(checked, bool(unmask), file, number)
+        yield Fault(("unmask",), "`unmask` is neither true nor false")
 
 
-def _message(file: Path, number: int, place: int, message: Any) -> dict[str, str]:
-    where = f"`messages[{place}]"
+def _of_message(place: int, message: Any) -> Iterator[Fault]:
+    at, where = ("messages", place), f"`messages[{place}]"
     if not isinstance(message, dict):
-        _wrong(file, number, f"{where}` is not an object with role and content")
+        yield Fault(at, f"{where}` is not an object with role and content")
+        return
     role, content = message.get("role"), message.get("content")
     if role is None:
-        _wrong(file, number, f"{where}.role` is missing")
-    if role not in ROLES:
-        _wrong(file, number, f"{where}.role` is {str(role)[:40]!r}, not one of {', '.join(ROLES)}")
-    if role == "system" and place:
-        _wrong(file, number, f"{where}.role` is 'system', which only the first message may be")
+        yield Fault((*at, "role"), f"{where}.role` is missing")
+    elif role not in ROLES:
+        what = f"{where}.role` is {str(role)[:40]!r}, not one of {', '.join(ROLES)}"
+        yield Fault((*at, "role"), what)
+    elif role == "system" and place:
+        yield Fault((*at, "role"), f"{where}.role` is 'system', which only the first message may be")
     if not isinstance(content, str):
-        _wrong(file, number, f"{where}.content` is not text")
-    if role == "assistant" and not content.strip():
-        _wrong(file, number, f"{where}.content` of the assistant is empty")
-    return {"role": role, "content": content}
+        yield Fault((*at, "content"), f"{where}.content` is not text")
+    elif half := _HALF.search(content):
+        what = f"{where}.content` has half a character, a lone surrogate, at its place {half.start() + 1}"
+        yield Fault((*at, "content"), what)
+    elif role == "assistant" and not content.strip():
+        yield Fault((*at, "content"), f"{where}.content` of the assistant is empty")
 
 
-def _wrong(file: Path, number: int, what: str) -> NoReturn:
+def wrong(file: Path, number: int, what: str) -> NoReturn:
+    """Unprocessable for a row, with what a right one looks like."""
     raise Unprocessable(
         f"{file.name}, row {number}: {what}.",
         'Correct the row; it looks like {"messages": [{"role": "user", "content": "..."}, '

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ilab_jupyter.display import Shown
 from ilab_jupyter.engine import Device
 from ilab_jupyter.registry.names import NEW_NAME
 from ilab_jupyter.registry.profile import Profile, Replay, Tuning
@@ -114,8 +115,8 @@ def settle(arguments: TrainingArguments, profile: Profile, model_max_length: int
     )
 
 
-class TrainResult(BaseModel):
-    """What came out of a training."""
+class TrainResult(Shown, BaseModel):
+    """What came out of a training. It stands for the model's folder wherever a path is asked for."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -135,3 +136,11 @@ class TrainResult(BaseModel):
     files: list[str] = Field(description="The files that it was trained on.")
     dataset_hash: str = Field(description="SHA-256 over the training files' bytes.")
     resumed_from: int | None = Field(default=None, description="Step of the checkpoint that was continued.")
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        loss = "" if self.final_loss is None else f", loss {self.final_loss:.4g}"
+        done = f"{self.examples:,} examples, {self.steps:,} steps{loss}, {self.seconds:,.1f} s"
+        return f"{self.model}: {self.base}, trained ({self.method}) on {done}, in {self.path}"

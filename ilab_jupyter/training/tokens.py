@@ -16,6 +16,20 @@ IGNORED = -100
 Span = tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """A conversation as the model reads it: the text, its tokens, and what of it would be learned.
+
+    `offsets` are the tokens' places in the text, in characters; `labels` the tokens that the loss counts,
+    `IGNORED` elsewhere. Nothing is cut yet.
+    """
+
+    text: str
+    ids: list[int]
+    offsets: list[Span]
+    labels: list[int]
+
+
 @dataclass
 class Tally:
     """What became of the conversations so far."""
@@ -54,21 +68,28 @@ class Encoder:
         Mostly one. A template that renders earlier turns differently once later ones follow gives one a
         turn; a conversation with no answer left within `max_length` tokens gives none, and is counted.
         """
-        for text, spans in self._rendered(conversation):
-            encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-            ids: list[int] = encoded["input_ids"]
-            labels = [
-                token if any(start < right and left < end for left, right in spans) else IGNORED
-                for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=True)
-            ]
-            self.tally.longest = max(self.tally.longest, len(ids))
-            self.tally.truncated += len(ids) > self._max_length
-            ids, labels = ids[: self._max_length], labels[: self._max_length]
+        for rendering in self.render(conversation):
+            length = len(rendering.ids)
+            self.tally.longest = max(self.tally.longest, length)
+            self.tally.truncated += length > self._max_length
+            ids, labels = rendering.ids[: self._max_length], rendering.labels[: self._max_length]
             if all(label == IGNORED for label in labels):
                 self.tally.dropped += 1
                 continue
             self.tally.examples += 1
             yield {"input_ids": ids, "labels": labels}
+
+    def render(self, conversation: Conversation) -> Iterator[Rendering]:
+        """The conversation under the chat template, uncut; see `encode` for when there are several."""
+        for text, spans in self._rendered(conversation):
+            encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            ids: list[int] = encoded["input_ids"]
+            offsets: list[Span] = encoded["offset_mapping"]
+            labels = [
+                token if any(start < right and left < end for left, right in spans) else IGNORED
+                for token, (start, end) in zip(ids, offsets, strict=True)
+            ]
+            yield Rendering(text, ids, offsets, labels)
 
     def _rendered(self, conversation: Conversation) -> list[tuple[str, list[Span]]]:
         messages = list(conversation.messages)

@@ -165,8 +165,8 @@ def test_the_endpoint_file_is_private_and_goes_with_the_server(serve_model: Call
         assert told["host"] == "127.0.0.1"
         assert told["model"] == "mine"
         assert told["pid"] == os.getpid()
-        assert [event["ready"] for event in running.reporter.events if event["type"] == "endpoint"] == [True]
         running.stop()
+        assert [event["ready"] for event in running.reporter.events if event["type"] == "endpoint"] == [True]
         assert list(running.folder.iterdir()) == []
         with pytest.raises(httpx.ConnectError):
             running.post("chat/completions", {})

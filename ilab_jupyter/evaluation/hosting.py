@@ -1,0 +1,134 @@
+"""A model that answers for the time of an evaluation: our own serving engine on loopback, always ended."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ilab_jupyter import durable
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.evaluation.answers import of_model
+from ilab_jupyter.evaluation.line import Endpoint, probe
+from ilab_jupyter.evaluation.settings import JudgeSettings
+from ilab_jupyter.progress import Reporter, Stopped
+from ilab_jupyter.registry import Models
+
+LOOK = 0.05
+JUDGE_TOKENS = 2048
+
+
+class _Quiet:
+    """The server's reporter: it passes nothing on, and only ends the server."""
+
+    stopping = False
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Of no interest to who evaluates."""
+
+    def progress(self, step: int, total: int | None, **metrics: Any) -> None:
+        """Of no interest to who evaluates."""
+
+    def artifact(self, kind: str, name: str, path: Path) -> None:
+        """Of no interest to who evaluates."""
+
+    def warning(self, message: str, next_step: str = "") -> None:
+        """Of no interest to who evaluates."""
+
+    def event(self, type: str, **fields: Any) -> None:
+        """Of no interest to who evaluates."""
+
+
+@contextmanager
+def hosted(
+    folder: Path, *, name: str, max_tokens: int, device: str, reporter: Reporter
+) -> Iterator[Endpoint]:
+    """The model of a checked folder behind an address, for the length of a with block.
+
+    What keeps it from loading is raised here; Stopped where the reporter asks to stop meanwhile.
+    """
+    from ilab_jupyter.serving.server import serve
+
+    quiet, ended = _Quiet(), list[BaseException]()
+    with tempfile.TemporaryDirectory(prefix="ilab-evaluation-") as aside:
+        file = Path(aside) / "endpoint.json"
+
+        def work() -> None:
+            try:
+                serve(
+                    folder,
+                    name=name,
+                    port=0,
+                    max_tokens=max_tokens,
+                    device=device,
+                    endpoint_file=file,
+                    reporter=quiet,
+                )
+            except Stopped:
+                pass
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=work, name=f"serving {name}")
+        thread.start()
+        try:
+            while (told := durable.read_json(file)) is None:
+                if not thread.is_alive():
+                    raise ended[0] if ended else Stopped
+                if reporter.stopping:
+                    raise Stopped
+                time.sleep(LOOK)
+            yield Endpoint(f"http://{told['host']}:{told['port']}/v1", name, str(told["key"]))
+        finally:
+            quiet.stopping = True
+            thread.join()
+
+
+def ready(judge: JudgeSettings | Endpoint, models: Models, reporter: Reporter) -> Endpoint | Path:
+    """The judge's server, with its model's name, or a local judge's checked folder.
+
+    Called before the student is asked: hours of answers should not wait for a judge that is not there.
+    """
+    if isinstance(judge, JudgeSettings):
+        if judge.url is None:
+            return models.resolve(judge.model or "")
+        key = os.environ.get(judge.api_key_env, "")
+        judge = Endpoint(judge.url, judge.model or "", key, judge.timeout)
+    name = probe(judge, reporter)
+    # It becomes part of a file's name.
+    if ".." in name.split("/") or name.startswith("/") or not name.isprintable():
+        raise InvalidInput(f"{name[:80]!r} is no model's name.", "Name the judge's model.")
+    return replace(judge, model=name)
+
+
+def named(judge: Endpoint | Path) -> str:
+    """Names what `ready` gave, whose answers another attempt may take for its own."""
+    return f"{judge.model} at {judge.url}" if isinstance(judge, Endpoint) else of_model(judge)
+
+
+@contextmanager
+def judging(judge: Endpoint | Path, *, device: str, reporter: Reporter) -> Iterator[Endpoint]:
+    """Where the judge answers; a local one is served for that long."""
+    if isinstance(judge, Endpoint):
+        yield judge
+        return
+    reporter.phase("loading", f"the judge {judge.name}")
+    with hosted(judge, name="judge", max_tokens=JUDGE_TOKENS, device=device, reporter=reporter) as endpoint:
+        yield endpoint
+
+
+def of_client(client: Any) -> Endpoint:
+    """The address and key of an openai client; InvalidInput where it has none."""
+    url, key = getattr(client, "base_url", None), getattr(client, "api_key", None)
+    if url is None:
+        raise InvalidInput(
+            "This judge is neither an address, nor a model, nor an openai client.",
+            "Give the URL of an OpenAI-compatible server, or the name of a local model.",
+        )
+    return Endpoint(str(url).rstrip("/"), "", str(key or ""))

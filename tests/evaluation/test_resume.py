@@ -1,0 +1,188 @@
+"""An evaluation that was stopped or killed: the next attempt asks only for what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.core import Model
+from ilab_jupyter.errors import InvalidInput, TeacherError, Unavailable
+from ilab_jupyter.jobs.attempt.process import with_token
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.progress import Stopped
+from ilab_jupyter.tasks import catalog
+
+FEW: dict[str, Any] = {"benchmark": "mt_bench", "questions": 4, "max_tokens": 4, "device": "cpu"}
+
+
+def prompts(judge: Any) -> Counter[str]:
+    return Counter(json.dumps(request, sort_keys=True) for request in judge.requests)
+
+
+def answers(path: str) -> dict[str, Any]:
+    file = Path(path) / "mt_bench/model_answer/student.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return {str(row["question_id"]): row["choices"][0]["turns"] for row in rows}
+
+
+def test_what_was_answered_and_judged_is_not_asked_again(
+    student: Path, judge_server: Any, told: Any, tmp_path: Path
+) -> None:
+    judge, journal = judge_server(lambda prompt: "[[7]]"), tmp_path / "answers.jsonl"
+    settings = {**FEW, "judge": judge.url, "max_workers": 1}
+    with pytest.raises(Stopped):
+        Model(student).evaluate(settings, journal=journal, reporter=told("judging"))
+    assert len(judge.requests) == 1
+    (unfinished,) = (tmp_path / "home/.local/share/instructlab/evaluations").iterdir()
+    before = answers(str(unfinished))
+    reporter = told()
+    result = Model(student).evaluate(settings, journal=journal, reporter=reporter)
+    assert result.score == 7 and len(result.questions) == 4
+    assert answers(result.path) == before
+    assert set(prompts(judge).values()) == {1} and len(judge.requests) == 8
+    assert ("progress", 8, 8) in reporter.events
+
+
+def test_another_model_is_asked_everything_and_so_is_one_whose_files_changed(
+    make_student: Callable[[int], Path], judge_server: Any, told: Any, tmp_path: Path
+) -> None:
+    judge, journal = judge_server(lambda prompt: "[[7]]"), tmp_path / "answers.jsonl"
+    first, second = make_student(1), make_student(2)
+    kept = [0]
+
+    def ask(model: Path) -> Any:
+        result = Model(model).evaluate({**FEW, "judge": judge.url}, journal=journal, reporter=told())
+        kept.append(len(journal.read_text().splitlines()))
+        return answers(result.path)
+
+    assert ask(first) == ask(first) and kept[1] == kept[2] == 16
+    ask(second)
+    assert kept[3] - kept[2] > 8, "the judge may have seen one of its answers before"
+    (second / "config.json").touch()
+    ask(second)
+    assert kept[4] - kept[3] >= 8
+
+
+def test_a_judge_that_was_lost_is_asked_only_for_the_rest(
+    student: Path, judge_server: Any, told: Any, tmp_path: Path
+) -> None:
+    gone = threading.Event()
+    verdicts = iter(range(100))
+
+    def verdict(prompt: str) -> str | int:
+        if next(verdicts) == 3:
+            gone.set()
+        return 401 if gone.is_set() else "[[6]]"
+
+    judge, journal = judge_server(verdict), tmp_path / "answers.jsonl"
+    settings = {**FEW, "judge": judge.url, "max_workers": 1}
+    with pytest.raises(TeacherError, match="refuses the key"):
+        Model(student).evaluate(settings, journal=journal, reporter=told())
+    assert len(judge.requests) == 4
+    gone.clear()
+    result = Model(student).evaluate(settings, journal=journal, reporter=told())
+    assert result.score == 6 and not result.rejected
+    assert len(judge.requests) == 4 + 5 and max(prompts(judge).values()) == 2
+
+
+def test_own_questions_are_not_asked_again(
+    student: Path, judge_server: Any, told: Any, tmp_path: Path
+) -> None:
+    file, journal = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    rows = [{"user_input": f"What is {n}?", "reference": f"It is {n}."} for n in range(4)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judge = judge_server(lambda prompt: json.dumps({"feedback": "good", "score": 4}))
+    settings = {
+        **{"benchmark": "dk_bench", "judge": judge.url, "input_questions": str(file)},
+        **{"max_tokens": 4, "device": "cpu", "max_workers": 1},
+    }
+    with pytest.raises(Stopped):
+        Model(student).evaluate(settings, journal=journal, reporter=told("judging"))
+    asked = len(judge.requests)
+    assert asked < 4
+    result = Model(student).evaluate(settings, journal=journal, reporter=told())
+    assert result.score == 4 and len(judge.requests) == 4
+    again = Model(student).evaluate(settings, journal=journal, reporter=told())
+    assert len(judge.requests) == 4 and again.path != result.path
+    assert Model.compare(result.path, again.path).difference == 0, "a result that is kept is never replaced"
+
+
+def test_a_subject_that_was_answered_is_not_asked_again(student: Path, told: Any, tmp_path: Path) -> None:
+    data, journal = tmp_path / "mmlu", tmp_path / "answers.jsonl"
+    for subject in ("anatomy", "virology"):
+        (data / subject).mkdir(parents=True)
+        rows = [{"question": f"{n}?", "choices": ["a", "b", "c", "d"], "answer": n % 4} for n in range(4)]
+        (data / subject / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"benchmark": "mmlu", "data": str(data), "few_shots": 0, "device": "cpu"}
+    whole = Model(student).evaluate(settings, reporter=told())
+    with pytest.raises(Stopped):
+        Model(student).evaluate(settings, journal=journal, reporter=told("answering"))
+    reporter = told()
+    result = Model(student).evaluate(settings, journal=journal, reporter=reporter)
+    assert [event[2] for event in reporter.events if event[0] == "phase"] == [
+        *("anatomy, as before", "virology")
+    ]
+    assert (result.score, result.questions) == (whole.score, whole.questions)
+    test = data / "anatomy/test.jsonl"
+    test.write_text(test.read_text().replace('"answer": 0', '"answer": 1'))
+    reporter = told()
+    Model(student).evaluate(settings, journal=journal, reporter=reporter)
+    assert [event[2] for event in reporter.events if event[0] == "phase"] == [
+        *("anatomy", "virology, as before")
+    ]
+
+
+def test_a_job_that_was_killed_is_resumed_where_it_was(student: Path, judge_server: Any) -> None:
+    reached, kill = threading.Event(), threading.Event()
+    verdicts = iter(range(100))
+
+    def verdict(prompt: str) -> str:
+        if next(verdicts) == 5:
+            reached.set()
+            kill.wait(60)
+        return "[[6]]"
+
+    judge = judge_server(verdict)
+    service = LocalJobs()
+    jobs = SyncJobs(service)
+    try:
+        arguments = {**FEW, "model": str(student), "judge": judge.url, "max_workers": 1}
+        id = jobs.submit(catalog.job_spec("evaluate", arguments)).id
+        assert reached.wait(120), jobs.logs(id).text
+        row = service._store.get(id)
+        assert row is not None
+        for pid in with_token(row.token):
+            os.kill(pid, signal.SIGKILL)
+        kill.set()
+        for _ in jobs.watch(id):
+            pass
+        assert jobs.get(id).state is JobState.FAILED
+        jobs.resume(id)
+        for _ in jobs.watch(id):
+            pass
+        job = jobs.get(id)
+        assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2), jobs.logs(id).text
+        assert job.result["score"] == 6 and job.result["error_rate"] == 0
+        assert len(judge.requests) == 9 and max(prompts(judge).values()) == 2, "more than one was in flight"
+    finally:
+        service.close()
+
+
+def test_a_file_that_is_no_journal_is_left_as_it_is(student: Path, tmp_path: Path) -> None:
+    file = tmp_path / "thesis.txt"
+    file.write_text("years of work")
+    with pytest.raises(InvalidInput, match="no journal"):
+        Model(student).evaluate({**FEW, "judge": "http://127.0.0.1:1/v1"}, journal=file)
+    assert file.read_text() == "years of work"
+    with pytest.raises(Unavailable, match="cannot be written"):
+        Model(student).evaluate({**FEW, "judge": "http://127.0.0.1:1/v1"}, journal=tmp_path)
