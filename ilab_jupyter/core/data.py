@@ -8,24 +8,33 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ilab_jupyter import durable, engine, hardware, paths
+from ilab_jupyter.configuration.arguments import DATA, arguments
+from ilab_jupyter.core.config import Config
+from ilab_jupyter.core.curation import Curation
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
-from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, is_disk_full, wrong_field
+from ilab_jupyter.display import Shown, html, table
+from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, Unavailable, is_disk_full, wrong_field
 from ilab_jupyter.progress import ConsoleReporter, Reporter
+from ilab_jupyter.retrieval.results import IngestResult
 from ilab_jupyter.synthesis.settings import Settings, TeacherSettings
+from ilab_jupyter.taxonomy import qna
+
+if TYPE_CHECKING:
+    import pandas
 
 _LIBRARIES = ("instructlab-sdg", "instructlab-schema", "datasets", "docling", "openai", "pandas")
 _ROLES = ("skills_train_msgs", "knowledge_train_msgs", "messages", "train", "test")
 
 
-class GenerateResult(BaseModel):
+class GenerateResult(Shown, BaseModel):
     """A finished dataset. `files` maps a role to its JSONL file: skills, knowledge, messages, train, test."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,46 +48,151 @@ class GenerateResult(BaseModel):
         description="By role. Mixing draws 30 rows a skill leaf, with repetition."
     )
     distinct_per_file: dict[str, int] = Field(description="By role: different pairs of question and answer.")
-    rejected: dict[str, int] = Field(description="Answers that gave no row, by reason.")
+    rejected: dict[str, int] = Field(
+        description="Answers that gave no row, by reason: empty, cut, wrong_tags, no_question, missing_field."
+    )
+    rejected_file: str | None = Field(
+        default=None, description="JSONL of those answers with reason, leaf, block and row; None without any."
+    )
+    tokens: dict[str, int] = Field(
+        default_factory=dict, description="What the teacher read (`prompt`) and wrote (`answer`)."
+    )
+    tokens_told: bool = Field(
+        default=True, description="False where the server counts no tokens: then they are 1.3 a word."
+    )
     teacher: dict[str, Any]
 
+    def __fspath__(self) -> str:
+        return self.path
 
-class Data:
+    def to_dataframe(self, role: str | None = None) -> pandas.DataFrame:
+        """The training rows as a pandas table.
+
+        Columns: role, user, assistant, system. `role` chooses one file of `files` (such as 'knowledge');
+        None takes skills and knowledge, which training uses. NotFound for a role that this dataset has not.
+        """
+        engine.require("A table of rows", "pandas")
+        import pandas
+
+        if role is not None and role not in self.files:
+            raise NotFound(f"This dataset has no {role} file.", f"It has {', '.join(sorted(self.files))}.")
+        roles = [role] if role else [name for name in ("skills", "knowledge") if name in self.files]
+        rows = [{"role": name, **turns} for name in roles for turns in _turns(Path(self.files[name]))]
+        return pandas.DataFrame(rows, columns=["role", "user", "assistant", "system"])
+
+    def _repr_html_(self) -> str:
+        """A table of leaves and their rows, and what was kept apart."""
+        rows = [(leaf, f"{count:,}") for leaf, count in self.rows_per_leaf.items()]
+        rows += [(f"kept apart: {reason}", f"{count:,}") for reason, count in self.rejected.items() if count]
+        title = f"{html(self.dataset)}: {self.rows:,} rows in {html(self.path)}"
+        return f"<p>{title}</p>{table(('leaf', 'rows'), rows)}"
+
+    def __str__(self) -> str:
+        apart = sum(self.rejected.values())
+        return f"{self.dataset}: {self.rows:,} rows, {apart:,} answers kept apart, in {self.path}"
+
+
+class Data(Curation):
     """A taxonomy, a teacher and a pipeline. The arguments are those of the `generate` job.
 
-    `teacher` is None or 'embedded', an address, or the fields of `TeacherSettings`.
+    `teacher` is None or 'embedded', an address, or the fields of `TeacherSettings`; `teacher_model` names its
+    model, and `num_cpus` is InstructLab's word for `num_workers`. An empty text is as good as nothing.
     """
 
     def __init__(
         self,
         taxonomy_path: str | os.PathLike[str] | None = None,
-        taxonomy_base: str = "empty",
+        taxonomy_base: str | None = None,
         teacher: TeacherSettings | Mapping[str, Any] | str | None = None,
-        pipeline: str = "simple",
-        scale: int = 30,
+        pipeline: str | None = None,
+        scale: int | None = None,
         output_dir: str | os.PathLike[str] | None = None,
+        data_path: str | os.PathLike[str] | None = None,
+        configuration: Config | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        teacher_model: str | None = None,
+        num_cpus: int | str | None = None,
         **more: Any,
     ) -> None:
+        self.data_path = data_path or None
+        self.configuration = Config.of(configuration)
+        given = {
+            "taxonomy_path": str(paths.given(taxonomy_path)) if taxonomy_path else None,
+            "taxonomy_base": taxonomy_base,
+            "teacher": _named(teacher, teacher_model) if teacher_model else teacher,
+            "num_workers": num_cpus,
+            "pipeline": pipeline,
+            "scale": scale,
+            "output_dir": None if output_dir is None else str(paths.given(output_dir)),
+        }
         self.settings = _checked(
             {
-                "taxonomy_path": os.fspath(taxonomy_path or paths.taxonomy_dir()),
-                "taxonomy_base": taxonomy_base,
-                "teacher": teacher,
-                "pipeline": pipeline,
-                "scale": scale,
-                "output_dir": None if output_dir is None else os.fspath(output_dir),
+                "taxonomy_path": str(paths.taxonomy_dir()),
+                **arguments(self.configuration.settings, DATA),
+                **{name: value for name, value in given.items() if value not in (None, "")},
                 **more,
             }
         )
+
+    def __repr__(self) -> str:
+        return f"Data({self.settings.taxonomy_path!r}, pipeline={self.settings.pipeline!r})"
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Data:
         """From the fields of a `generate` spec."""
         return cls(**spec)
 
+    def ingest(
+        self,
+        documents: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
+        *,
+        prune: bool = False,
+        as_knowledge: bool | str | os.PathLike[str] = False,
+        reporter: Reporter | None = None,
+        **settings: Any,
+    ) -> IngestResult:
+        """Turn documents into markdown and chunks below `output_dir`, `documents` in InstructLab's data
+        folder where None.
+
+        `documents` are files and folders, `data_path` of the constructor where None: md, html, docx, pptx,
+        csv, txt and pdf. `guide.pdf` becomes `guide.pdf.md`; all chunks are in `chunks.jsonl`, and
+        `ingest.json` says what came from what. A document that cannot be read is in `failures` with the
+        reason and stops no other; what of one is lost is in `warnings`. What was read already is not read
+        again; what was made of documents that are gone goes with `prune` only; no other file is touched.
+
+        With `as_knowledge` the markdown is committed into a git repository of our own (True), or into the one
+        at a path that this has made, and `document_block()` of the result is what a knowledge leaf names.
+        `settings` are those of `ReadSettings`: `chunk_tokens`, `tokenizer`, `max_bytes`, `max_documents`,
+        `timeout` in seconds for one document, `pdf`, `pdf_models`.
+
+        NotFound, InvalidInput, TooLarge for arguments; Unprocessable where there is no document at all;
+        Conflict where another process writes into the folder; Stopped.
+        """
+        from ilab_jupyter.retrieval import ingestion
+        from ilab_jupyter.retrieval.settings import ReadSettings
+
+        given = self.data_path if documents is None else documents
+        if given is None:
+            raise InvalidInput("No documents were given.", "Give a file, a folder, or a list of them.")
+        try:
+            checked = ReadSettings.model_validate(settings)
+        except ValidationError as error:
+            raise InvalidInput(f"{wrong_field(error.errors()[0])}.", "See the arguments of ingest.") from None
+        engine.require("Reading documents", "docling", "pypdfium2")
+        several = [given] if isinstance(given, str | os.PathLike) else list(given)
+        return ingestion.ingest(
+            several,
+            output_dir,
+            checked,
+            reporter or ConsoleReporter(),
+            prune=prune,
+            as_knowledge=as_knowledge,
+        )
+
     def generate_data(
         self,
         client: Any = None,
+        data: str | os.PathLike[str] | None = None,
         *,
         run_dir: str | os.PathLike[str] | None = None,
         resume: bool = False,
@@ -87,9 +201,10 @@ class Data:
         """Generate a dataset and return where it lies.
 
         `client` is an openai client, or anything with its `completions.create`, in place of the teacher; it
-        needs `teacher={'kind': 'openai', 'url': ..., 'model': ...}` only where the model's name cannot be
-        listed. `run_dir` keeps what is done; with `resume` it is taken up, and no answer that it holds is
-        asked for again.
+        needs a `teacher_model` only where the model's name cannot be listed. `data` is a folder of documents,
+        or what `ingest` gave: knowledge leaves read theirs there, whatever repository they name, as
+        `Data(documents=...)` says for single ones. `run_dir` keeps what is done; with `resume` it is taken
+        up, and no answer that it holds is asked for again.
 
         The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no rows
         at all, TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter asks to
@@ -97,16 +212,24 @@ class Data:
         """
         reporter = reporter or ConsoleReporter()
         settings = self.settings
+        if client is None and settings.teacher.kind == "embedded" and settings.teacher.model is not None:
+            raise InvalidInput(
+                f"Nobody knows where the teacher {settings.teacher.model!r} answers.",
+                "Give its address, Data(teacher='http://.../v1'), or a client.",
+            )
         reporter.phase("validating", settings.taxonomy_path)
         files = Taxonomy.check(settings.taxonomy_path, settings.taxonomy_base)
         root = taxonomy_root(settings.taxonomy_path)
+        if data is not None:
+            there = dict.fromkeys(qna.repositories(root, files), str(Path(data).absolute()))
+            settings = settings.model_copy(update={"documents": {**there, **settings.documents}})
 
         engine.require("Generation", "instructlab.sdg", "datasets", "openai")
         from ilab_jupyter.synthesis import run
 
         run.check_pipeline(settings.pipeline)
         inputs = run.inputs_hash(settings, root, files)
-        folder = Path(run_dir).absolute() if run_dir else paths.state_dir() / "generate" / inputs[:16]
+        folder = paths.given(run_dir).absolute() if run_dir else paths.state_dir() / "generate" / inputs[:16]
         plan = _plan(folder, inputs, resume)
         if plan["published"] and (Path(plan["published"]) / "ilab-lineage.json").is_file():
             return _result(Path(plan["published"]), plan["suffix"])
@@ -132,6 +255,8 @@ class Data:
                 "rows": sum(tally.rows_per_leaf.values()),
                 "rows_per_leaf": tally.rows_per_leaf,
                 "rejected": tally.rejected,
+                "tokens": {"prompt": tally.spent.prompt, "answer": tally.spent.answer},
+                "tokens_told": tally.spent.told,
                 "extractive": bool(teacher.describe().get("extractive")),
             }
             _keep(folder, {**plan, "published": str(target)})
@@ -142,12 +267,20 @@ class Data:
             raise Unavailable(
                 f"There is no space left for {folder}.", "Free some and resume; nothing answered is lost."
             ) from error
-        finally:
-            teacher.close()
         result = _result(target, plan["suffix"])
         _clean(folder, "answers.jsonl")
         reporter.artifact("dataset", result.dataset, target)
         return result
+
+
+def _named(teacher: TeacherSettings | Mapping[str, Any] | str | None, model: str) -> dict[str, Any]:
+    """The teacher's fields with its model's name."""
+    if isinstance(teacher, TeacherSettings):
+        return {**teacher.model_dump(exclude_unset=True), "model": model}
+    if teacher in (None, "", "embedded"):
+        return {"model": model}
+    fields = {"kind": "openai", "url": teacher} if isinstance(teacher, str) else dict(teacher)
+    return {**fields, "model": model}
 
 
 def _checked(fields: dict[str, Any]) -> Settings:
@@ -182,7 +315,7 @@ def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
 def _target(settings: Settings, started: str) -> Path:
     """The folder to be made: the name that was asked for, or the first free one of this second."""
     output = settings.output_dir
-    datasets = Path(output).expanduser().absolute() if output else paths.datasets_dir()
+    datasets = paths.given(output).absolute() if output else paths.datasets_dir()
     # before the teacher is asked: its answers may have cost hours
     try:
         datasets.mkdir(parents=True, exist_ok=True)
@@ -234,13 +367,13 @@ def _teacher(settings: Settings, client: Any) -> Any:
         client,
         model,
         num_workers=settings.num_workers,
-        max_retries=asked.max_retries,
         chat=asked.endpoint == "chat",
     )
 
 
 def _result(target: Path, suffix: str) -> GenerateResult:
     lineage = json.loads((target / "ilab-lineage.json").read_text(encoding="utf-8"))
+    rejected = target / "rejected.jsonl"
     files, rows, distinct = {}, {}, {}
     for stem in _ROLES:
         path = target / f"{stem}_{suffix}.jsonl"
@@ -257,16 +390,22 @@ def _result(target: Path, suffix: str) -> GenerateResult:
         rows_per_file=rows,
         distinct_per_file=distinct,
         rejected=lineage["rejected"],
+        rejected_file=str(rejected) if rejected.is_file() else None,
+        tokens=lineage["tokens"],
+        tokens_told=lineage["tokens_told"],
         teacher=lineage["teacher"],
     )
 
 
 def _counted(path: Path) -> tuple[int, int]:
     """(rows, different pairs of user and assistant turns)."""
-    pairs = []
+    pairs = [(turns.get("user"), turns.get("assistant")) for turns in _turns(path)]
+    return len(pairs), len(set(pairs))
+
+
+def _turns(path: Path) -> Iterator[dict[str, Any]]:
+    """What each speaker says in each row of either format."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            turns = {turn["role"]: turn["content"] for turn in row.get("messages", ())} or row
-            pairs.append((turns.get("user"), turns.get("assistant")))
-    return len(pairs), len(set(pairs))
+            yield {turn["role"]: turn["content"] for turn in row.get("messages", ())} or row

@@ -1,35 +1,52 @@
-"""SDK: fine-tune a model and serve it."""
+"""SDK: fine-tune a model, serve it, evaluate it, and see to its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from ilab_jupyter import engine
+from ilab_jupyter.configuration.arguments import MODEL, SERVE, TRAIN, arguments
+from ilab_jupyter.core.config import Config
+from ilab_jupyter.core.evaluation import Evaluated
+from ilab_jupyter.core.folder import Kept
 from ilab_jupyter.errors import InvalidInput, wrong_field
+from ilab_jupyter.models import hub
 from ilab_jupyter.progress import ConsoleReporter, Reporter
-from ilab_jupyter.registry import Models
-from ilab_jupyter.training import hub
+from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.training.spec import TrainingArguments, TrainResult
 
 __all__ = ["Model", "TrainResult", "TrainingArguments"]
 
-Paths = str | Path | Sequence[str | Path]
+Source = str | os.PathLike[str]
+Paths = Source | Sequence[Source]
 
 
-class Model:
+class Model(Evaluated, Kept):
     """A student model: a registry name, a model folder, or a hub id, which is fetched when first needed.
 
-    `configuration` may hold `train`, arguments of `train_model` to take where a call names none.
+    `configuration` is a Config, a mapping of its sections, or the path of a config.yaml: what it sets is
+    taken where a call names nothing else. The starter model where neither names one.
     """
 
     def __init__(
-        self, student_model: str | Path = "starter", configuration: Mapping[str, Any] | None = None
+        self,
+        student_model: Source | None = None,
+        configuration: Config | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     ) -> None:
-        self.student_model = str(student_model)
-        self.configuration = dict(configuration or {})
+        self.configuration = Config.of(configuration)
+        configured = arguments(self.configuration.settings, MODEL).get("student_model", "starter")
+        chosen = student_model or configured
+        self.student_model = os.fspath(chosen) if isinstance(chosen, os.PathLike) else str(chosen)
+        self._speakers: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Model({self.student_model!r})"
 
     def train_model(
         self,
@@ -42,9 +59,9 @@ class Model:
     ) -> TrainResult:
         """Fine-tune the model on `data` (messages JSONL files, dataset names); the result is in the registry.
 
-        `data` may also stand in `training_args`. With `resume`, `job_id`'s last checkpoint is continued.
-        InvalidInput names a wrong argument, Unprocessable a wrong row or model; `progress.Stopped` follows a
-        checkpoint when the reporter asks to stop.
+        `data` may also stand in `training_args`; the newest dataset where nobody names any. With `resume`,
+        `job_id`'s last checkpoint is continued. InvalidInput names a wrong argument, Unprocessable a wrong
+        row or model; `progress.Stopped` follows a checkpoint when the reporter asks to stop.
         """
         from ilab_jupyter.training.run import train
 
@@ -57,7 +74,7 @@ class Model:
         self,
         *,
         name: str | None = None,
-        port: int = 0,
+        port: int | None = None,
         max_tokens: int = 4096,
         device: str = "auto",
         endpoint_file: Path | None = None,
@@ -73,6 +90,8 @@ class Model:
         `name` is what the API calls the model, its registry name or its folder's where None. Port 0 takes a
         free one; where it listens is written to `endpoint_file`. `max_tokens` bounds one answer.
         """
+        if port is None:
+            port = arguments(self.configuration.settings, SERVE).get("port", 0)
         if not 0 <= port <= 65535:
             raise InvalidInput(
                 f"There is no port {port}.", "Choose one from 1 to 65535, or 0 for a free one."
@@ -93,6 +112,43 @@ class Model:
             reporter=told,
         )
 
+    def chat(
+        self,
+        messages: str | Sequence[Mapping[str, str]],
+        *,
+        system: str | None = None,
+        max_tokens: int = 512,
+        temperature: float | None = None,
+        seed: int | None = None,
+        device: str = "auto",
+        tell: Callable[[str], object] | None = None,
+    ) -> str:
+        """The model's answer to a question, or to a conversation of `{"role", "content"}` turns.
+
+        The model is loaded into this process at the first call and held as long as this object; no server is
+        needed. `tell` gets each piece of the answer as it is made. `temperature` is the model's own where
+        None, 0 takes the likeliest token each time.
+
+        InvalidInput for a conversation that is none, ApiError where the model has no chat template or the
+        conversation is longer than it takes.
+        """
+        turns = _turns(messages, system)
+        if max_tokens < 1 or (temperature is not None and not 0 <= temperature <= 2):
+            raise InvalidInput("max_tokens is at least 1, temperature from 0 to 2.", "Change them.")
+        if (found := self._speakers.get(device)) is None:
+            engine.require("Chat", "torch", "transformers")
+            from ilab_jupyter.serving.speaker import Speaker
+
+            folder = hub.obtain(self.student_model, Models(), ConsoleReporter())
+            found = self._speakers[device] = Speaker(folder, device=device)
+            weakref.finalize(self, found.close)
+        pieces = []
+        for piece in found.say(turns, max_tokens=max_tokens, temperature=temperature, seed=seed):
+            pieces.append(piece)
+            if tell is not None:
+                tell(piece)
+        return "".join(pieces)
+
     def _served_name(self, folder: Path) -> str:
         """A path would tell every client where the model lies."""
         return folder.name if Path(self.student_model).is_absolute() else self.student_model
@@ -100,13 +156,20 @@ class Model:
     def _arguments(
         self, given: TrainingArguments | Mapping[str, Any] | None, data: Paths | None
     ) -> TrainingArguments:
-        values: dict[str, Any] = dict(self.configuration.get("train") or {})
+        values = arguments(self.configuration.settings, TRAIN)
         if isinstance(given, TrainingArguments):
             values.update(given.model_dump(exclude_unset=True))
-        elif given is not None:
+        elif isinstance(given, Mapping):
             values.update(given)
+        elif given is not None:
+            raise InvalidInput(
+                f"A {type(given).__name__} is no training_args.", "Give a mapping of arguments."
+            )
         if data is not None:
-            values["data"] = [str(item) for item in ([data] if isinstance(data, str | Path) else data)]
+            items = [data] if isinstance(data, str | os.PathLike) else data
+            values["data"] = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in items]
+        if not values.get("data") and (newest := Datasets().newest()) is not None:
+            values["data"] = [newest.name]
         try:
             return TrainingArguments.model_validate(values)
         except ValidationError as error:
@@ -114,3 +177,18 @@ class Model:
                 f"{wrong_field(error.errors()[0])}.",
                 f"Arguments are: {', '.join(TrainingArguments.model_fields)}.",
             ) from None
+
+
+def _turns(messages: str | Sequence[Mapping[str, str]], system: str | None) -> list[dict[str, str]]:
+    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else [*messages]
+    for number, turn in enumerate(turns, 1):
+        said = turn.get("content") if isinstance(turn, Mapping) else None
+        if not isinstance(said, str) or turn.get("role") not in ("system", "user", "assistant"):
+            raise InvalidInput(
+                f"Turn {number} is no message.",
+                'Give a question, or turns such as {"role": "user", "content": "..."}.',
+            )
+    if not turns:
+        raise InvalidInput("There is no question.", "Give one, or a conversation that ends in one.")
+    before = [] if system is None else [{"role": "system", "content": system}]
+    return [*before, *({"role": turn["role"], "content": turn["content"]} for turn in turns)]

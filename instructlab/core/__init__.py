@@ -1,5 +1,5 @@
 """The InstructLab Python SDK under its public name."""
 
-from ilab_jupyter.core import Data, Model, System, Taxonomy
+from ilab_jupyter.core import RAG, Config, Data, Model, System, Taxonomy
 
-__all__ = ["Data", "Model", "System", "Taxonomy"]
+__all__ = ["RAG", "Config", "Data", "Model", "System", "Taxonomy"]

@@ -18,28 +18,17 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.registry import Models
 from ilab_jupyter.tasks import catalog, environment, train
 from ilab_jupyter.tasks.context import Context
+from tests.tiny import make
 
 ROWS = [("Who mends the nets?", "Maren."), ("Which door is green?", "The baker's.")]
 FAST = {"max_steps": 2, "batch_size": 2, "learning_rate": 1e-3, "device": "cpu"}
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """A Llama of one layer in the registry, under the name `tiny`."""
+def tiny() -> Path:
+    """A real model in the registry, under the name `tiny`."""
     environment.prepare()
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    letters = ["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    bpe = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>")
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}"
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    folder = paths.models_dir() / "tiny"
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(letters), **sizes)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return make(paths.models_dir() / "tiny")
 
 
 @pytest.fixture
@@ -57,15 +46,18 @@ def test_a_model_and_its_data_are_named_as_in_the_registry(tiny: Path, dataset: 
     result = Model("tiny").train_model({**FAST, "name": "taught"}, data="pairs.jsonl")
     assert (result.model, result.base, result.steps, result.examples) == ("taught", "tiny", 2, 2)
     assert Models().get("taught").base == "tiny"
+    assert str(result).startswith("taught: ") and repr(Model(result)) == f"Model({result.path!r})"
     again = Model(student_model="taught").train_model(TrainingArguments(data=[str(dataset)], **FAST))
     assert again.model.startswith("taught-")
 
 
 def test_the_configuration_gives_arguments_that_a_call_may_override(tiny: Path, dataset: Path) -> None:
-    model = Model(tiny, configuration={"train": {**FAST, "seed": 5}})
-    result = model.train_model({"max_steps": 1}, data=[dataset])
+    trainer = {"learning_rate": 1e-3, "random_seed": 5}
+    configured = {"train": {"device": "cpu", "num_epochs": 3, "max_seq_len": 64, "additional_args": trainer}}
+    result = Model(tiny, configuration=configured).train_model({"epochs": 1}, data=[dataset])
     lineage = Models().get(result.model).lineage
-    assert (result.steps, lineage["seed"], lineage["settings"]["learning_rate"]) == (1, 5, 1e-3)
+    assert (result.epochs, lineage["seed"], lineage["settings"]["learning_rate"]) == (1, 5, 1e-3)
+    assert lineage["settings"]["max_seq_length"] == 64
 
 
 @pytest.mark.parametrize(
