@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from html import escape
-from typing import Any
 
 from ilab_jupyter.client import render
+from ilab_jupyter.display import Shown, html, table
 from ilab_jupyter.jobs.record import Job
 
 
 @dataclass(frozen=True, repr=False)
-class Table:
+class Table(Shown):
     """`empty` is said where there are no rows."""
 
     head: tuple[str, ...]
@@ -23,14 +22,11 @@ class Table:
     def __repr__(self) -> str:
         return text_table(self.head, self.rows) if self.rows else self.empty
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self))
-
     def _repr_html_(self) -> str:
-        return html_table(self.head, self.rows) if self.rows else f"<p>{escape(self.empty)}</p>"
+        return table(self.head, self.rows) if self.rows else f"<p>{html(self.empty)}</p>"
 
 
-class JobList(list[Job]):
+class JobList(Shown, list[Job]):
     """Jobs, newest first, shown as a table."""
 
     def _table(self) -> Table:
@@ -53,9 +49,6 @@ class JobList(list[Job]):
     def __repr__(self) -> str:
         return repr(self._table())
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self))
-
     def _repr_html_(self) -> str:
         return self._table()._repr_html_()
 
@@ -68,14 +61,3 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     )
-
-
-def html_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """The same as HTML, every cell escaped."""
-    top = _cells("th", head)
-    body = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cells(tag: str, row: Iterable[object]) -> str:
-    return "".join(f'<{tag} style="text-align:left">{escape(str(cell))}</{tag}>' for cell in row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn, cast
 
 import yaml
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.tasks.evaluate import JudgeSettings, short_judge
 from ilab_jupyter.tasks.generate import GenerateSpec
 
 TEACHER = cast(type[BaseModel], GenerateSpec.model_fields["teacher"].annotation)
@@ -86,14 +87,26 @@ class Parser(argparse.ArgumentParser):
             f"Default: {TEACHER.model_fields['api_key_env'].default}.",
         )
 
+    def add_judge(self) -> None:
+        """`--judge` with a URL or a model, and the judge's other fields under their own names."""
+        self.add_argument(
+            "--judge",
+            default=argparse.SUPPRESS,
+            metavar="URL or MODEL",
+            help="Base URL of an OpenAI-compatible API, or a local model that is served for that time.",
+        )
+        self.add_fields(JudgeSettings, without=("url",), prefix="judge-")
+
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"teacher.model": x}` as `{"teacher": {"model": x}}`; a teacher of one word becomes its fields."""
+    """`{"teacher.model": x}` as `{"teacher": {"model": x}}`; a teacher or judge of one word becomes its
+    fields.
+    """
     found: dict[str, Any] = {}
     for name, value in flat.items():
         outer, _, inner = name.partition(".")
-        if outer == "teacher" and not inner:
-            value = _teacher(value)
+        if not inner and outer in _OF_ONE_WORD:
+            value = _OF_ONE_WORD[outer](value)
         if inner or isinstance(value, dict):
             found[outer] = {**found.get(outer, {}), **({inner: value} if inner else value)}
         else:
@@ -117,10 +130,11 @@ def body(text: str | None) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` wins; the teacher's fields are merged one by one."""
+    """`over` wins; the fields of a teacher or judge are merged one by one."""
     both = {**base, **over}
-    if isinstance(base.get("teacher"), dict) and isinstance(over.get("teacher"), dict):
-        both["teacher"] = {**base["teacher"], **over["teacher"]}
+    for name in _OF_ONE_WORD:
+        if isinstance(base.get(name), dict) and isinstance(over.get(name), dict):
+            both[name] = {**base[name], **over[name]}
     return both
 
 
@@ -132,6 +146,9 @@ def _teacher(value: Any) -> Any:
     if value.startswith(("http://", "https://")):
         return {"kind": "openai", "url": value}
     raise InvalidInput(f"There is no teacher {value!r}.", "Give `embedded`, or a URL that begins with http.")
+
+
+_OF_ONE_WORD: dict[str, Callable[[Any], Any]] = {"teacher": _teacher, "judge": short_judge}
 
 
 def _dashed(word: str) -> str:
@@ -150,6 +167,8 @@ def _kind(annotation: Any) -> dict[str, Any]:
         return {"choices": typing.get_args(annotation)}
     if annotation is bool:
         return {"action": argparse.BooleanOptionalAction}
+    if typing.get_origin(annotation) is list:
+        return {"action": "append", "metavar": "TEXT"}
     return {"metavar": {int: "N", float: "X"}.get(annotation, "TEXT")}
 
 

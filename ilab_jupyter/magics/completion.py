@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from ilab_jupyter.magics import parsers
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.models import Models
+from ilab_jupyter.tasks.curate import CurateSpec
+from ilab_jupyter.tasks.evaluate import EvaluateSpec
 
 if TYPE_CHECKING:
     from ilab_jupyter.magics.ilab import IlabMagics
@@ -92,12 +95,16 @@ class Completer:
         return [*self._arguments(command), *parser.option_names()]
 
     def _arguments(self, command: str) -> list[str]:
-        if command == "queue":
-            return list(parsers.QUEUE_ACTIONS)
+        if command in parsers.ACTIONS:
+            return list(parsers.ACTIONS[command])
         if command in ("logs", "attempts", "cancel", "resume", "attach"):
             return self._jobs.get()
         if command == "serve":
             return self._models.get()
+        if command == "curate":
+            return [*typing.get_args(CurateSpec.model_fields["operation"].annotation), *self._data.get()]
+        if command == "evaluate":
+            return [*typing.get_args(EvaluateSpec.model_fields["benchmark"].annotation), *self._models.get()]
         if command == "chat":
             return self._served.get()
         if command == "train":

@@ -6,7 +6,11 @@ import re
 
 COMMANDS: dict[str, str] = {
     "generate": "make synthetic training data from a taxonomy",
+    "ingest": "turn documents into markdown and chunks",
+    "rag": "put documents into a store that can be searched and asked",
+    "curate": "check a large dataset, mix, take out duplicates, look for leaks",
     "train": "fine-tune a model on generated data or on your own JSONL",
+    "evaluate": "measure a model with a benchmark: MT-Bench, MMLU, DK-Bench",
     "serve": "put a model behind the OpenAI-compatible API",
     "chat": "ask a served model; the answer streams in as text",
     "jobs": "list jobs",
@@ -19,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "attach": "show a job live again, after a restart too",
     "models": "list models",
     "data": "list datasets, or look into one",
+    "config": "show InstructLab's configuration, make it for this machine, change a value",
+    "taxonomy": "show a taxonomy, what has changed in it and what is wrong; begin one",
     "system": "show what this machine offers",
     "demo": "run the whole of it on the sample taxonomy",
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.display import display
+from pydantic import BaseModel
 from traitlets import Any as AnyTrait
 from traitlets import default
 
@@ -24,15 +25,19 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
-from ilab_jupyter.magics import chat, parsers, resolve
+from ilab_jupyter.magics import chat, parsers, resolve, workspace
 from ilab_jupyter.magics.arguments import TEACHER, body, merged, nested
 from ilab_jupyter.magics.failure import CommandError
 from ilab_jupyter.magics.help import COMMANDS, overview
 from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.models import Models
 from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.tasks.evaluate import JudgeSettings
 
 Options = dict[str, Any]
+
+# The commands that start a job of their own name; its arguments may stand in the cell.
+STARTING = ("generate", "ingest", "rag", "curate", "train", "evaluate", "serve")
 
 
 @magics_class
@@ -69,7 +74,7 @@ class IlabMagics(Magics):
             return None
         if command not in COMMANDS:
             raise InvalidInput(f"There is no command {command!r}.", f"Choose one of: {', '.join(COMMANDS)}.")
-        if cell is not None and command not in ("chat", "generate", "train", "serve"):
+        if cell is not None and command not in ("chat", *STARTING):
             raise InvalidInput(f"%%ilab {command} takes no cell.", f"Write %ilab {command} with one %.")
         parser = parsers.parser(command)
         if command == "chat":
@@ -85,7 +90,7 @@ class IlabMagics(Magics):
         out = options.pop("out", None)
         if out is not None and not out.isidentifier():
             raise InvalidInput(f"{out!r} cannot be the name of a variable.", "Use letters, digits and _.")
-        if command in ("generate", "train", "serve"):
+        if command in STARTING:
             result = getattr(self, f"_{command}")(options, body(cell))
         else:
             result = getattr(self, f"_{command}")(options)
@@ -110,7 +115,51 @@ class IlabMagics(Magics):
             arguments["taxonomy_path"] = str(paths.taxonomy_dir())
             print(f"Taxonomy: {paths.taxonomy_dir()}")
         arguments = resolve.generate_paths(arguments)
-        return self._submit("generate", arguments, wait=wait, secrets=_teacher_key(arguments))
+        return self._submit("generate", arguments, wait=wait, secrets=_key(arguments, "teacher", TEACHER))
+
+    def _ingest(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        if not options["documents"]:
+            del options["documents"]
+        arguments = merged(given, options)
+        words = arguments.get("documents") or []
+        if not words:
+            raise InvalidInput("%ilab ingest needs documents.", "Name files, or a folder of them.")
+        found = [words] if isinstance(words, str) else words
+        arguments["documents"] = [resolve.existing(str(word), "document") for word in found]
+        return self._submit("ingest", resolve.folders(arguments), wait=wait)
+
+    def _rag(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        if options["input_dir"] is None:
+            del options["input_dir"]
+        arguments = merged(given, options)
+        if "input_dir" in arguments:
+            arguments["input_dir"] = resolve.existing(str(arguments["input_dir"]), "document")
+        return self._submit("rag", resolve.folders(arguments), wait=wait)
+
+    def _curate(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        arguments = merged(given, {name: value for name, value in options.items() if value not in (None, [])})
+        for name in ("data", "evaluation"):
+            words = arguments.get(name) or []
+            arguments[name] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
+        return self._submit("curate", resolve.folders(arguments), wait=wait)
+
+    def _evaluate(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        for name in ("benchmark", "model"):
+            if options[name] is None:
+                del options[name]
+        arguments = merged(given, nested(options))
+        for name in ("model", "base_model"):
+            if name in arguments:
+                arguments[name] = resolve.model(self.jobs, str(arguments[name]))
+        judge = arguments.get("judge")
+        if isinstance(judge, dict) and judge.get("model") and not judge.get("url"):
+            arguments["judge"] = {**judge, "model": resolve.model(self.jobs, str(judge["model"]))}
+        secrets = _key(arguments, "judge", JudgeSettings)
+        return self._submit("evaluate", resolve.folders(arguments), wait=wait, secrets=secrets)
 
     def _train(self, options: Options, given: Options) -> JobHandle:
         wait = options.pop("wait")
@@ -238,6 +287,9 @@ class IlabMagics(Magics):
         return JobHandle(self.jobs, newest[0].id)
 
     # Commands that look.
+
+    _config = staticmethod(workspace.config)
+    _taxonomy = staticmethod(workspace.taxonomy)
 
     def _models(self, options: Options) -> Table:
         return Table(
@@ -369,11 +421,11 @@ def _number(text: str | int, option: str, low: int, high: int) -> int:
     return int(text)
 
 
-def _teacher_key(arguments: Mapping[str, Any]) -> dict[str, str] | None:
-    """The teacher's key from this kernel's environment, for the worker alone; None where there is none."""
-    teacher = arguments.get("teacher")
-    chosen = teacher.get("api_key_env") if isinstance(teacher, dict) else None
-    name = str(chosen or TEACHER.model_fields["api_key_env"].default)
+def _key(arguments: Mapping[str, Any], who: str, settings: type[BaseModel]) -> dict[str, str] | None:
+    """The key of a teacher or judge from this kernel's environment, for the worker alone; None where none."""
+    asked = arguments.get(who)
+    chosen = asked.get("api_key_env") if isinstance(asked, dict) else None
+    name = str(chosen or settings.model_fields["api_key_env"].default)
     if name in os.environ:
         return {name: os.environ[name]}
     if chosen:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import typing
 from collections.abc import Callable, Mapping
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.magics import workspace
 from ilab_jupyter.magics.arguments import Parser
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.entries import DatasetRow
 from ilab_jupyter.tasks.catalog import KINDS
+from ilab_jupyter.tasks.curate import CurateSpec
+from ilab_jupyter.tasks.evaluate import EvaluateSpec
 from ilab_jupyter.tasks.generate import GenerateSpec
+from ilab_jupyter.tasks.ingest import IngestSpec
+from ilab_jupyter.tasks.rag import RagSpec
 from ilab_jupyter.tasks.serve import ServeSpec
 from ilab_jupyter.tasks.train import TrainSpec
 
 SAMPLING: dict[str, Callable[[str], float]] = {"temperature": float, "max_tokens": int}
 QUEUE_ACTIONS = ("pause", "resume", "first")
+ACTIONS = {
+    "queue": QUEUE_ACTIONS,
+    "config": workspace.CONFIG_ACTIONS,
+    "taxonomy": workspace.TAXONOMY_ACTIONS,
+}
 ID_HELP = "Job id, or a unique beginning of one."
 
 
@@ -90,6 +101,46 @@ def _serve(made: Parser) -> None:
     made.add_wait("Wait until it answers.")
 
 
+def _ingest(made: Parser) -> None:
+    made.add_argument(
+        "documents", nargs="*", metavar="DOCUMENT", help=IngestSpec.model_fields["documents"].description
+    )
+    made.add_fields(IngestSpec, without=("documents",))
+    made.add_wait("Wait for the end.")
+
+
+def _rag(made: Parser) -> None:
+    made.add_argument(
+        "input_dir", nargs="?", metavar="DOCUMENTS", help=RagSpec.model_fields["input_dir"].description
+    )
+    made.add_fields(RagSpec, without=("input_dir",))
+    made.add_wait("Wait for the end.")
+
+
+def _curate(made: Parser) -> None:
+    fields = CurateSpec.model_fields
+    operations = typing.get_args(fields["operation"].annotation)
+    made.add_argument("operation", nargs="?", metavar="OPERATION", help=f"One of {', '.join(operations)}.")
+    made.add_argument("data", nargs="*", metavar="DATA", help=f"{fields['data'].description}")
+    made.add_fields(CurateSpec, without=("operation", "data"))
+    made.add_wait("Wait for the end.")
+
+
+def _evaluate(made: Parser) -> None:
+    fields = EvaluateSpec.model_fields
+    kinds = typing.get_args(fields["benchmark"].annotation)
+    made.add_argument("benchmark", nargs="?", metavar="BENCHMARK", help=f"One of {', '.join(kinds)}.")
+    made.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help=f"{fields['model'].description} Or the job that trained it. Default: starter.",
+    )
+    made.add_judge()
+    made.add_fields(EvaluateSpec, without=("benchmark", "model", "judge"))
+    made.add_wait("Wait for the end.")
+
+
 def _chat(made: Parser) -> None:
     made.usage = "%(prog)s [OPTIONS] MODEL QUESTION..."
     made.add_argument("--system", metavar="TEXT", help="System prompt.")
@@ -160,7 +211,11 @@ def _nothing(made: Parser) -> None:
 
 _ADD: dict[str, Callable[[Parser], None]] = {
     "generate": _generate,
+    "ingest": _ingest,
+    "rag": _rag,
+    "curate": _curate,
     "train": _train,
+    "evaluate": _evaluate,
     "serve": _serve,
     "chat": _chat,
     "jobs": _jobs,
@@ -173,6 +228,8 @@ _ADD: dict[str, Callable[[Parser], None]] = {
     "attach": _attach,
     "models": _nothing,
     "data": _data,
+    "config": workspace.add_config,
+    "taxonomy": workspace.add_taxonomy,
     "system": _nothing,
     "demo": _demo,
 }

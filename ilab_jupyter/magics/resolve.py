@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ilab_jupyter import paths
 from ilab_jupyter.client.handle import JobHandle
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import JobFilter
@@ -14,10 +15,22 @@ from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.models import Models
 
+_PATHS = {
+    "output",
+    "output_dir",
+    "uri",
+    "pdf_models",
+    "taxonomy_path",
+    "data",
+    "tasks_dir",
+    "input_questions",
+}
+_MODELS = {"tokenizer", "embedding_model"}
+
 
 def absolute(word: str) -> str:
     """The path from the kernel's working folder, `~` expanded; whether it exists is not looked at."""
-    return str(Path(word).expanduser().resolve())
+    return str(paths.given(word).resolve())
 
 
 def existing(word: str, what: str) -> str:
@@ -50,9 +63,8 @@ def newest_dataset(jobs: SyncJobs) -> str:
     done = jobs.list(JobFilter(kinds=("generate",), states=(JobState.SUCCEEDED,)), limit=1).jobs
     if done and (name := done[0].result.get("dataset")) and _known(Datasets(), str(name)):
         return str(name)
-    for entry in Datasets().list():
-        if any(file.role in ("skills", "knowledge", "messages", "train") for file in entry.files):
-            return entry.name
+    if (newest := Datasets().newest()) is not None:
+        return newest.name
     raise InvalidInput(
         "There is no data to train on.", "Generate some with `%ilab generate`, or name a JSONL file."
     )
@@ -69,6 +81,18 @@ def generate_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found["output_dir"] = absolute(str(found["output_dir"]))
     if isinstance(found.get("documents"), dict):
         found["documents"] = {url: absolute(str(path)) for url, path in found["documents"].items()}
+    return found
+
+
+def folders(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with each path that a job reads or writes absolute; a tokenizer may be a name too."""
+    found = dict(arguments)
+    for name in _PATHS & found.keys():
+        if isinstance(found[name], str):
+            found[name] = absolute(found[name])
+    for name in _MODELS & found.keys():
+        if found[name] is not None and Path(absolute(str(found[name]))).exists():
+            found[name] = absolute(str(found[name]))
     return found
 
 

@@ -7,7 +7,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from jupyter_server.base.handlers import APIHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from pydantic import BaseModel, ValidationError
 from tornado import web
 from tornado.http1connection import HTTP1Connection
@@ -37,23 +37,36 @@ _PLAIN: dict[int, tuple[str, str, str]] = {
 }  # fmt: skip
 
 
-@web.stream_request_body
-class IlabHandler(APIHandler):
-    """Parses, calls, answers. The body arrives in pieces so that it can be refused before it is in memory."""
+class Audited(JupyterHandler):
+    """What a request and a socket share: whose room they enter, and that a refusal is told to the audit."""
 
     auth_resource = AUTH_RESOURCE
-    max_body = MAX_BODY
-
-    def initialize(self) -> None:
-        """Nothing is read yet."""
-        self._body = bytearray()
-        self._body_size = 0
 
     @property
     def services(self) -> Services:
         """What this server works with."""
         services: Services = self.settings["ilab"]
         return services
+
+    def on_finish(self) -> None:
+        """What was refused is told to the audit."""
+        super().on_finish()
+        if self.get_status() in REFUSALS:
+            path = self.request.path.removeprefix(self.base_url)
+            verb, address = str(self.request.method), str(self.request.remote_ip)
+            self.services.audit.refused(_name(self.current_user), verb, path, self.get_status(), address)
+
+
+@web.stream_request_body
+class IlabHandler(Audited, APIHandler):
+    """Parses, calls, answers. The body arrives in pieces so that it can be refused before it is in memory."""
+
+    max_body = MAX_BODY
+
+    def initialize(self) -> None:
+        """Nothing is read yet."""
+        self._body = bytearray()
+        self._body_size = 0
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Nobody without a user gets past here, not even with a verb that the handler lacks."""
@@ -66,14 +79,6 @@ class IlabHandler(APIHandler):
             self._refuse_size()
         if isinstance(self.request.connection, HTTP1Connection):
             self.request.connection.set_max_body_size(MOST_READ)
-
-    def on_finish(self) -> None:
-        """What was refused is told to the audit."""
-        super().on_finish()
-        if self.get_status() in REFUSALS:
-            path = self.request.path.removeprefix(self.base_url)
-            verb, address = str(self.request.method), str(self.request.remote_ip)
-            self.services.audit.refused(_name(self.current_user), verb, path, self.get_status(), address)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second one:

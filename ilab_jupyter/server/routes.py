@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from tornado.web import RequestHandler
 
+from ilab_jupyter.core.taxonomy import Tree
 from ilab_jupyter.hardware import Machine
 from ilab_jupyter.jobs.record import Job, JobPage, LogChunk, LogMatches, Pruned, QueueState
 from ilab_jupyter.registry.entries import DatasetEntry, DatasetRows, ModelEntry
@@ -22,6 +23,7 @@ from ilab_jupyter.server import (
     metrics,
     operations,
     registry,
+    workspace,
 )
 from ilab_jupyter.server.base import UnknownHandler
 from ilab_jupyter.server.openai_wire import ChatRequest, CompletionRequest, ServedModelList
@@ -30,10 +32,14 @@ from ilab_jupyter.server.wire import (
     AttemptList,
     AuditList,
     AuditQuery,
+    BaseQuery,
+    ConfigChange,
+    ConfigView,
     DatasetList,
     DeploymentList,
     EventList,
     EventQuery,
+    FindingList,
     Health,
     Info,
     JobQuery,
@@ -42,10 +48,12 @@ from ilab_jupyter.server.wire import (
     ModelList,
     Move,
     Pause,
+    ProfileList,
     Prune,
     RowsQuery,
     SearchQuery,
     Submit,
+    TaxonomyDiff,
 )
 from ilab_jupyter.tasks.serve import ServeSpec
 
@@ -120,6 +128,19 @@ ROUTES: tuple[Route, ...] = (
         "ilab/api/datasets/{name}/rows",
         registry.RowsHandler,
         {"get": Operation(DatasetRows, query=RowsQuery)},
+    ),
+    Route(
+        "ilab/api/config",
+        workspace.ConfigHandler,
+        {"get": Operation(ConfigView), "patch": Operation(ConfigView, body=ConfigChange)},
+    ),
+    Route("ilab/api/config/profiles", workspace.ProfilesHandler, {"get": Operation(ProfileList)}),
+    Route("ilab/api/taxonomy", workspace.TaxonomyHandler, {"get": Operation(Tree, query=BaseQuery)}),
+    Route("ilab/api/taxonomy/diff", workspace.DiffHandler, {"get": Operation(TaxonomyDiff, query=BaseQuery)}),
+    Route(
+        "ilab/api/taxonomy/findings",
+        workspace.FindingsHandler,
+        {"get": Operation(FindingList, query=BaseQuery)},
     ),
     Route(
         "ilab/api/deployments",

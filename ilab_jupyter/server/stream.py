@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import ws_authenticated
-from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from pydantic import Field, ValidationError
 from tornado import web
@@ -17,13 +16,10 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ilab_jupyter.errors import PublicError, TooMany
 from ilab_jupyter.jobs.record import Event, Job
-from ilab_jupyter.server.base import AUTH_RESOURCE, problem
+from ilab_jupyter.server.base import Audited, problem
 from ilab_jupyter.server.pulse import WATCHED
 from ilab_jupyter.server.sse import Once
 from ilab_jupyter.server.wire import Request
-
-if TYPE_CHECKING:
-    from ilab_jupyter.server.services import Services
 
 MAX_MESSAGE = 4096
 MAX_WATCHES = 100
@@ -42,7 +38,7 @@ class Ask(Request):
     list: bool | None = None
 
 
-class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
+class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
     """ilab/api/stream
 
     For each watched job it sends `{"job": id, ...event}` up to and with `end`; the row that a `state` event
@@ -51,20 +47,12 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
     watches stop reading, nothing piles up in memory and nothing is lost.
     """
 
-    auth_resource = AUTH_RESOURCE
-
     def initialize(self) -> None:
         """Nothing is watched yet."""
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_MESSAGES)
         self._changed: dict[str, Job] = {}
         self._watches: dict[str | None, asyncio.Task[None]] = {}  # None: the list's first rows
         self._writer: asyncio.Task[None] | None = None
-
-    @property
-    def services(self) -> Services:
-        """What this server works with."""
-        services: Services = self.settings["ilab"]
-        return services
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:

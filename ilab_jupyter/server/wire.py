@@ -10,6 +10,7 @@ from ilab_jupyter.client.deployment import Deployment
 from ilab_jupyter.jobs.record import Attempt, AuditEntry, Event, JobFilter, Resources
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.registry.entries import DatasetEntry, ModelEntry
+from ilab_jupyter.taxonomy.finding import Finding
 
 
 class Request(BaseModel):
@@ -214,3 +215,64 @@ class DeploymentList(Answer):
     """The models that are served, or about to be."""
 
     deployments: list[Deployment]
+
+
+class ConfigView(Answer):
+    """InstructLab's config.yaml."""
+
+    path: str
+    values: dict[str, Any] = Field(description="All sections, defaults included.")
+    text: str = Field(description="The file, comments included.")
+    unused: dict[str, str] = Field(description="Keys that are set and that nothing here obeys: why.")
+
+
+class ConfigChange(Request):
+    """Another value for one key."""
+
+    key: str = Field(min_length=1, max_length=200, description="Dotted, such as train.num_epochs.")
+    value: Any
+
+
+class ProfileEntry(Answer):
+    """Values for a kind of machine, by dotted key."""
+
+    name: str
+    summary: str
+    values: dict[str, Any]
+
+
+class ProfileList(Answer):
+    """All profiles."""
+
+    profiles: list[ProfileEntry]
+
+
+class BaseQuery(Request):
+    """A taxonomy, InstructLab's own folder where no `path` is given, and a git revision to compare with."""
+
+    path: str | None = Field(default=None, max_length=4096, pattern=r"^[^\x00]+$")
+    base: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]+$")
+
+
+class ChangedLeaf(Answer):
+    """A leaf that is not as it was; `before` is its earlier path where it was renamed."""
+
+    file: str
+    kind: Literal["added", "modified", "renamed", "untracked", "deleted"]
+    before: str | None = None
+
+
+class TaxonomyDiff(Answer):
+    """What has changed since `commit`, which `base` stood for; all leaves where it is null."""
+
+    root: str
+    base: str
+    commit: str | None
+    changes: list[ChangedLeaf]
+    misnamed: list[str] = Field(description="Files that were meant as leaves and are not read.")
+
+
+class FindingList(Answer):
+    """What is wrong, by file and line."""
+
+    findings: list[Finding]

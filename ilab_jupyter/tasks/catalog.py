@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.jobs.record import JobSpec, Resources
-from ilab_jupyter.tasks import generate, serve, train
+from ilab_jupyter.tasks import curate, evaluate, generate, ingest, rag, serve, train
 from ilab_jupyter.tasks.context import Context, TaskSpec
 
 _ANY = Resources()
@@ -32,7 +32,11 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("generate", generate.GenerateSpec, generate.run, "batch", _NO_GPU),
+        Kind("curate", curate.CurateSpec, curate.run, "batch", _NO_GPU),
+        Kind("ingest", ingest.IngestSpec, ingest.run, "batch", _NO_GPU),
+        Kind("rag", rag.RagSpec, rag.run, "batch", _NO_GPU),
         Kind("train", train.TrainSpec, train.run, "batch"),
+        Kind("evaluate", evaluate.EvaluateSpec, evaluate.run, "batch"),
         Kind("serve", serve.ServeSpec, serve.run, "serving"),
     )
 }

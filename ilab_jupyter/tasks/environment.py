@@ -15,6 +15,8 @@ def prepare() -> None:
     # No library reports home about a person's work, and forked tokenizers must not warn or hang.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Progress is reported; drawn bars would only fill the log with control characters.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     # Idle OpenMP threads that spin take the processors that the next part of the work needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OMP_NUM_THREADS", str(_cpus()))

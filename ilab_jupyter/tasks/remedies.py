@@ -8,18 +8,26 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ilab_jupyter.evaluation.settings import JudgeSettings
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.synthesis.settings import TeacherSettings
-from ilab_jupyter.tasks.generate import GenerateSpec
-from ilab_jupyter.tasks.serve import ServeSpec
-from ilab_jupyter.tasks.train import TrainSpec
+from ilab_jupyter.tasks.catalog import KINDS
 from ilab_jupyter.training import plan
 from ilab_jupyter.training.failures import smaller
 from ilab_jupyter.training.spec import Settings, TrainingArguments
 
-SPECS: dict[str, type[BaseModel]] = {"generate": GenerateSpec, "train": TrainSpec, "serve": ServeSpec}
-# What each kind takes without an option's name.
-_POSITIONAL = {"generate": "taxonomy_path", "train": "data", "serve": "model"}
+# What each kind takes without an option's name, in this order.
+_POSITIONAL = {
+    "generate": ("taxonomy_path",),
+    "ingest": ("documents",),
+    "rag": ("input_dir",),
+    "curate": ("operation", "data"),
+    "train": ("data",),
+    "evaluate": ("benchmark", "model"),
+    "serve": ("model",),
+}
+# Arguments with fields of their own: `--teacher` is the address, `--teacher-model` a field.
+_SERVICES: dict[str, type[BaseModel]] = {"teacher": TeacherSettings, "judge": JudgeSettings}
 
 
 def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
@@ -29,7 +37,7 @@ def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
     made another one, is submitted anew with what can be known of the change already made.
     """
     known = causes.CAUSES.get(cause)
-    if known is None or kind not in SPECS:
+    if known is None or kind not in KINDS:
         return causes.remedy(cause, id)
     changes = _changes(cause, kind, arguments)
     if changes is None and (known.resumable_helps or known.remedy):
@@ -41,20 +49,22 @@ def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
 
 def command(kind: str, arguments: Mapping[str, Any]) -> str:
     """A job's arguments as the magic takes them; those that have their default are left out."""
-    first = _POSITIONAL[kind]
-    given = arguments.get(first) or []
-    words = [kind, *map(_word, [given] if isinstance(given, str) else given)]
-    for name, field in SPECS[kind].model_fields.items():
+    words = [kind]
+    for name in _POSITIONAL[kind]:
+        given = arguments.get(name) or []
+        words += map(_word, [given] if isinstance(given, str) else given)
+    for name, field in KINDS[kind].spec.model_fields.items():
         value = arguments.get(name)
-        if name == first or value is None:
+        if name in _POSITIONAL[kind] or value is None:
             continue
-        if name == "teacher":
-            words += _teacher(value)
+        if name in _SERVICES:
+            words += _service(name, value)
         elif name == "documents":
             for url, path in value.items():
                 words += _option("document", f"{url}={path}")
-        elif value != field.default:
-            words += _option(name, value)
+        elif value != field.get_default(call_default_factory=True):
+            for one in value if isinstance(value, list) else [value]:
+                words += _option(name, one)
     return " ".join(words)
 
 
@@ -75,6 +85,12 @@ def _changes(cause: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, A
             return {"teacher": {**arguments.get("teacher", {}), "model": None}}
         if cause == "out_of_memory" and int(arguments.get("num_workers", 1)) > 1:
             return {"num_workers": max(int(arguments["num_workers"]) // 2, 1)}
+    if kind == "evaluate" and cause in ("out_of_memory", "gpu_out_of_memory"):
+        batch = int(arguments["batch_size"])
+        if str(arguments["benchmark"]).startswith("mmlu") and batch > 1:
+            return {"batch_size": batch // 2}
+        if cause == "gpu_out_of_memory":
+            return {"device": "cpu"}
     if cause == "conflict":
         # The name is taken; without one the job finds a free one.
         return {"name": None}
@@ -86,14 +102,14 @@ def _settings(arguments: Mapping[str, Any]) -> Settings:
     return plan.foresee(str(arguments.get("model", "starter")), TrainingArguments.model_validate(own))
 
 
-def _teacher(teacher: Mapping[str, Any]) -> Iterator[str]:
-    if teacher.get("url"):
-        yield from _option("teacher", teacher["url"])
-    for name, value in teacher.items():
-        field = TeacherSettings.model_fields.get(name)
-        if name in ("kind", "url") or field is None or value is None or value == field.default:
+def _service(name: str, given: Mapping[str, Any]) -> Iterator[str]:
+    if given.get("url"):
+        yield from _option(name, given["url"])
+    for part, value in given.items():
+        field = _SERVICES[name].model_fields.get(part)
+        if part in ("kind", "url") or field is None or value is None or value == field.default:
             continue
-        yield from _option(name if name == "api_key_env" else f"teacher-{name}", value)
+        yield from _option(part if (name, part) == ("teacher", "api_key_env") else f"{name}-{part}", value)
 
 
 def _option(name: str, value: Any) -> list[str]:

@@ -21,6 +21,41 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/ilab/api/config': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** InstructLab's configuration: its file, its values, and what of it nothing here obeys. */
+    get: operations['get_api_config'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    /** Give one value another content, in the file too; comments and everything else stay. */
+    patch: operations['patch_api_config'];
+    trace?: never;
+  };
+  '/ilab/api/config/profiles': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The profiles that a configuration can begin with, each for a kind of machine. */
+    get: operations['get_api_config_profiles'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/ilab/api/datasets': {
     parameters: {
       query?: never;
@@ -542,6 +577,57 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/ilab/api/taxonomy': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** A taxonomy's leaves in their folders: what each teaches, what is wrong in it and what is new. */
+    get: operations['get_api_taxonomy'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/taxonomy/diff': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The leaves that have changed since a git revision. */
+    get: operations['get_api_taxonomy_diff'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/api/taxonomy/findings': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What is wrong in the leaves that have changed since a git revision; in all without one. */
+    get: operations['get_api_taxonomy_findings'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/ilab/v1/chat/completions': {
     parameters: {
       query?: never;
@@ -682,6 +768,24 @@ export interface components {
     AuditList: {
       /** Entries */
       entries: components['schemas']['AuditEntry'][];
+    };
+    /**
+     * ChangedLeaf
+     * @description A leaf that is not as it was; `before` is its earlier path where it was renamed.
+     */
+    ChangedLeaf: {
+      /**
+       * Before
+       * @default null
+       */
+      before: string | null;
+      /** File */
+      file: string;
+      /**
+       * Kind
+       * @enum {string}
+       */
+      kind: 'added' | 'modified' | 'renamed' | 'untracked' | 'deleted';
     };
     /**
      * ChatRequest
@@ -913,6 +1017,46 @@ export interface components {
       user: string | null;
     };
     /**
+     * ConfigChange
+     * @description Another value for one key.
+     */
+    ConfigChange: {
+      /**
+       * Key
+       * @description Dotted, such as train.num_epochs.
+       */
+      key: string;
+      /** Value */
+      value: unknown;
+    };
+    /**
+     * ConfigView
+     * @description InstructLab's config.yaml.
+     */
+    ConfigView: {
+      /** Path */
+      path: string;
+      /**
+       * Text
+       * @description The file, comments included.
+       */
+      text: string;
+      /**
+       * Unused
+       * @description Keys that are set and that nothing here obeys: why.
+       */
+      unused: {
+        [key: string]: string;
+      };
+      /**
+       * Values
+       * @description All sections, defaults included.
+       */
+      values: {
+        [key: string]: unknown;
+      };
+    };
+    /**
      * DatasetEntry
      * @description A dataset: a run's folder, or a single JSONL file, below the datasets folder.
      */
@@ -1077,6 +1221,48 @@ export interface components {
     EventList: {
       /** Events */
       events: components['schemas']['Event'][];
+    };
+    /**
+     * Finding
+     * @description One thing wrong in a taxonomy. An error stops the generation, a matter of style does not.
+     */
+    Finding: {
+      /**
+       * Column
+       * @description In characters, counts from 1.
+       */
+      column: number;
+      /**
+       * File
+       * @description Path below the taxonomy's root, with forward slashes.
+       */
+      file: string;
+      /**
+       * Line
+       * @description Counts from 1.
+       */
+      line: number;
+      /**
+       * Mend
+       * @description What to do about it.
+       * @default
+       */
+      mend: string;
+      /** Message */
+      message: string;
+      /**
+       * Severity
+       * @enum {string}
+       */
+      severity: 'error' | 'style';
+    };
+    /**
+     * FindingList
+     * @description What is wrong, by file and line.
+     */
+    FindingList: {
+      /** Findings */
+      findings: components['schemas']['Finding'][];
     };
     /**
      * Gpu
@@ -1586,6 +1772,54 @@ export interface components {
       before: string | null;
     };
     /**
+     * Node
+     * @description A folder of the taxonomy; a leaf where `file` is not None.
+     */
+    Node: {
+      /**
+       * Change
+       * @description Since the base; None for no change.
+       * @default null
+       */
+      change: ('added' | 'modified' | 'renamed' | 'untracked' | 'deleted') | null;
+      /**
+       * Children
+       * @default []
+       */
+      children: components['schemas']['Node'][];
+      /**
+       * Errors
+       * @default 0
+       */
+      errors: number;
+      /**
+       * File
+       * @description Path of its qna.yaml below the root.
+       * @default null
+       */
+      file: string | null;
+      /**
+       * Kind
+       * @description None for a folder and for a broken leaf.
+       * @default null
+       */
+      kind: ('knowledge' | 'grounded' | 'freeform') | null;
+      /** Name */
+      name: string;
+      /**
+       * Seeds
+       * @description Seed examples.
+       * @default 0
+       */
+      seeds: number;
+      /**
+       * Style
+       * @description Findings of style.
+       * @default 0
+       */
+      style: number;
+    };
+    /**
      * OpenAIError
      * @description What an OpenAI client understands as an error.
      */
@@ -1620,6 +1854,28 @@ export interface components {
        * @default
        */
       next_step: string;
+    };
+    /**
+     * ProfileEntry
+     * @description Values for a kind of machine, by dotted key.
+     */
+    ProfileEntry: {
+      /** Name */
+      name: string;
+      /** Summary */
+      summary: string;
+      /** Values */
+      values: {
+        [key: string]: unknown;
+      };
+    };
+    /**
+     * ProfileList
+     * @description All profiles.
+     */
+    ProfileList: {
+      /** Profiles */
+      profiles: components['schemas']['ProfileEntry'][];
     };
     /**
      * Progress
@@ -1914,6 +2170,25 @@ export interface components {
       } | null;
     };
     /**
+     * TaxonomyDiff
+     * @description What has changed since `commit`, which `base` stood for; all leaves where it is null.
+     */
+    TaxonomyDiff: {
+      /** Base */
+      base: string;
+      /** Changes */
+      changes: components['schemas']['ChangedLeaf'][];
+      /** Commit */
+      commit: string | null;
+      /**
+       * Misnamed
+       * @description Files that were meant as leaves and are not read.
+       */
+      misnamed: string[];
+      /** Root */
+      root: string;
+    };
+    /**
      * TextPart
      * @description A piece of a message. Pictures and files are refused: nothing here reads a URL.
      */
@@ -1926,6 +2201,19 @@ export interface components {
        */
       type: 'text';
     };
+    /**
+     * Tree
+     * @description A whole taxonomy, or the part that was asked for. `base` is the revision that the changes count from;
+     *     None where they are not known.
+     */
+    Tree: {
+      /** Base */
+      base: string | null;
+      /** Domains */
+      domains: components['schemas']['Node'][];
+      /** Root */
+      root: string;
+    };
   };
   responses: never;
   parameters: never;
@@ -1937,9 +2225,12 @@ export type Attempt = components['schemas']['Attempt'];
 export type AttemptList = components['schemas']['AttemptList'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditList = components['schemas']['AuditList'];
+export type ChangedLeaf = components['schemas']['ChangedLeaf'];
 export type ChatRequest = components['schemas']['ChatRequest'];
 export type Check = components['schemas']['Check'];
 export type CompletionRequest = components['schemas']['CompletionRequest'];
+export type ConfigChange = components['schemas']['ConfigChange'];
+export type ConfigView = components['schemas']['ConfigView'];
 export type DatasetEntry = components['schemas']['DatasetEntry'];
 export type DatasetFile = components['schemas']['DatasetFile'];
 export type DatasetList = components['schemas']['DatasetList'];
@@ -1950,6 +2241,8 @@ export type DeploymentList = components['schemas']['DeploymentList'];
 export type Device = components['schemas']['Device'];
 export type Event = components['schemas']['Event'];
 export type EventList = components['schemas']['EventList'];
+export type Finding = components['schemas']['Finding'];
+export type FindingList = components['schemas']['FindingList'];
 export type Gpu = components['schemas']['Gpu'];
 export type Health = components['schemas']['Health'];
 export type Info = components['schemas']['Info'];
@@ -1968,9 +2261,12 @@ export type Message = components['schemas']['Message'];
 export type ModelEntry = components['schemas']['ModelEntry'];
 export type ModelList = components['schemas']['ModelList'];
 export type Move = components['schemas']['Move'];
+export type Node = components['schemas']['Node'];
 export type OpenAiError = components['schemas']['OpenAIError'];
 export type Pause = components['schemas']['Pause'];
 export type Problem = components['schemas']['Problem'];
+export type ProfileEntry = components['schemas']['ProfileEntry'];
+export type ProfileList = components['schemas']['ProfileList'];
 export type Progress = components['schemas']['Progress'];
 export type Prune = components['schemas']['Prune'];
 export type Pruned = components['schemas']['Pruned'];
@@ -1982,7 +2278,9 @@ export type ServedModelList = components['schemas']['ServedModelList'];
 export type ServeSpec = components['schemas']['ServeSpec'];
 export type StreamOptions = components['schemas']['StreamOptions'];
 export type Submit = components['schemas']['Submit'];
+export type TaxonomyDiff = components['schemas']['TaxonomyDiff'];
 export type TextPart = components['schemas']['TextPart'];
+export type Tree = components['schemas']['Tree'];
 export type $defs = Record<string, never>;
 export interface operations {
   get_api_audit: {
@@ -2004,6 +2302,97 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['AuditList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_config: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ConfigView'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  patch_api_config: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['ConfigChange'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ConfigView'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_config_profiles: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ProfileList'];
         };
       };
       /** @description What went wrong */
@@ -2984,6 +3373,102 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['Machine'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_taxonomy: {
+    parameters: {
+      query?: {
+        base?: string | null;
+        path?: string | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Tree'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_taxonomy_diff: {
+    parameters: {
+      query?: {
+        base?: string | null;
+        path?: string | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['TaxonomyDiff'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  get_api_taxonomy_findings: {
+    parameters: {
+      query?: {
+        base?: string | null;
+        path?: string | null;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['FindingList'];
         };
       };
       /** @description What went wrong */

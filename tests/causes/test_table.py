@@ -25,7 +25,19 @@ from ilab_jupyter.tasks.remedies import remedy
 
 ROOT = Path(__file__).parents[2]
 # What runs in a job's own process, and the files of the engine that end jobs.
-ROOMS = ("core", "registry", "serving", "starter", "synthesis", "tasks", "training")
+ROOMS = (
+    "core",
+    "curation",
+    "evaluation",
+    "models",
+    "registry",
+    "retrieval",
+    "serving",
+    "starter",
+    "synthesis",
+    "tasks",
+    "training",
+)
 FILES = (
     *("durable.py", "engine.py", "errors.py", "hardware.py"),
     *(f"jobs/{name}.py" for name in ("local", "attempt/outcome", "attempt/supervisor", "queue/scheduler")),
@@ -46,6 +58,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "system_prompt": "-be brief",
         "scale": 3,
     },
+    "ingest": {"documents": ["/documents/a b"], "chunk_tokens": 200},
+    "rag": {"input_dir": "/documents", "uri": "/store", "prune": True},
+    "curate": {"operation": "leakage", "data": ["/data/my rows.jsonl"], "evaluation": ["run-1"]},
+    "evaluate": {"benchmark": "mt_bench", "judge": {"url": "http://127.0.0.1:1/v1"}, "questions": 3},
     "serve": {"model": "mine", "port": 8080, "device": "cuda"},
 }
 
@@ -108,7 +124,7 @@ def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) ->
     options = parsers.parser(command).read(words)
     if command == kind:
         given = {name: value for name, value in nested(options).items() if value not in (None, [], False)}
-        if documents := given.pop("documents", None):
+        if kind == "generate" and (documents := given.pop("documents", None)):
             given["documents"] = dict(pair.rsplit("=", 1) for pair in documents)
         again = job_spec(command, given).arguments
         changed = {name for name in spec.arguments if again[name] != spec.arguments[name]}
@@ -126,6 +142,21 @@ def test_smaller_and_gentler_trainings_are_offered_until_nothing_is_left_to_redu
     assert "--method lora" in remedy("gpu_out_of_memory", "train", least, "train-x")
     assert remedy("gpu_out_of_memory", "train", {**least, "method": "lora"}, "train-x") == "resume train-x"
     assert "--learning-rate 1e-05" in remedy("nan_loss", "train", {**arguments, "learning_rate": 1e-4}, "t")
+
+
+def test_an_evaluation_that_needs_too_much_memory_is_offered_smaller_and_then_beside_the_gpu() -> None:
+    asked = {"benchmark": "mmlu", "model": "mine", "data": "/mmlu", "tasks": ["law", "--x"], "batch_size": 4}
+    arguments = job_spec("evaluate", asked).arguments
+    assert remedy("gpu_out_of_memory", "evaluate", arguments, "evaluate-x") == (
+        "evaluate mmlu mine --tasks law --tasks=--x --batch-size 2 --data /mmlu"
+    )
+    least = {**arguments, "batch_size": 1}
+    assert "--device cpu" in remedy("gpu_out_of_memory", "evaluate", least, "evaluate-x")
+    assert remedy("out_of_memory", "evaluate", least, "evaluate-x") == "resume evaluate-x"
+    judged = {"benchmark": "mt_bench", "judge": {"model": "/models/a judge", "api_key_env": "KEY"}}
+    assert remedy("judge_failed", "evaluate", job_spec("evaluate", judged).arguments, "evaluate-x") == (
+        "evaluate mt_bench starter --judge-model '/models/a judge' --judge-api-key-env KEY"
+    )
 
 
 def test_a_retry_waits_longer_each_time_and_gives_up() -> None:

@@ -11,7 +11,7 @@ from ilab_jupyter.server.routes import ROUTES
 
 # A cookie's user is let in as well, so these go through a client that has no token and no cookie.
 VERBS = ("get", "post", "put", "patch", "delete", "head")
-ACTIONS = {"get": "read", "post": "write", "delete": "write"}
+ACTIONS = {"get": "read", "post": "write", "patch": "write", "delete": "write"}
 
 
 def addresses() -> list[tuple[str, str, bool]]:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from jupyter_server.auth import IdentityProvider, User
 from prometheus_client.parser import text_string_to_metric_families
+from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
 from ilab_jupyter.client.remote import RemoteJobs
@@ -101,16 +102,19 @@ class TestTheAudit:
         assert (await server.http.get("ilab/api/jobs/train-aaaaaaaa")).status_code == 404
         async with httpx.AsyncClient(base_url=server.url) as stranger:
             assert (await stranger.get(f"ilab/api/jobs/{id}")).status_code == 403
+        with pytest.raises(HTTPClientError):
+            await websocket_connect(server.url.replace("http", "ws", 1) + "ilab/api/stream")
         told: list[tuple[str, str, str]] = []
-        while len(told) < 4:
+        while len(told) < 5:
             event = json.loads(await asyncio.wait_for(socket.read_message(), 15))
             if event["schema_id"] == AUDIT and event["target"] != "queue":
                 told.append((event["actor"], event["action"], event["target"]))
         socket.close()
-        assert sorted(told, key=lambda one: one[::-1]) == [
-            ("ada", "refused", "GET ilab/api/jobs/train-aaaaaaaa"),
+        assert sorted(told) == [
             ("", "refused", f"GET ilab/api/jobs/{id}"),
+            ("", "refused", "GET ilab/api/stream"),
             ("ada", "cancel", id),
+            ("ada", "refused", "GET ilab/api/jobs/train-aaaaaaaa"),
             ("ada", "submit", id),
         ]
         entries = [entry for entry in await remote.audit() if entry.target == id]

@@ -1,0 +1,105 @@
+"""`%ilab config` and `%ilab taxonomy`: what the work rests on, shown, begun and changed through the SDK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ilab_jupyter.client.table import Table
+from ilab_jupyter.core.config import Config
+from ilab_jupyter.core.taxonomy import Taxonomy
+from ilab_jupyter.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from ilab_jupyter.magics.arguments import Parser
+
+CONFIG_ACTIONS = ("show", "set", "init", "profiles", "unused")
+TAXONOMY_ACTIONS = ("tree", "diff", "validate", "init")
+
+
+def add_config(made: Parser) -> None:
+    """The arguments of `%ilab config`."""
+    made.usage = "%(prog)s [show [KEY] | set KEY VALUE | init [--profile NAME] | profiles | unused]"
+    made.add_argument("action", nargs="?", choices=list(CONFIG_ACTIONS), help="Nothing: show all of it.")
+    made.add_argument("words", nargs="*", metavar="KEY or VALUE", help="A dotted key: train.num_epochs.")
+    made.add_argument(
+        "--profile", metavar="NAME", help="For init: one of `profiles`; the hardware's if none."
+    )
+    made.add_argument("--overwrite", action="store_true", help="For init: keep the old file as a .bak.")
+
+
+def add_taxonomy(made: Parser) -> None:
+    """The arguments of `%ilab taxonomy`."""
+    made.usage = "%(prog)s [tree | diff | validate | init] [PATH] [OPTIONS]"
+    made.add_argument(
+        "words",
+        nargs="*",
+        metavar="ACTION or PATH",
+        help="Nothing: show the tree. InstructLab's own folder where no path is given.",
+    )
+    made.add_argument("--base", metavar="REVISION", help="Compare with this git revision; `empty` takes all.")
+    made.add_argument("--documents", action="store_true", help="For validate: read the documents as well.")
+    made.add_argument("--repository", metavar="URL", help="For init: clone this one.")
+    made.add_argument("--branch", metavar="NAME", help="For init: of the repository.")
+    made.add_argument("--overwrite", action="store_true", help="For init: keep what is there beside it.")
+
+
+def config(options: dict[str, Any]) -> object:
+    """What `%ilab config` gives: the Config, a Table, or the text of what was asked for, printed."""
+    action, words = options["action"] or "show", options["words"]
+    most = {"show": 1, "set": 2}.get(action, 0)
+    if len(words) > most or (action == "set" and len(words) < 2):
+        raise InvalidInput(f"%ilab config {action} does not take that.", "See `%ilab config?`.")
+    if action == "init":
+        return Config.init(profile=options["profile"], overwrite=options["overwrite"])
+    if action == "profiles":
+        return Table(
+            ("profile", "for"), tuple((one.name, one.summary) for one in Config.profiles()), "No profiles."
+        )
+    if action == "unused":
+        return Table(
+            ("key", "why"),
+            tuple((one.key, one.reason) for one in Config.load().unused()),
+            "Every value that the configuration sets is obeyed.",
+        )
+    if action == "set":
+        key, text = words
+        held = Config.load()
+        held.set(key, _scalar(text))
+        print(f"{key}: {held.show(key)}".rstrip())
+        return None
+    if not words:
+        return Config.load()
+    print(Config.show(words[0]).rstrip())
+    return None
+
+
+def taxonomy(options: dict[str, Any]) -> object:
+    """What `%ilab taxonomy` gives: a Tree, a Diff, Findings, or the new taxonomy's tree."""
+    words, base = list(options["words"]), options["base"]
+    action = words.pop(0) if words and words[0] in TAXONOMY_ACTIONS else "tree"
+    if len(words) > 1:
+        raise InvalidInput("%ilab taxonomy takes one path.", "See `%ilab taxonomy?`.")
+    path = words[0] if words else None
+    if action == "init":
+        place = Taxonomy.init(
+            path,
+            repository=options["repository"],
+            branch=options["branch"],
+            overwrite=options["overwrite"],
+        )
+        return Taxonomy.tree(place)
+    if action == "diff":
+        return Taxonomy.diff(path, base)
+    if action == "validate":
+        return Taxonomy.validate(path, base or "empty", options["documents"])
+    return Taxonomy.tree(path, base)
+
+
+def _scalar(text: str) -> Any:
+    """The value that YAML reads in `text`, as the file would."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

@@ -1,0 +1,66 @@
+"""The `curate` job: a large dataset checked, mixed, deduplicated, or compared with an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ilab_jupyter.tasks.context import Context, TaskSpec
+
+
+class CurateSpec(TaskSpec):
+    """Arguments of `curate`: one of the calls of `Data`, with what it takes."""
+
+    operation: Literal["validate", "mix", "dedup", "leakage"]
+    data: list[str] = Field(
+        min_length=1, description="Dataset names, run folders or JSONL files; for `mix` one recipe file."
+    )
+    evaluation: list[str] = Field(default=[], description="`leakage`: what the data is compared with.")
+    output: str | None = Field(default=None, description="The new file; beside the data where None.")
+    overwrite: bool = False
+    threshold: float | None = Field(
+        default=0.8, gt=0, le=1, description="Of near duplicates (Jaccard); None looks for exact ones only."
+    )
+    drop: bool = Field(default=True, description="`leakage`: write the data without the rows found.")
+    system_prompt: str | None = Field(default=None, description="`mix`: the prompt of every row.")
+    seed: int = Field(default=42, ge=0, lt=2**32, description="`mix`: of the rows that are drawn.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.operation == "leakage" and not self.evaluation:
+            raise ValueError("leakage needs an evaluation")
+        if self.operation == "leakage" and self.threshold is None:
+            raise ValueError("leakage needs a threshold")
+        if self.operation == "mix" and len(self.data) != 1:
+            raise ValueError("mix needs one recipe as its data")
+        return self
+
+
+def run(spec: CurateSpec, context: Context) -> dict[str, Any]:
+    """Do it and return what the call of `Data` gives."""
+    from ilab_jupyter.core import Data
+
+    reporter = context.reporter
+    reporter.phase(spec.operation, ", ".join(spec.data))
+    written: dict[str, Any] = {
+        "output": spec.output,
+        "overwrite": spec.overwrite,
+        "reporter": reporter,
+    }
+    result: Any
+    if spec.operation == "validate":
+        result = Data.validate(spec.data, reporter=reporter)
+    elif spec.operation == "mix":
+        result = Data.mix(spec.data[0], system_prompt=spec.system_prompt, seed=spec.seed, **written)
+    elif spec.operation == "dedup":
+        result = Data.dedup(spec.data, threshold=spec.threshold, **written)
+    else:
+        result = Data.leakage(
+            spec.data, spec.evaluation, drop=spec.drop, threshold=spec.threshold or 1.0, **written
+        )
+    if output := getattr(result, "output", None):
+        reporter.artifact("dataset", Path(output).name, Path(output))
+    told: dict[str, Any] = result.model_dump(mode="json")
+    return told

@@ -1,0 +1,32 @@
+"""The `ingest` job: documents to markdown and chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from ilab_jupyter.retrieval.settings import ReadSettings
+from ilab_jupyter.tasks.context import Context, TaskSpec
+
+
+class IngestSpec(TaskSpec, ReadSettings):
+    """Arguments of `ingest`."""
+
+    documents: list[str] = Field(min_length=1, description="Files and folders of documents.")
+    output_dir: str | None = Field(
+        default=None,
+        description="Folder for what is made; `documents` in InstructLab's data folder where None.",
+    )
+    prune: bool = Field(default=False, description="Remove what was made of documents that are gone.")
+    as_knowledge: bool = Field(
+        default=False, description="Commit the markdown, so that a knowledge leaf can name it."
+    )
+
+
+def run(spec: IngestSpec, context: Context) -> dict[str, Any]:
+    """Ingest and return the result: documents, failures, warnings, where they lie."""
+    from ilab_jupyter.core import Data
+
+    result = Data().ingest(**spec.model_dump(), reporter=context.reporter)
+    return result.model_dump(mode="json")

@@ -1,0 +1,61 @@
+"""The configuration and the taxonomy, as commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from ilab_jupyter import paths
+from ilab_jupyter.core import Config, Taxonomy
+from ilab_jupyter.core.taxonomy import Diff, Findings, Tree
+from ilab_jupyter.errors import PublicError
+from ilab_jupyter.magics.failure import CommandError
+
+
+def run(shell: InteractiveShell, cell: str) -> object:
+    outcome = shell.run_cell(cell, store_history=False)
+    outcome.raise_error()
+    return outcome.result
+
+
+def refused(shell: InteractiveShell, cell: str) -> PublicError:
+    with pytest.raises(CommandError) as stopped:
+        run(shell, cell)
+    return stopped.value.error
+
+
+def test_a_configuration_is_made_for_this_machine_shown_and_changed(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "Config.init" in str(refused(shell, "%ilab config"))
+    made = run(shell, "%ilab config init")
+    assert isinstance(made, Config) and made.reasons and paths.config_file().is_file()
+    assert "overwrite" in str(refused(shell, "%ilab config init"))
+    capsys.readouterr()
+    run(shell, "%ilab config set train.num_epochs 3")
+    assert capsys.readouterr().out == "train.num_epochs: 3\n" and Config.get("train.num_epochs") == 3
+    run(shell, "%ilab config show train.num_epochs")
+    assert capsys.readouterr().out == "3\n"
+    assert "num_epochs" in str(refused(shell, "%ilab config show train.num_epoch"))
+    assert "for" in repr(run(shell, "%ilab config profiles"))
+
+
+def test_a_taxonomy_is_begun_shown_compared_and_judged(shell: InteractiveShell) -> None:
+    begun = run(shell, "%ilab taxonomy init mine")
+    assert isinstance(begun, Tree) and begun.leaves
+    leaf = Path("mine") / str(begun.leaves[0].file)
+    assert not run(shell, "%ilab taxonomy diff mine")
+    leaf.write_text(leaf.read_text().replace("version: 3", "version: 99"))
+    changed, wrong = run(shell, "%ilab taxonomy diff mine"), run(shell, "%ilab taxonomy validate mine")
+    assert isinstance(changed, Diff) and changed == [begun.leaves[0].file]
+    assert isinstance(wrong, Findings) and "version is 99" in str(wrong)
+    assert run(shell, "%ilab taxonomy diff mine --base empty") == Taxonomy.diff("mine", "empty")
+    shown = run(shell, "%ilab taxonomy mine -o tree")
+    assert isinstance(shown, Tree) and shell.user_ns["tree"] is shown and "1 error" in str(shown)
+
+
+@pytest.mark.parametrize("wrong", ["config set a", "config show a b", "taxonomy a b", "taxonomy nowhere"])
+def test_what_is_no_command_is_said_so(shell: InteractiveShell, wrong: str) -> None:
+    assert refused(shell, f"%ilab {wrong}").next_step
