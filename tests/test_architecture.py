@@ -11,23 +11,41 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ilab_jupyter"
 
-GROUND = {"durable", "errors", "paths", "progress", "hardware", "engine", "__init__"}
+GROUND = {"display", "durable", "errors", "paths", "progress", "hardware", "engine", "__init__"}
 MAY_IMPORT = {
     "jobs": {"jobs"},
     "registry": {"registry", "starter"},
+    "retrieval": {"retrieval", "registry", "taxonomy"},
     "starter": {"starter"},
-    "tasks": {"tasks", "jobs", "core", "synthesis", "training"},
+    "evaluation": {"evaluation", "synthesis", "taxonomy", "serving", "registry"},
+    "models": {"models", "training", "serving", "registry"},
+    "curation": {"curation", "training", "registry", "taxonomy"},
+    "tasks": {"tasks", "jobs", "core", "retrieval", "synthesis", "training", "evaluation"},
     "client": {"client", "jobs", "tasks", "registry"},
-    "server": {"server", "client", "jobs", "tasks", "registry"},
-    "magics": {"magics", "client", "jobs", "tasks", "registry", "demo"},
+    "server": {"server", "client", "core", "jobs", "tasks", "registry", "taxonomy"},
+    "magics": {"magics", "client", "core", "jobs", "tasks", "registry", "demo"},
     "widgets": {"widgets", "client", "jobs", "tasks", "registry"},
-    "core": {"core", "synthesis", "training", "serving", "registry"},
-    "synthesis": {"synthesis", "registry"},
+    "configuration": {"configuration", "registry"},
+    "core": {
+        "core",
+        "curation",
+        "configuration",
+        "taxonomy",
+        "synthesis",
+        "training",
+        "serving",
+        "registry",
+        "retrieval",
+        "evaluation",
+        "models",
+    },
+    "synthesis": {"synthesis", "taxonomy", "registry"},
+    "taxonomy": {"taxonomy"},
     "training": {"training", "registry"},
     "serving": {"serving", "registry"},
 }
 HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", "docling", "instructlab.sdg")
-LIGHT = ("registry", "jobs", "client", "server", "magics", "tasks")
+LIGHT = ("registry", "jobs", "client", "server", "magics", "tasks", "taxonomy", "configuration")
 
 
 def modules(room: str) -> list[Path]:
@@ -59,10 +77,10 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     assert not wrong
 
 
-def test_the_ground_floor_imports_nothing_of_ours_but_the_errors() -> None:
+def test_the_ground_floor_imports_nothing_of_ours_but_errors_and_display() -> None:
     for name in GROUND - {"__init__"}:
         ours = {found for found in imports(PACKAGE / f"{name}.py") if found.startswith("ilab_jupyter")}
-        assert all(found.startswith("ilab_jupyter.errors") for found in ours)
+        assert all(found.startswith(("ilab_jupyter.errors", "ilab_jupyter.display")) for found in ours)
 
 
 @pytest.mark.parametrize("room", LIGHT)
