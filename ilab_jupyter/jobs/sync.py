@@ -42,8 +42,15 @@ class _Loop:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
+                self._loop.set_exception_handler(_tell)
                 threading.Thread(target=self._loop.run_forever, name="ilab-jobs", daemon=True).start()
             return self._loop
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The usual words, but not of what fails because the interpreter ends: its thread pools are closed by then."""
+    if threading.main_thread().is_alive():
+        loop.default_exception_handler(context)
 
 
 _loop = _Loop()

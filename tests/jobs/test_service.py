@@ -211,6 +211,30 @@ print(next(stream).type)
     assert (done.stdout, done.stderr, done.returncode) == ("state\n", "", 0)
 
 
+def test_what_a_job_writes_while_the_process_ends_troubles_nobody(bench: Any, state: Path) -> None:
+    job = bench.submit(["wait_for", str(state / "go")])
+    code = """
+import gc, sys, pathlib, threading, time
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.sync import SyncJobs
+local = LocalJobs(pathlib.Path(sys.argv[1]))
+stream = SyncJobs(local).watch(sys.argv[2])
+print(next(stream).type)
+def linger():
+    threading.main_thread().join()
+    log = local.folder(sys.argv[2]) / "attempts/1/log.txt"
+    for _ in range(10):
+        with log.open("a") as file:
+            file.write("one more line\\n")
+        time.sleep(0.05)
+        gc.collect()
+threading.Thread(target=linger).start()
+"""
+    command = [sys.executable, "-c", code, str(state), job.id]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr, done.returncode) == ("state\n", "", 0)
+
+
 def test_what_active_counts_is_what_is_not_ended(bench: Any, state: Path) -> None:
     assert bench.local.active() == 0
     first = bench.submit(["wait_for", str(state / "go")])
