@@ -21,6 +21,7 @@ from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.models import Models
 from ilab_jupyter.tasks.curate import CurateSpec
 from ilab_jupyter.tasks.evaluate import EvaluateSpec
+from ilab_jupyter.tasks.model import ModelSpec
 
 if TYPE_CHECKING:
     from ilab_jupyter.magics.ilab import IlabMagics
@@ -105,6 +106,8 @@ class Completer:
             return [*typing.get_args(CurateSpec.model_fields["operation"].annotation), *self._data.get()]
         if command == "evaluate":
             return [*typing.get_args(EvaluateSpec.model_fields["benchmark"].annotation), *self._models.get()]
+        if command == "model":
+            return [*typing.get_args(ModelSpec.model_fields["operation"].annotation), *self._models.get()]
         if command == "chat":
             return self._served.get()
         if command == "train":

@@ -11,6 +11,7 @@ COMMANDS: dict[str, str] = {
     "curate": "check a large dataset, mix, take out duplicates, look for leaks",
     "train": "fine-tune a model on generated data or on your own JSONL",
     "evaluate": "measure a model with a benchmark: MT-Bench, MMLU, DK-Bench",
+    "model": "download a model, merge an adapter, convert to GGUF, upload",
     "serve": "put a model behind the OpenAI-compatible API",
     "chat": "ask a served model; the answer streams in as text",
     "jobs": "list jobs",

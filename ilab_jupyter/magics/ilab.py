@@ -37,7 +37,7 @@ from ilab_jupyter.tasks.evaluate import JudgeSettings
 Options = dict[str, Any]
 
 # The commands that start a job of their own name; its arguments may stand in the cell.
-STARTING = ("generate", "ingest", "rag", "curate", "train", "evaluate", "serve")
+STARTING = ("generate", "ingest", "rag", "curate", "train", "evaluate", "model", "serve")
 
 
 @magics_class
@@ -160,6 +160,18 @@ class IlabMagics(Magics):
             arguments["judge"] = {**judge, "model": resolve.model(self.jobs, str(judge["model"]))}
         secrets = _key(arguments, "judge", JudgeSettings)
         return self._submit("evaluate", resolve.folders(arguments), wait=wait, secrets=secrets)
+
+    def _model(self, options: Options, given: Options) -> JobHandle:
+        wait = options.pop("wait")
+        for name in ("operation", "model"):
+            if options[name] is None:
+                del options[name]
+        arguments = merged(given, options)
+        if "model" in arguments:
+            arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
+        # The hub's client in the job's process reads it by the same name.
+        token = {name: os.environ[name] for name in ("HF_TOKEN",) if os.environ.get(name)}
+        return self._submit("model", resolve.folders(arguments), wait=wait, secrets=token)
 
     def _train(self, options: Options, given: Options) -> JobHandle:
         wait = options.pop("wait")

@@ -18,6 +18,7 @@ from ilab_jupyter.tasks.curate import CurateSpec
 from ilab_jupyter.tasks.evaluate import EvaluateSpec
 from ilab_jupyter.tasks.generate import GenerateSpec
 from ilab_jupyter.tasks.ingest import IngestSpec
+from ilab_jupyter.tasks.model import ModelSpec
 from ilab_jupyter.tasks.rag import RagSpec
 from ilab_jupyter.tasks.serve import ServeSpec
 from ilab_jupyter.tasks.train import TrainSpec
@@ -141,6 +142,17 @@ def _evaluate(made: Parser) -> None:
     made.add_wait("Wait for the end.")
 
 
+def _model(made: Parser) -> None:
+    fields = ModelSpec.model_fields
+    operations = typing.get_args(fields["operation"].annotation)
+    made.add_argument("operation", nargs="?", metavar="OPERATION", help=f"One of {', '.join(operations)}.")
+    made.add_argument(
+        "model", nargs="?", metavar="MODEL", help=f"{fields['model'].description} Or the job that made it."
+    )
+    made.add_fields(ModelSpec, without=("operation", "model"))
+    made.add_wait("Wait for the end.")
+
+
 def _chat(made: Parser) -> None:
     made.usage = "%(prog)s [OPTIONS] MODEL QUESTION..."
     made.add_argument("--system", metavar="TEXT", help="System prompt.")
@@ -216,6 +228,7 @@ _ADD: dict[str, Callable[[Parser], None]] = {
     "curate": _curate,
     "train": _train,
     "evaluate": _evaluate,
+    "model": _model,
     "serve": _serve,
     "chat": _chat,
     "jobs": _jobs,

@@ -49,13 +49,13 @@ def data(jobs: SyncJobs, words: Iterable[str]) -> list[str]:
 
 
 def model(jobs: SyncJobs, word: str) -> str:
-    """A name in the registry, an absolute path, what a training job made, or the word itself (a hub id)."""
+    """A name in the registry, an absolute path, what a job made, or the word itself (a hub id)."""
     if _known(Models(), word):
         return word
     if Path(absolute(word)).is_dir():
         return absolute(word)
     job = _job(jobs, word)
-    return word if job is None else _result(job, "train", "model")
+    return word if job is None else _result(job, ("train", "model"), "model")
 
 
 def newest_dataset(jobs: SyncJobs) -> str:
@@ -106,7 +106,7 @@ def _dataset(jobs: SyncJobs, word: str) -> str:
         raise NotFound(
             f"There is no data {word!r}: no file, no dataset and no job of that name.", "See `%ilab data`."
         )
-    return _result(job, "generate", "dataset")
+    return _result(job, ("generate",), "dataset")
 
 
 def _known(registry: Models | Datasets, name: str) -> bool:
@@ -126,10 +126,12 @@ def _job(jobs: SyncJobs, word: str) -> JobHandle | None:
         return None
 
 
-def _result(handle: JobHandle, kind: str, key: str) -> str:
+def _result(handle: JobHandle, kinds: tuple[str, ...], key: str) -> str:
     job = handle.refresh()
-    if job.kind != kind:
-        raise InvalidInput(f"Job {job.id} is a {job.kind} job, not a {kind} job.", "See `%ilab jobs`.")
+    if job.kind not in kinds:
+        raise InvalidInput(
+            f"Job {job.id} is a {job.kind} job, not a {' or '.join(kinds)} job.", "See `%ilab jobs`."
+        )
     if job.state is not JobState.SUCCEEDED or key not in job.result:
         raise Conflict(
             f"Job {job.id} has made no {key}: it is {job.state.value}.",

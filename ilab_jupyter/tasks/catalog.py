@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.jobs.record import JobSpec, Resources
-from ilab_jupyter.tasks import curate, evaluate, generate, ingest, rag, serve, train
+from ilab_jupyter.tasks import curate, evaluate, generate, ingest, model, rag, serve, train
 from ilab_jupyter.tasks.context import Context, TaskSpec
 
 _ANY = Resources()
@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
         Kind("rag", rag.RagSpec, rag.run, "batch", _NO_GPU),
         Kind("train", train.TrainSpec, train.run, "batch"),
         Kind("evaluate", evaluate.EvaluateSpec, evaluate.run, "batch"),
+        Kind("model", model.ModelSpec, model.run, "batch", _NO_GPU),
         Kind("serve", serve.ServeSpec, serve.run, "serving"),
     )
 }

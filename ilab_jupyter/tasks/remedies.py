@@ -24,6 +24,7 @@ _POSITIONAL = {
     "curate": ("operation", "data"),
     "train": ("data",),
     "evaluate": ("benchmark", "model"),
+    "model": ("operation", "model"),
     "serve": ("model",),
 }
 # Arguments with fields of their own: `--teacher` is the address, `--teacher-model` a field.

@@ -62,6 +62,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "rag": {"input_dir": "/documents", "uri": "/store", "prune": True},
     "curate": {"operation": "leakage", "data": ["/data/my rows.jsonl"], "evaluation": ["run-1"]},
     "evaluate": {"benchmark": "mt_bench", "judge": {"url": "http://127.0.0.1:1/v1"}, "questions": 3},
+    "model": {"operation": "upload", "model": "mine", "repository": "me/mine", "private": False},
     "serve": {"model": "mine", "port": 8080, "device": "cuda"},
 }
 
@@ -123,7 +124,8 @@ def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) ->
     assert command in COMMANDS
     options = parsers.parser(command).read(words)
     if command == kind:
-        given = {name: value for name, value in nested(options).items() if value not in (None, [], False)}
+        assert options.pop("wait") is False
+        given = {name: value for name, value in nested(options).items() if value not in (None, [])}
         if kind == "generate" and (documents := given.pop("documents", None)):
             given["documents"] = dict(pair.rsplit("=", 1) for pair in documents)
         again = job_spec(command, given).arguments

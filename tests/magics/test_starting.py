@@ -79,3 +79,21 @@ def test_a_dataset_is_curated_as_a_job(shell: InteractiveShell) -> None:
     assert leaks["evaluation"] == leaks["data"] and leaks["drop"] is False
     assert "evaluation" in refused(shell, "%ilab curate leakage data.jsonl").message
     assert refused(shell, "%ilab curate").next_step
+
+
+def test_a_model_is_fetched_merged_converted_and_sent_as_a_job(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_a_secret_of_this_kernel")
+    arguments = started(shell, "%ilab model download org/name --name mine --revision v1")
+    assert (arguments["operation"], arguments["model"], arguments["name"]) == ("download", "org/name", "mine")
+    assert arguments["revision"] == "v1" and "hf_a_secret" not in repr(arguments)
+    Path("adapter").mkdir()
+    merged = started(shell, "%%ilab model merge adapter\noutput_dir: out")
+    assert merged["model"] == str(Path("adapter").absolute())
+    assert merged["output_dir"] == str(Path("out").absolute())
+    sent = started(shell, "%ilab model upload starter --repository me/mine --no-private")
+    assert (sent["repository"], sent["private"]) == ("me/mine", False)
+    assert "repository" in refused(shell, "%ilab model upload starter").message
+    assert "download" in refused(shell, "%ilab model burn starter").message
+    assert refused(shell, "%ilab model").next_step

@@ -11,27 +11,13 @@ from ilab_jupyter import paths
 from ilab_jupyter.core import Model
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, Unprocessable
 from ilab_jupyter.registry import Models
+from tests.tiny import make_adapter
 
 
 @pytest.fixture(params=[False, True], ids=["lora", "dora"])
 def adapter(tiny: Path, request: pytest.FixtureRequest) -> Path:
-    """An adapter of tiny in the registry that changes what it says."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(5)
-    base = AutoModelForCausalLM.from_pretrained(tiny)
-    config = LoraConfig(
-        r=2,
-        lora_alpha=8,
-        target_modules=["q_proj", "v_proj"],
-        init_lora_weights=False,
-        use_dora=request.param,
-    )
-    folder = paths.models_dir() / "adapter"
-    get_peft_model(base, config).save_pretrained(folder)
-    return folder
+    """An adapter of tiny in the registry."""
+    return make_adapter(paths.models_dir() / "adapter", tiny, dora=request.param)
 
 
 def test_a_merged_model_says_what_base_and_adapter_said_together(adapter: Path, tiny: Path) -> None:

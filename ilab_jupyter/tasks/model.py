@@ -1,0 +1,63 @@
+"""The `model` job: a model is fetched from a hub, merged, converted, or sent to a hub."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ilab_jupyter.tasks.context import Context, TaskSpec
+
+
+class ModelSpec(TaskSpec):
+    """Arguments of `model`: one of the calls of `Model`, with what it takes."""
+
+    operation: Literal["download", "merge", "convert", "upload"]
+    model: str = Field(
+        min_length=1, description="For `download` a hub id or a folder; else a registry name or a folder."
+    )
+    name: str | None = Field(
+        default=None, description="`download`, `merge`: name in the registry; a free one where None."
+    )
+    output_dir: str | None = Field(
+        default=None, description="Folder for what is made, instead of InstructLab's own."
+    )
+    revision: str | None = Field(default=None, description="`download`: branch, tag or commit of the hub.")
+    quantization: str = Field(
+        default="f16", description="`convert`: f32, f16, bf16, q8_0, or one of llama-quantize's: Q4_K_M."
+    )
+    repository: str | None = Field(default=None, description="`upload`: where to, as org/name.")
+    private: bool = Field(default=True, description="`upload`: a repository that is made is private.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.operation == "upload" and self.repository is None:
+            raise ValueError("upload needs a repository, org/name")
+        return self
+
+
+def run(spec: ModelSpec, context: Context) -> dict[str, Any]:
+    """Do it and return what the call of `Model` gives; `model` is what it can be found by from now on."""
+    from ilab_jupyter.core import Model
+
+    reporter = context.reporter
+    result: Any
+    if spec.operation == "download":
+        result = Model.download(
+            spec.model,
+            revision=spec.revision,
+            name=spec.name,
+            output_dir=spec.output_dir,
+            reporter=reporter,
+        )
+    elif spec.operation == "merge":
+        result = Model(spec.model).merge(name=spec.name, output_dir=spec.output_dir, reporter=reporter)
+    elif spec.operation == "convert":
+        result = Model(spec.model).convert(
+            quantization=spec.quantization, output_dir=spec.output_dir, reporter=reporter
+        )
+    else:
+        assert spec.repository is not None
+        result = Model(spec.model).upload(spec.repository, private=spec.private, reporter=reporter)
+    told: dict[str, Any] = result.model_dump(mode="json")
+    return {"model": told.get("path" if spec.output_dir else "name", spec.model), **told}

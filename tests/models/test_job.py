@@ -1,0 +1,86 @@
+"""Fetching, merging, converting and sending a model as jobs: the same calls, in a process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.local import LocalJobs
+from ilab_jupyter.jobs.record import Job
+from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.registry import Models
+from ilab_jupyter.tasks.catalog import job_spec
+from tests.tiny import make_adapter
+
+
+@pytest.fixture
+def run(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a `model` job, which reaches the hub of the test, to its end."""
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    jobs = SyncJobs(LocalJobs())
+
+    def end(*, secrets: dict[str, str] | None = None, **arguments: Any) -> Job:
+        job = jobs.submit(job_spec("model", arguments), secrets=secrets)
+        assert list(jobs.watch(job.id))[-1].type == "end"
+        end.log = jobs.logs(job.id).text  # type: ignore[attr-defined]
+        return jobs.get(job.id)
+
+    return end
+
+
+def test_a_download_says_size_and_licence_and_is_a_model_that_can_be_named(run: Any) -> None:
+    job = run(operation="download", model="org/Tiny.1", name="mine")
+    assert job.state is JobState.SUCCEEDED, job.message
+    assert "license apache-2.0" in run.log
+    assert job.result["model"] == "mine" == Models().get("mine").name
+    assert job.progress.step == job.progress.total > 0
+    again = run(operation="download", model="org/Tiny.1", name="mine")
+    assert (again.state, again.cause) == (JobState.FAILED, "conflict")
+    assert again.remedy == "model download org/Tiny.1"
+
+
+def test_what_the_hub_keeps_back_is_told_with_its_cause(run: Any, hub: Any) -> None:
+    hub.refuse = 403, "GatedRepo"
+    job = run(operation="download", model="org/tiny")
+    assert (job.state, job.cause) == (JobState.FAILED, "model_gated")
+    assert job.remedy == f"resume {job.id}"
+
+
+def test_an_adapter_is_merged_into_a_folder_and_sent_with_the_key_of_the_caller(
+    run: Any, hub: Any, tiny: Path, tmp_path: Path
+) -> None:
+    adapter = make_adapter(tmp_path / "adapter", tiny)
+    merged = run(operation="merge", model=str(adapter), name="whole", output_dir=str(tmp_path / "out"))
+    assert merged.state is JobState.SUCCEEDED, merged.message
+    assert merged.result["model"] == str(tmp_path / "out/whole")
+    sent = run(
+        operation="upload",
+        model=merged.result["model"],
+        repository="me/taught",
+        secrets={"HF_TOKEN": "hf_secret_of_the_caller"},
+    )
+    assert sent.state is JobState.SUCCEEDED, sent.message
+    assert "model.safetensors" in hub.received and "Bearer hf_secret_of_the_caller" in hub.tokens
+    assert "hf_secret" not in sent.model_dump_json() + run.log
+
+
+def test_a_conversion_without_llama_cpp_says_what_to_get(run: Any, tiny: Path) -> None:
+    job = run(operation="convert", model=str(tiny))
+    assert job.state is JobState.FAILED and "llama.cpp" in job.next_step
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"operation": "burn", "model": "a"}, "operation"),
+        ({"operation": "merge", "model": ""}, "model"),
+        ({"operation": "upload", "model": "a"}, "needs a repository"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_there_is_a_job(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        job_spec("model", arguments)
