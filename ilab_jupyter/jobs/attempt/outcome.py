@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import time
@@ -99,7 +100,8 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
         return JobState.CANCELLED, _said("cancelled", f"Cancelled.{late}", _CONTINUE)
     if how.over is not None:
         asked = row.spec.get("resources", {}).get("memory_gb")
-        message = f"It used {how.over / 1e9:.2f} GB of memory, more than the {asked:g} GB that it asked for."
+        used = math.ceil(how.over / 1e6) / 1e3
+        message = f"It used {used:g} GB of memory, more than the {asked:g} GB that it asked for."
         return JobState.FAILED, _said("out_of_memory", message, _LESS)
     if how.shutdown:
         return JobState.INTERRUPTED, _said(
