@@ -48,7 +48,7 @@ class _Loop:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The usual words, but not of what fails because the interpreter ends: its thread pools are closed by then."""
+    """The usual words, but none of what fails because the interpreter ends: its thread pools are closed."""
     if threading.main_thread().is_alive():
         loop.default_exception_handler(context)
 

@@ -218,8 +218,18 @@ class LabPage:
         """Run a code cell and do not wait."""
         cell = self.cell(index)
         cell.scroll_into_view_if_needed()
-        cell.locator(".jp-InputArea-editor").click()
-        self.page.keyboard.press("Control+Enter")
+        prompt = cell.locator(".jp-InputPrompt")
+        new = prompt.inner_text().strip() == "[ ]:"
+        for _ in range(5):
+            cell.locator(".jp-InputArea-editor").click()
+            self.page.keyboard.press("Control+Enter")
+            try:
+                if new:
+                    expect(prompt).not_to_have_text("[ ]:", timeout=6000)
+                return
+            except AssertionError:  # the kernel's connection was not there yet
+                continue
+        raise AssertionError("The notebook takes no cell.")
 
     def finish_cell(self, index: int, timeout: float = 120) -> Locator:
         """Wait until a cell that was started is done, and give its output area."""

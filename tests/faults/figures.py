@@ -74,6 +74,10 @@ class Figures:
         fault = f"F{int(found[1])}"
         return self.sheets.setdefault(fault, Sheet(fault))
 
+    def merge(self, sheets: list[dict[str, Any]]) -> None:
+        """Take in what another process of this run counted. A fault's tests all run in one."""
+        self.sheets.update({sheet["fault"]: Sheet(**sheet) for sheet in sheets})
+
     def lines(self) -> list[str]:
         """One a fault, in their order."""
         return [sheet.line for sheet in sorted(self.sheets.values(), key=lambda sheet: int(sheet.fault[1:]))]

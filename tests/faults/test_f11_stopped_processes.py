@@ -91,6 +91,15 @@ def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
         figures.add(supervisors_stopped=1)
 
 
+def told(server: Any) -> list[str]:
+    """The ids that a server still prints before it says that it is done."""
+    ids = []
+    while (line := server.stdout.readline().strip()) != "done":
+        assert line, f"the server ended before it was done: {server.wait()}"
+        ids.append(line)
+    return ids
+
+
 def test_servers_stopped_at_any_moment_and_woken_later_start_nothing_a_second_time(
     bench: Any, servers: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
@@ -118,7 +127,7 @@ while True:
         for server in started:
             server.send_signal(signal.SIGCONT)
     for server in started:
-        ids += [line.strip() for line in iter(server.stdout.readline, "done\n")]
+        ids += told(server)
     assert len(ids) == len(set(ids)) == n * each
     for id in ids:
         ended = bench.end(id, seconds=120)
