@@ -76,6 +76,24 @@ def _data(settings: Settings) -> list[str] | None:
     return [str(path)] if datasets or not path.is_dir() else None
 
 
+def _number(key: str) -> Callable[[Settings], Any]:
+    """A number of the file; its `auto` is what an argument's own default finds."""
+    found = _as_it_is(key)
+    return lambda settings: value if isinstance(value := found(settings), int) else None
+
+
+def _workers(settings: Settings) -> int | None:
+    asked = _number("evaluate.mt_bench.max_workers")(settings)
+    return None if asked is None else max(1, min(asked, 32))
+
+
+def _tasks(settings: Settings) -> str:
+    """The folder of the tasks; where the file names a folder of datasets, the newest such folder in it."""
+    path = Path(settings.evaluate.mmlu_branch.tasks_dir)
+    found = [*path.glob("node_datasets_*"), *path.glob("*/node_datasets_*")]
+    return str(max(found, key=lambda folder: folder.stat().st_mtime, default=path))
+
+
 # Data(...)
 DATA = (
     _row("generate.taxonomy_path", "taxonomy_path"),
@@ -124,9 +142,32 @@ TRAIN = (
 # Model.serve(...)
 SERVE = (_row("serve.server.port", "port"),)
 # Model.evaluate_*(...), by benchmark
-JUDGE = {
-    benchmark: (_row(f"evaluate.{benchmark}.judge_model", "judge"),)
-    for benchmark in ("mt_bench", "mt_bench_branch", "dk_bench")
+_CHOICE = (
+    _row("evaluate.mmlu.few_shots", "few_shots"),
+    _row("evaluate.mmlu.batch_size", "batch_size", _number("evaluate.mmlu.batch_size")),
+)
+EVALUATE = {
+    "mt_bench": (
+        _row("evaluate.mt_bench.judge_model", "judge"),
+        _row("evaluate.mt_bench.max_workers", "max_workers", _workers),
+        _row("evaluate.mt_bench.output_dir", "output_dir"),
+    ),
+    "mt_bench_branch": (
+        _row("evaluate.mt_bench_branch.judge_model", "judge"),
+        _row("evaluate.mt_bench.max_workers", "max_workers", _workers),
+        _row("evaluate.mt_bench_branch.output_dir", "output_dir"),
+        _row("evaluate.mt_bench_branch.taxonomy_path", "taxonomy_path"),
+        _row("evaluate.branch", "branch"),
+    ),
+    "mmlu": _CHOICE,
+    "mmlu_branch": (*_CHOICE, _row("evaluate.mmlu_branch.tasks_dir", "tasks_dir", _tasks)),
+    "dk_bench": (
+        _row("evaluate.dk_bench.judge_model", "judge"),
+        _row("evaluate.dk_bench.input_questions", "input_questions"),
+        _row("evaluate.dk_bench.output_dir", "output_dir"),
+        _row("evaluate.system_prompt", "system_prompt"),
+        _row("evaluate.temperature", "temperature"),
+    ),
 }
 # RAG(...)
 STORE = (
@@ -136,7 +177,7 @@ STORE = (
     _row("rag.retriever.top_k", "top_k"),
 )
 
-OBEYED = (*DATA, *MODEL, *TRAIN, *SERVE, *(row for rows in JUDGE.values() for row in rows), *STORE)
+OBEYED = (*DATA, *MODEL, *TRAIN, *SERVE, *(row for rows in EVALUATE.values() for row in rows), *STORE)
 
 # Keys, or beginnings of keys, that tell about the file itself and ask for nothing.
 _TOLD = ("version", "metadata")
@@ -145,7 +186,11 @@ _ONE_GPU = "a training here runs in one process, on one device"
 _PHASES = "there is no training in two phases here; train twice, the second time on the first one's model"
 _NOT_HERE = {
     "chat": "a chat takes its arguments from the call",
-    "evaluate": "an evaluation takes all but its judge from the call",
+    "evaluate.base_branch": "a call names the model to compare with, and its branch",
+    "evaluate.base_model": "a call names the model to compare with",
+    "evaluate.dk_bench.output_file_formats": "results are kept as JSON and JSONL",
+    "evaluate.gpus": "a model is evaluated on one device",
+    "evaluate.model": "Model evaluates the model that it was made with, or a call's model_path",
     "general": "logs are kept by job, with all their lines",
     "generate.chunk_word_count": "documents are cut by the teacher's tokens, as instructlab-sdg does too",
     "generate.max_num_tokens": "the pipeline says how long an answer may be",

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration.arguments import JUDGE, arguments
+from ilab_jupyter.configuration.arguments import EVALUATE, arguments
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.evaluation import store
@@ -35,12 +35,12 @@ class Evaluated:
     (`evaluations/` in InstructLab's data folder where None), `device` and a `reporter`, and keep their result
     as JSON. The model is served on loopback for that time only.
 
-    `judge` is the URL of an OpenAI-compatible server, an openai client, a local model's name or folder, or
-    the fields of `JudgeSettings`; where None, the configuration's `judge_model` of that benchmark. Answers to
-    which it gives no score are kept apart and counted in `error_rate`. All raise InvalidInput for a wrong
-    argument, NotFound and Unprocessable for wrong data or models, TeacherError where the judge cannot be
-    asked, Unavailable where a library or the hub is missing, and `progress.Stopped` where the reporter asks
-    to stop.
+    What a call leaves out is taken from the configuration's `evaluate` section, else it has the default that
+    `EvaluationSettings` gives. `judge` is the URL of an OpenAI-compatible server, an openai client, a local
+    model's name or folder, or the fields of `JudgeSettings`. Answers to which it gives no score are kept
+    apart and counted in `error_rate`. All raise InvalidInput for a wrong argument, NotFound and Unprocessable
+    for wrong data or models, TeacherError where the judge cannot be asked, Unavailable where a library or the
+    hub is missing, and `progress.Stopped` where the reporter asks to stop.
     """
 
     student_model: str
@@ -52,8 +52,8 @@ class Evaluated:
         judge: Judge | Any = None,
         *,
         questions: int | None = None,
-        max_tokens: int = 1024,
-        max_workers: int = 8,
+        max_tokens: int | None = None,
+        max_workers: int | None = None,
         output_dir: PathLike | None = None,
         device: str = "auto",
         reporter: Reporter | None = None,
@@ -75,12 +75,12 @@ class Evaluated:
         model_path: PathLike | None = None,
         judge: Judge | Any = None,
         *,
-        taxonomy_path: PathLike,
-        branch: str = "HEAD",
+        taxonomy_path: PathLike | None = None,
+        branch: str | None = None,
         base_model: PathLike | None = None,
         base_branch: str | None = None,
-        max_tokens: int = 1024,
-        max_workers: int = 8,
+        max_tokens: int | None = None,
+        max_workers: int | None = None,
         output_dir: PathLike | None = None,
         device: str = "auto",
         reporter: Reporter | None = None,
@@ -108,9 +108,9 @@ class Evaluated:
         model_path: PathLike | None = None,
         *,
         tasks: Sequence[str] = (),
-        few_shots: int = 5,
+        few_shots: int | None = None,
         data: PathLike | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         output_dir: PathLike | None = None,
         device: str = "auto",
         reporter: Reporter | None = None,
@@ -135,10 +135,10 @@ class Evaluated:
         self,
         model_path: PathLike | None = None,
         *,
-        tasks_dir: PathLike,
+        tasks_dir: PathLike | None = None,
         base_model: PathLike | None = None,
-        few_shots: int = 5,
-        batch_size: int = 8,
+        few_shots: int | None = None,
+        batch_size: int | None = None,
         output_dir: PathLike | None = None,
         device: str = "auto",
         reporter: Reporter | None = None,
@@ -159,19 +159,24 @@ class Evaluated:
         model_path: PathLike | None = None,
         judge: Judge | Any = None,
         *,
-        input_questions: PathLike,
+        input_questions: PathLike | None = None,
+        system_prompt: str | None = None,
+        temperature: float | None = None,
         max_tokens: int = 768,
-        max_workers: int = 8,
+        max_workers: int | None = None,
         output_dir: PathLike | None = None,
         device: str = "auto",
         reporter: Reporter | None = None,
     ) -> DKBenchResult:
         """DK-Bench: own questions, a JSONL of {user_input, reference}, judged from 1 to 5.
 
-        Rows that bring a `response` are judged as they are.
+        Rows that bring a `response` are judged as they are; the others are answered under `system_prompt`
+        (InstructLab's own where None) at `temperature` (0 to 1).
         """
         settings = {
             "input_questions": input_questions,
+            "system_prompt": system_prompt,
+            "temperature": temperature,
             "max_tokens": max_tokens,
             "max_workers": max_workers,
             "output_dir": output_dir,
@@ -191,8 +196,11 @@ class Evaluated:
         With `journal`, a file, each answer is kept as it comes: after a kill the same call asks only for what
         is missing, and a model or data that changed meanwhile for all of it.
         """
-        given = settings.model_dump() if isinstance(settings, EvaluationSettings) else dict(settings)
-        given = {name: value for name, value in given.items() if value is not None}
+        given: dict[str, Any] = (
+            settings.model_dump(exclude_unset=True)
+            if isinstance(settings, EvaluationSettings)
+            else dict(settings)
+        )
         benchmark, judge = given.pop("benchmark", None), given.pop("judge", None)
         evaluation = self._evaluation(benchmark, given.pop("model", None), judge, given, reporter)
         return evaluation.run(None if journal is None else paths.given(journal))
@@ -215,8 +223,10 @@ class Evaluated:
         reporter: Reporter | None,
     ) -> Evaluation:
         client: Endpoint | None = None
-        if judge is None and (rows := JUDGE.get(benchmark)) is not None:
-            judge = arguments(self.configuration.settings, rows).get("judge")
+        rows = EVALUATE.get(benchmark, ()) if isinstance(benchmark, str) else ()
+        configured = arguments(self.configuration.settings, rows)
+        its_judge = configured.pop("judge", None)
+        judge = its_judge if judge is None else judge
         if judge is not None and not isinstance(judge, str | Mapping | JudgeSettings | os.PathLike):
             client = of_client(judge)
             judge = {"url": client.url}
@@ -224,7 +234,8 @@ class Evaluated:
             "benchmark": benchmark,
             "model": self.student_model if model is None else model,
             "judge": judge,
-            **settings,
+            **configured,
+            **{name: value for name, value in settings.items() if value is not None},
         }
         texts = {name: os.fspath(value) for name, value in values.items() if isinstance(value, os.PathLike)}
         try:

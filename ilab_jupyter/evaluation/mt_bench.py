@@ -43,6 +43,8 @@ class Asked:
     device: str = "auto"
     max_workers: int = 8
     max_tokens: int = 1024
+    system_prompt: str | None = None
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True)

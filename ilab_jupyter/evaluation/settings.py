@@ -83,6 +83,10 @@ class EvaluationSettings(Section):
         default=None, description="mmlu: a folder with its subjects; the hub's copy where None."
     )
     tasks_dir: str | None = Field(default=None, description="mmlu_branch: a node_datasets folder.")
+    system_prompt: str | None = Field(
+        default=None, max_length=100_000, description="dk_bench: InstructLab's own where None."
+    )
+    temperature: float = Field(default=0.0, ge=0, le=1, description="dk_bench: of the model's answers.")
     input_questions: str | None = Field(
         default=None, description="dk_bench: JSONL with user_input, reference and, if at hand, response."
     )

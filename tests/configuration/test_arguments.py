@@ -9,10 +9,21 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.configuration.arguments import DATA, MODEL, OBEYED, SERVE, STORE, TRAIN, Row, arguments
+from ilab_jupyter.configuration.arguments import (
+    DATA,
+    EVALUATE,
+    MODEL,
+    OBEYED,
+    SERVE,
+    STORE,
+    TRAIN,
+    Row,
+    arguments,
+)
 from ilab_jupyter.configuration.sections import Settings, fields
 from ilab_jupyter.core import RAG, Config, Data, Model
 from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.evaluation.settings import EvaluationSettings
 from ilab_jupyter.synthesis.settings import Settings as GenerationSettings
 from ilab_jupyter.training.spec import TrainingArguments
 
@@ -24,7 +35,7 @@ def train(**values: Any) -> dict[str, Any]:
 
 
 def test_a_default_of_instructlab_decides_nothing() -> None:
-    for rows in (DATA, MODEL, TRAIN, SERVE, STORE):
+    for rows in (DATA, MODEL, TRAIN, SERVE, STORE, *EVALUATE.values()):
         assert arguments(Config().settings, rows) == {}
     assert Config().unused() == ()
 
@@ -37,8 +48,9 @@ def test_a_default_of_instructlab_decides_nothing() -> None:
         (TRAIN, set(TrainingArguments.model_fields)),
         (SERVE, set(inspect.signature(Model.serve).parameters)),
         (STORE, set(inspect.signature(RAG).parameters)),
+        *((rows, set(EvaluationSettings.model_fields)) for rows in EVALUATE.values()),
     ],
-    ids=["Data", "Model", "train_model", "serve", "RAG"],
+    ids=["Data", "Model", "train_model", "serve", "RAG", *EVALUATE],
 )
 def test_each_row_leads_from_a_key_that_is_there_to_an_argument_that_is_there(
     rows: tuple[Row, ...], known: set[str]
@@ -88,6 +100,40 @@ def test_what_the_whole_file_gives_is_a_training(tmp_path: Path) -> None:
     given = {**arguments(Config.load(UPSTREAM).settings, TRAIN), "data": ["x.jsonl"]}
     checked = TrainingArguments.model_validate(given)
     assert (checked.method, checked.epochs, checked.batch_size, checked.seed) == ("full", 8, 13, 42)
+
+
+def test_an_evaluation_takes_the_words_of_the_file(tmp_path: Path) -> None:
+    settings = Config.load(UPSTREAM).settings
+    found = {benchmark: arguments(settings, rows) for benchmark, rows in EVALUATE.items()}
+    where = "/srv/physics"
+    judge = "prometheus-eval/prometheus-8x7b-v2.0"
+    assert found["mt_bench"] == {"judge": judge, "output_dir": f"{where}/eval/mt_bench"}
+    assert found["mt_bench_branch"] == {
+        "judge": judge,
+        "output_dir": f"{where}/eval/mt_bench_branch",
+        "taxonomy_path": f"{where}/taxonomy",
+    }
+    assert found["mmlu"] == {"few_shots": 5}
+    assert found["mmlu_branch"] == {"few_shots": 5, "tasks_dir": f"{where}/datasets"}
+    assert found["dk_bench"] == {
+        "judge": "gpt-4o",
+        "output_dir": f"{where}/eval/dk_bench",
+        "system_prompt": "You answer questions on optics, and on nothing else.",
+        "temperature": 0.0,
+    }
+    numbers = {"mmlu": {"batch_size": 4}, "mt_bench": {"max_workers": 64}, "branch": "mine"}
+    settings = Config({"evaluate": numbers}).settings
+    assert arguments(settings, EVALUATE["mmlu"]) == {"batch_size": 4}
+    assert arguments(settings, EVALUATE["mt_bench_branch"]) == {"max_workers": 32, "branch": "mine"}
+
+
+def test_of_a_folder_of_datasets_the_newest_tasks_are_asked(tmp_path: Path) -> None:
+    settings = Config({"evaluate": {"mmlu_branch": {"tasks_dir": str(tmp_path)}}}).settings
+    for name, when in {"b/node_datasets_1": 200, "a/node_datasets_2": 300, "node_datasets_0": 100}.items():
+        (tmp_path / name).mkdir(parents=True)
+        os.utime(tmp_path / name, (when, when))
+    found = arguments(settings, EVALUATE["mmlu_branch"])
+    assert found == {"tasks_dir": str(tmp_path / "a/node_datasets_2")}
 
 
 def test_of_the_folder_of_datasets_the_newest_run_is_trained_on(tmp_path: Path) -> None:

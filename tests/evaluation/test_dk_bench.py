@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.core import Model
-from ilab_jupyter.errors import NotFound, TeacherError, Unprocessable
+from ilab_jupyter.errors import InvalidInput, NotFound, TeacherError, Unprocessable
 from tests.evaluation.test_choice import mmlu
 
 __all__ = ["mmlu"]
@@ -46,6 +46,34 @@ def test_answers_are_made_where_there_are_none_and_all_are_judged(
     kept = [json.loads(line) for line in (Path(result.path) / "judgments.jsonl").open()]
     assert [row["response"] for row in kept][1:] == ["The red one.", "Nine ropes."]
     assert "The response is fully accurate" in judge.requests[0]["messages"][0]["content"]
+
+
+def test_the_configuration_says_what_a_call_leaves_out(
+    student: Path, questions: Path, judge_server: Any, tmp_path: Path
+) -> None:
+    judge = judge_server(lambda prompt: scored(3))
+    section = {
+        "dk_bench": {"input_questions": str(questions), "output_dir": str(tmp_path / "results")},
+        "system_prompt": "Speak as a ferryman would.",
+    }
+    model = Model(student, configuration={"evaluate": section})
+
+    def answer(**arguments: Any) -> str:
+        result = model.evaluate_dk_bench(judge=judge.url, max_tokens=16, device="cpu", **arguments)
+        assert Path(result.path).is_relative_to(tmp_path / "results")
+        return str(
+            json.loads((Path(result.path) / "judgments.jsonl").read_text().splitlines()[0])["response"]
+        )
+
+    configured = answer()
+    assert configured == answer(system_prompt="Speak as a ferryman would.", temperature=0)
+    assert configured != answer(system_prompt="")
+    with pytest.raises(InvalidInput, match="temperature"):
+        answer(temperature=2)
+    with pytest.raises(InvalidInput, match="input_questions"):
+        Model(student).evaluate_dk_bench(judge=judge.url)
+    with pytest.raises(InvalidInput, match="benchmark"):
+        model.evaluate({"benchmark": ["dk_bench"]})
 
 
 def test_what_is_no_score_is_kept_apart_and_counted(
