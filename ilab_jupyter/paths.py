@@ -77,3 +77,21 @@ def given(path: object) -> Path:
     if found.startswith("~"):
         raise InvalidInput(f"Nobody here has this home: {text[:60]!r}.", "Give the whole path.")
     return Path(found)
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether something is there that may be looked at; Path.exists raises where a folder is closed to us."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is there; see `exists`."""
+    return exists(path) and Path(path).is_file()
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is there; see `exists`."""
+    return exists(path) and Path(path).is_dir()

@@ -41,7 +41,7 @@ def begin(profile: str | os.PathLike[str] | None) -> Beginning:
     known = {one.name: one for one in profiles()}
     if name in known:
         return _of(known[name])
-    if Path(name).is_file():
+    if paths.is_file(name):
         return Beginning(file.read(Path(name)), name, (f"{name} was asked for.",))
     raise NotFound(
         f"There is no profile {name[:100]!r}, neither by name nor as a file.",

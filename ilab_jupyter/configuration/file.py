@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ilab_jupyter import paths
 from ilab_jupyter.configuration.document import MAX_BYTES, Broken, Document
 from ilab_jupyter.configuration.sections import Settings
 from ilab_jupyter.durable import write_durably
@@ -122,7 +123,7 @@ def unusable(error: OSError, path: Path) -> Unavailable:
     """What a person can do where a path cannot be read or written."""
     if is_disk_full(error):
         return Unavailable(f"The disk of {path} is full.", "Free some space there.", cause="disk_full")
-    existing = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    existing = next((place for place in (path, *path.parents) if paths.exists(place)), Path("/"))
     try:
         owner = f", which belongs to {existing.owner()}"
     except (KeyError, OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from ilab_jupyter.errors import InvalidInput
 
 # A dictionary of the user's own: here a new key is no mistake.
 FREE = "train.additional_args."
+DEEPEST = 32
+_HALF = re.compile(r"[\ud800-\udfff]")
 
 
 def find(settings: Settings, key: str) -> Any:
@@ -52,16 +55,20 @@ def dumped(found: Any) -> Any:
     return [dumped(item) for item in found] if isinstance(found, list) else found
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """A value as YAML has it: a path is a text, a tuple a list; InvalidInput for what YAML has not."""
+    if depth > DEEPEST:
+        raise InvalidInput(f"A value is nested more than {DEEPEST} deep.", "Give a flatter one.")
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str) and not value.isascii() and _HALF.search(value):
+        raise InvalidInput("A text has half a character, which no file can hold.", "Write it anew.")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {plain(key): plain(inner, depth + 1) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, depth + 1) for item in value]
     raise InvalidInput(
         f"A {type(value).__name__} cannot be written into a configuration.",
         "Give a text, a number, True or False, None, a list, or a mapping with texts as keys.",

@@ -88,7 +88,7 @@ class Config:
         cannot be written.
         """
         place = paths.given(path) if path is not None else paths.config_file()
-        if write and not overwrite and place.exists():
+        if write and not overwrite and paths.exists(place):
             raise _exists(place)
         begun = beginning.begin(profile)
         values = {
@@ -103,7 +103,7 @@ class Config:
             return config
         file.make_folders([*beginning.folders(), place.parent])
         with file.locked(place):
-            if place.exists():
+            if paths.exists(place):
                 if not overwrite:
                     raise _exists(place)
                 file.keep(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -30,6 +31,9 @@ from ilab_jupyter.taxonomy import qna
 if TYPE_CHECKING:
     import pandas
 
+# What a run leaves in its folder besides run.json and its lock.
+_LEFT = ("leaves", "inputs", "build", "cache")
+_ANSWERS = "answers.jsonl"
 _LIBRARIES = ("instructlab-sdg", "instructlab-schema", "datasets", "docling", "openai", "pandas")
 _ROLES = ("skills_train_msgs", "knowledge_train_msgs", "messages", "train", "test")
 
@@ -230,8 +234,24 @@ class Data(Curation):
         run.check_pipeline(settings.pipeline)
         inputs = run.inputs_hash(settings, root, files)
         folder = paths.given(run_dir).absolute() if run_dir else paths.state_dir() / "generate" / inputs[:16]
+        with _held(folder):
+            return self._generated(folder, inputs, settings, root, files, client, resume, reporter)
+
+    def _generated(
+        self,
+        folder: Path,
+        inputs: str,
+        settings: Settings,
+        root: Path,
+        files: list[str],
+        client: Any,
+        resume: bool,
+        reporter: Reporter,
+    ) -> GenerateResult:
+        from ilab_jupyter.synthesis import run
+
         plan = _plan(folder, inputs, resume)
-        if plan["published"] and (Path(plan["published"]) / "ilab-lineage.json").is_file():
+        if plan["published"] and _made_of(Path(plan["published"])) == inputs:
             return _result(Path(plan["published"]), plan["suffix"])
         _target(settings, plan["started"])
 
@@ -246,6 +266,7 @@ class Data(Curation):
             lineage = {
                 "created_at": datetime.now().astimezone().isoformat(timespec="seconds"),
                 "teacher": teacher.describe(),
+                "inputs": inputs,
                 "pipeline": settings.pipeline,
                 "taxonomy_hash": run.taxonomy_hash(root, files),
                 "leaves": files,
@@ -268,7 +289,7 @@ class Data(Curation):
                 f"There is no space left for {folder}.", "Free some and resume; nothing answered is lost."
             ) from error
         result = _result(target, plan["suffix"])
-        _clean(folder, "answers.jsonl")
+        _clean(folder, _ANSWERS)
         reporter.artifact("dataset", result.dataset, target)
         return result
 
@@ -300,7 +321,8 @@ def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
             if plan["inputs"] == inputs:
                 return plan
     # the answers stay with resume: each is kept under its own prompt, and what has changed asks other prompts
-    _clean(folder, *(() if resume else ("answers.jsonl",)))
+    _check_ours(folder)
+    _clean(folder, *(() if resume else (_ANSWERS,)))
     now = datetime.now().replace(microsecond=0)
     plan = {
         "inputs": inputs,
@@ -346,9 +368,52 @@ def _keep(folder: Path, plan: dict[str, Any]) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Inside, no other generation works in the folder, which is made; Conflict where one does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise Unavailable(
+            f"The run's folder {folder} cannot be written: {error.strerror}.", "Free or choose a disk."
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Conflict(
+                f"Another generation works in {folder} just now.", "Wait for it, or choose another run_dir."
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _check_ours(folder: Path) -> None:
+    """Conflict where something lies in the way that no run has left there: it would be removed."""
+    if (folder / "run.json").is_file():
+        return
+    for name in (*_LEFT, _ANSWERS):
+        if (folder / name).exists():
+            raise Conflict(
+                f"{folder} has {name!r}, which is not of a generation.",
+                "Choose an empty folder as run_dir: what a run leaves behind is removed there.",
+            )
+
+
+def _made_of(dataset: Path) -> str | None:
+    """The inputs that a published dataset was made of; None where it is not there."""
+    try:
+        made: dict[str, Any] = json.loads((dataset / "ilab-lineage.json").read_text(encoding="utf-8"))
+        return str(made["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _clean(folder: Path, *files: str) -> None:
     """Remove what a run leaves behind, and nothing else that may lie in a folder of the user's choice."""
-    for name in ("leaves", "inputs", "build", "cache"):
+    for name in _LEFT:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in files:
         (folder / name).unlink(missing_ok=True)

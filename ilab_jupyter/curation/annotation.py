@@ -316,7 +316,7 @@ def annotate(data: Sources, output: Source | None = None) -> Annotations:
     """
     default = targets.beside(data, "-annotations.ndjson")
     path = paths.given(output).absolute() if output is not None else default
-    if path.exists() and any(path.samefile(file) for file in sources.files(data)):
+    if paths.exists(path) and any(path.samefile(file) for file in sources.files(data)):
         raise InvalidInput(f"{path.name} is the data.", "Choose another output; nothing is lost.")
     return Annotations(data, path)
 

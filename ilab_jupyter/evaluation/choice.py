@@ -27,6 +27,7 @@ from ilab_jupyter.taxonomy import yamltext
 
 SCALE = (0.0, 1.0)
 HUB_DATA = "cais/mmlu"
+HUB_SHOTS = 5  # rows of each subject's dev split there
 FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
 CHOICES = "".join(f"{letter}. {{{{choices[{place}]}}}}\n" for place, letter in enumerate("ABCD"))
 QUESTION = f"{{{{question.strip()}}}}\n{CHOICES}Answer:"
@@ -68,7 +69,22 @@ class Task:
             told |= {"dataset_path": HUB_DATA, "dataset_name": self.name}
         if not self.files or "dev" in self.files:
             told |= {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}
+        else:
+            # Named, so that lm_eval leaves out the question that is being asked.
+            told["fewshot_split"] = "test"
         return told
+
+    def most_shots(self) -> int:
+        """How many worked examples there are for each question."""
+        if not self.files:
+            return HUB_SHOTS
+        import datasets  # type: ignore[import-untyped]
+
+        split = "dev" if "dev" in self.files else "test"
+        file = self.files[split]
+        kind, files = FORMATS[file.suffix], {split: str(file)}
+        rows = int(datasets.load_dataset(kind, data_files=files, split=split).num_rows)
+        return rows if split == "dev" else max(rows - 1, 0)
 
     def told(self) -> str:
         """The definition and the state of its files: the same as long as it asks the same."""
@@ -151,7 +167,8 @@ def run(
 ) -> tuple[float, tuple[QuestionScore, ...]]:
     """(mean over the tasks, each question's 0 or 1) of the model; the definitions are kept in `folder`.
 
-    A task among `answers` is not asked again.
+    A task with fewer than `few_shots` other questions shows those that it has. One that is among `answers` is
+    not asked again.
     """
     if (model / "adapter_config.json").is_file():
         raise InvalidInput(
@@ -171,14 +188,14 @@ def run(
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
     who = of_model(model)
 
-    def ask(task: Task) -> Answered:
+    def ask(task: Task, shots: int) -> Answered:
         name = f"{GROUP}_{task.name}"
         evaluator = MMLUBranchEvaluator(
             str(model),
             str(definitions),
             [name],
             model_dtype="auto",
-            few_shots=few_shots,
+            few_shots=shots,
             batch_size=batch_size,
             device=place,
         )
@@ -191,13 +208,15 @@ def run(
     for number, task in enumerate(tasks):
         if reporter.stopping:
             raise Stopped("The evaluation was asked to stop.")
-        kept = answers.place(who, f"{few_shots} {task.told()}")
+        if (shots := min(few_shots, task.most_shots())) < few_shots:
+            reporter.warning(f"{task.name} has only {shots} worked examples for each question.")
+        kept = answers.place(who, f"{shots} {task.told()}")
         if (known := answers.get(kept)) is not None:
             reporter.phase("answering", f"{task.name}, as before")
             found.append(Answered.model_validate_json(known))
         else:
             reporter.phase("answering", task.name)
-            found.append(ask(task))
+            found.append(ask(task, shots))
             answers.put(kept, found[-1].model_dump_json())
         reporter.progress(number + 1, len(tasks))
     return fmean(task.score for task in found), tuple(one for task in found for one in task.questions)
@@ -247,7 +266,7 @@ def _check(file: Path) -> None:
 
 def _check_hub(subjects: Sequence[str]) -> None:
     """Unavailable where MMLU's data is not cached and the hub cannot be reached; nothing is loaded yet."""
-    import datasets  # type: ignore[import-untyped]
+    import datasets
     from huggingface_hub import HfApi
 
     cache = Path(datasets.config.HF_DATASETS_CACHE) / HUB_DATA.replace("/", "___")

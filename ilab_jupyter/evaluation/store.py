@@ -61,7 +61,7 @@ def save(result: AnyResult) -> None:
 
 def load(path: Path) -> AnyResult:
     """A kept result, from its file or folder; NotFound, or Unprocessable where it is none."""
-    file = path / RESULT if path.is_dir() else path
+    file = path / RESULT if paths.is_folder(path) else path
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ilab_jupyter.client.table import Table
+from ilab_jupyter.configuration.document import Broken, Document
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.taxonomy import Taxonomy
 from ilab_jupyter.errors import InvalidInput
@@ -100,6 +99,6 @@ def taxonomy(options: dict[str, Any]) -> object:
 def _scalar(text: str) -> Any:
     """The value that YAML reads in `text`, as the file would."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return Document.parse(f"value: {text}\n").contents["value"]
+    except (Broken, KeyError):
         return text

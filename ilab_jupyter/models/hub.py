@@ -137,8 +137,8 @@ def download(
     reporter.phase("downloading", str(offer))
     if confirm is not None and not confirm(offer):
         raise Stopped("Nothing was downloaded.")
-    _check_room(offer, models)
     parts = models.root / PARTS / f"{repository.replace('/', '--')}--{offer.commit[:40]}"
+    _check_room(offer, models, parts)
     _fetch(offer, parts, reporter)
     lineage = {
         "hub": {"repository": repository, "revision": revision or "main", "commit": offer.commit},
@@ -177,12 +177,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]", "-", name.lower()).lstrip("._-")[:120] or "model"
 
 
-def _check_room(offer: Offer, models: Models) -> None:
+def _check_room(offer: Offer, models: Models, parts: Path) -> None:
     models.root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(models.root).free
-    if free < offer.size_bytes + disk.MARGIN:
+    here = sum(file.stat().st_size for file in parts.rglob("*") if file.is_file())
+    missing = max(offer.size_bytes - here, 0)
+    if free < missing + disk.MARGIN:
         raise Unavailable(
-            f"{offer.repository} takes {disk.shown(offer.size_bytes)}, and {disk.shown(free)} are free.",
+            f"{offer.repository} takes {disk.shown(missing)} more, and {disk.shown(free)} are free.",
             "Free some space, or choose another `output_dir`.",
             cause=disk.CAUSE,
         )
@@ -192,10 +194,14 @@ def _check_room(offer: Offer, models: Models) -> None:
 def _explained(model: str) -> Iterator[None]:
     """What the hub's client raises, as what a person can do about it."""
     import httpx
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
     try:
         yield
+    except HFValidationError as error:
+        raise InvalidInput(
+            f"{model[:120]!r} is no id of a model on a hub.", "Check its name; it looks like org/name."
+        ) from error
     except (OSError, httpx.HTTPError) as error:
         if disk.ran_out(error, Path.home()):
             raise disk.full() from error

@@ -42,7 +42,7 @@ def upload(
     engine.require("An upload", "huggingface_hub")
     import httpx
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
     reporter.phase("uploading", f"{model} to {repository}")
     hub = HfApi()
@@ -56,6 +56,10 @@ def upload(
         try:
             made = hub.create_repo(repository, private=private, exist_ok=True)
             commit: Any = hub.upload_folder(repo_id=made.repo_id, folder_path=staged, commit_message=message)
+        except HFValidationError as error:
+            raise InvalidInput(
+                f"{repository[:120]!r} is no id of a model on a hub.", "It looks like org/name."
+            ) from error
         except LocalTokenNotFoundError as error:
             raise _not_allowed(repository) from error
         except (OSError, httpx.HTTPError) as error:

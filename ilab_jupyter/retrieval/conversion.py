@@ -44,12 +44,15 @@ class Leaves:
             if qna.kind_of(text.contents) != "knowledge":
                 continue
             knowledge += 1
-            below = target / Path(file).parent
-            below.parent.mkdir(parents=True, exist_ok=True)
-            findings = leaf_documents.gather(self.root, file, text, below, self.places, limits)
+            aside = target.with_name(f"{target.name}.leaf")
+            shutil.rmtree(aside, ignore_errors=True)
+            findings = leaf_documents.gather(self.root, file, text, aside, self.places, limits)
             for finding in findings:
                 if finding.severity == "error":
                     raise Unprocessable(str(finding), cause="no_documents")
+            # The folder may be there already: of a leaf below this one.
+            shutil.copytree(aside, target / Path(file).parent, dirs_exist_ok=True)
+            shutil.rmtree(aside)
         if not knowledge:
             raise Unprocessable(
                 f"No leaf of {self.root} teaches knowledge, so there are no documents.",

@@ -21,6 +21,9 @@ from ilab_jupyter.server.wire import (
     ProfileList,
     TaxonomyDiff,
 )
+from ilab_jupyter.taxonomy.finding import shown
+
+LONGEST = 4096  # of a path
 
 
 class ConfigHandler(IlabHandler):
@@ -82,13 +85,18 @@ class DiffHandler(IlabHandler):
         diff = await asyncio.to_thread(Taxonomy.diff, query.path, query.base)
         self.answer(
             TaxonomyDiff(
-                root=str(diff.root),
+                root=shown(str(diff.root), LONGEST),
                 base=diff.base,
                 commit=diff.commit,
                 changes=[
-                    ChangedLeaf(file=one.file, kind=one.kind, before=one.before) for one in diff.changes
+                    ChangedLeaf(
+                        file=shown(one.file, LONGEST),
+                        kind=one.kind,
+                        before=None if one.before is None else shown(one.before, LONGEST),
+                    )
+                    for one in diff.changes
                 ],
-                misnamed=list(diff.misnamed),
+                misnamed=[shown(name, LONGEST) for name in diff.misnamed],
             )
         )
 

@@ -103,7 +103,14 @@ def _source(root: Path, repo: str, commit: str, places: Mapping[str, str], limit
         held = repository.local(folder, commit)
     elif not address.is_remote(repo):
         relative = repo.removeprefix("file:")
-        folder = (root / relative).resolve()
+        try:
+            folder = (root / relative).resolve()
+        except RuntimeError:
+            raise _Wrong(
+                ["repo"],
+                f"the folder {shown(relative)!r} is a link that leads to itself",
+                "Correct `repo:`, or the link.",
+            ) from None
         if not folder.is_relative_to(root.resolve()):
             raise _Wrong(
                 ["repo"],

@@ -18,12 +18,12 @@ def taxonomy_root(path: str | os.PathLike[str]) -> Path:
     upwards from it.
     """
     place = Path(os.path.normpath(paths.given(path).absolute()))
-    if place.is_dir() and any((place / domain).is_dir() for domain in DOMAINS):
+    if paths.is_folder(place) and any(paths.is_folder(place / domain) for domain in DOMAINS):
         return place
     for parent in (place, *place.parents):
-        if parent.name in DOMAINS and parent.is_dir():
+        if parent.name in DOMAINS and paths.is_folder(parent):
             return parent.parent
-    return place.parent if place.is_file() else place
+    return place.parent if paths.is_file(place) else place
 
 
 def file_names(path: str | os.PathLike[str]) -> list[str]:
@@ -34,11 +34,11 @@ def file_names(path: str | os.PathLike[str]) -> list[str]:
     """
     place = Path(os.path.normpath(paths.given(path).absolute()))
     root = taxonomy_root(place)
-    if place.is_file():
+    if paths.is_file(place):
         return [place.relative_to(root).as_posix()]
-    if not place.is_dir():
+    if not paths.is_folder(place):
         raise NotFound(
-            f"There is no taxonomy at {path}.",
+            f"There is no taxonomy at {path} that you may read.",
             "Give a folder with qna.yaml files, or one qna.yaml; Taxonomy.init() makes one.",
         )
     tops: Iterable[Path] = [root / domain for domain in DOMAINS] if place == root else [place]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import functools
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -112,6 +113,8 @@ def kind_of(contents: Mapping[str, Any]) -> Kind:
     return "grounded" if first.get("context") else "freeform"
 
 
+# Of one file; who has more begins with these.
+MOST_ERRORS = 300
 _WANTED = {"string": "a text", "array": "a list", "object": "a set of keys", "integer": "a whole number"}
 
 
@@ -128,12 +131,20 @@ def _schema(version: int, name: str) -> Resource[Any]:
 def _validator(version: int, domain: str) -> Any:
     schema = _schema(version, f"{domain}.json").contents
     # here, because its import takes seconds, and a server that judges no leaf should not pay for it
-    from jsonschema.validators import validator_for  # type: ignore[import-untyped]
+    from jsonschema.validators import extend, validator_for  # type: ignore[import-untyped]
 
-    return validator_for(schema)(
+    return extend(validator_for(schema), {"uniqueItems": _unique})(
         schema,
         registry=Registry(retrieve=lambda uri: _schema(version, uri)),  # type: ignore[call-arg]
     )
+
+
+def _unique(_: Any, wanted: bool, items: Any, __: Any) -> Iterator[ValidationError]:
+    """As jsonschema's own rule, which compares each item with each other one."""
+    if wanted and isinstance(items, list) and next(_repeated(items), None) is not None:
+        from jsonschema.exceptions import ValidationError
+
+        yield ValidationError("it has the same item twice")
 
 
 @functools.cache
@@ -158,7 +169,7 @@ def _errors(text: yamltext.Text, name: str) -> Iterator[Problem]:
         place = text.place(["version"], key=True)
         yield place, f"{domain} {has}, and the least that is read is {known[-1]}", mend
         return
-    for error in _validator(version, domain).iter_errors(text.contents):
+    for error in itertools.islice(_validator(version, domain).iter_errors(text.contents), MOST_ERRORS):
         yield from _explain(text, error)
     if domain == "knowledge":
         yield from _document(text)

@@ -11,6 +11,7 @@ import pytest
 
 from ilab_jupyter.core import Model
 from ilab_jupyter.errors import InvalidInput, NotFound, Unavailable, Unprocessable
+from ilab_jupyter.progress import ConsoleReporter
 
 CPU: dict[str, Any] = {"device": "cpu", "few_shots": 1}
 
@@ -49,6 +50,31 @@ def node_datasets(tmp_path: Path) -> Path:
     }
     (folder / "knowledge_birds_task.yaml").write_text(json.dumps(task))
     return folder
+
+
+def shown_to_the_model(folder: Path) -> list[tuple[str, str]]:
+    """(question, prompt) of each answer that lm_eval asked for, by its own words."""
+    from lm_eval.tasks import TaskManager, get_task_dict
+
+    (definition,) = (folder / "tasks").glob("*.yaml")
+    (task,) = get_task_dict([json.loads(definition.read_text())], TaskManager()).values()
+    task.set_config("num_fewshot", 3)
+    task.set_fewshot_seed(1)
+    return [(doc["question"], task.fewshot_context(doc, 3)) for doc in task.test_docs()]
+
+
+def test_no_question_is_a_worked_example_of_itself(student: Path, tmp_path: Path) -> None:
+    rows(tmp_path / "mmlu/harbour/test.jsonl", 4)
+    told: list[str] = []
+
+    class Told(ConsoleReporter):
+        def warning(self, message: str, next_step: str = "") -> None:
+            told.append(message)
+
+    result = Model(student).evaluate_mmlu_bench(data=tmp_path / "mmlu", device="cpu", reporter=Told())
+    assert len(result.questions) == 4 and told == ["harbour has only 3 worked examples for each question."]
+    for question, prompt in shown_to_the_model(Path(result.path)):
+        assert prompt.count(question) == 1 and prompt.count("Answer:") == 4
 
 
 def test_mmlu_is_asked_of_the_data_in_a_folder(student: Path, mmlu: Path) -> None:

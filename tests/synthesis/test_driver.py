@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import threading
@@ -15,7 +16,8 @@ import yaml
 
 from ilab_jupyter.core import Data
 from ilab_jupyter.core.data import GenerateResult
-from ilab_jupyter.errors import NotFound, Unprocessable
+from ilab_jupyter.errors import Conflict, NotFound, TeacherError, Unavailable, Unprocessable
+from ilab_jupyter.synthesis.journal import Journal
 
 KINDS = ("knowledge", "freeform_skills", "grounded_skills")
 
@@ -73,6 +75,51 @@ def test_an_answer_that_was_cut_off_is_kept_apart_with_its_row(
         assert entry["answer"] == "What is it? It is th"
         assert entry["row"]["seed_question"]
     assert 'It is th"' not in Path(result.files["messages"]).read_text()
+
+
+@pytest.mark.parametrize("text", [["a", "b"], 7, {"type": "text"}])
+def test_what_is_no_text_ends_the_generation_instead_of_holding_it(
+    teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any, text: Any
+) -> None:
+    server = teacher_server("single", answering(text))
+    with pytest.raises(TeacherError, match="nonsense") as caught:
+        generated(one_skill, tmp_path, server.url, recorder())
+    assert caught.value.cause == "teacher_bad_answer"
+
+
+def test_an_answer_that_cannot_be_kept_ends_the_generation(
+    teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Journal, "add", full)
+    with pytest.raises(Unavailable, match="no space left"):
+        generated(one_skill, tmp_path, teacher_server("lists").url, recorder())
+
+
+def test_a_folder_with_things_of_ones_own_is_no_run_folder(
+    teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any
+) -> None:
+    mine = tmp_path / "run/build/mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("dear to me")
+    with pytest.raises(Conflict, match="'build', which is not of a generation"):
+        generated(one_skill, tmp_path, teacher_server("lists").url, recorder())
+    assert mine.read_text() == "dear to me"
+
+
+def test_two_generations_do_not_share_a_run_folder(
+    teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any
+) -> None:
+    def second(number: int, body: dict[str, Any]) -> Any:
+        with pytest.raises(Conflict, match="Another generation"):
+            generated(one_skill, tmp_path, "embedded", recorder())
+        refused.append(number)
+
+    refused: list[int] = []
+    generated(one_skill, tmp_path, teacher_server("lists", second).url, recorder())
+    assert refused
 
 
 def test_answers_without_their_tags_end_in_words_when_none_is_left(

@@ -20,7 +20,7 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.synthesis.compatibility import one_line_end
 from ilab_jupyter.synthesis.driver.pace import Pace
 from ilab_jupyter.synthesis.journal import Journal
-from ilab_jupyter.synthesis.teachers import Answer, Busy, Messages, Question, Refused, Spent, Teacher
+from ilab_jupyter.synthesis.teachers import Answer, Busy, Messages, Question, Refused, Reply, Spent, Teacher
 
 LISTENING_SECONDS = 0.2
 HOMECOMING_SECONDS = 10.0
@@ -190,6 +190,7 @@ class Pool:
         began, answers_then = time.monotonic(), self._answers
         try:
             reply = await self._teacher.ask(request.question)
+            self._answered(request, reply)
         except Refused as refusal:
             self._refused(request, refusal)
         except Busy as busy:
@@ -198,18 +199,18 @@ class Pool:
             self._again(request, busy, progress=self._answers > answers_then)
         except Exception as error:
             self.fail(error)
-        else:
-            indices = request.question.wanted
-            answers = [replace(answer, text=one_line_end(answer.text)) for answer in reply.answers]
-            self._journal.add(request.key, dict(zip(indices, answers, strict=True)), reply.spent)
-            self._answers += len(answers)
-            units = reply.spent.answer or len(answers)
-            self._pace.answered(units, waiting=bool(self._queue))
-            self._told(len(answers), reply.spent)
-            self._came(request.key, len(indices))
         finally:
             self.in_flight -= 1
             self._wake.set()
+
+    def _answered(self, request: _Request, reply: Reply) -> None:
+        indices = request.question.wanted
+        answers = [replace(answer, text=one_line_end(answer.text)) for answer in reply.answers]
+        self._journal.add(request.key, dict(zip(indices, answers, strict=True)), reply.spent)
+        self._answers += len(answers)
+        self._pace.answered(reply.spent.answer or len(answers), waiting=bool(self._queue))
+        self._told(len(answers), reply.spent)
+        self._came(request.key, len(indices))
 
     def _refused(self, request: _Request, refusal: Refused) -> None:
         try:

@@ -70,17 +70,22 @@ def _forms(address: Address) -> list[Address]:
 
 class CheckedTransport(httpx.HTTPTransport):
     """Connects only to addresses that were checked: a name is resolved once, so it cannot change later. An
-    answer has a largest size.
+    answer has a largest size, and all of it, from its first line on, the time that the request gives to a
+    silence: a server that sends a byte now and then is as slow as one that sends none.
     """
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         addresses = resolve(request.url.host, _port(request))
         for address in addresses[:-1]:
             try:
-                return _limited(super().handle_request(_aimed(request, address)))
+                return self._sent(request, address)
             except httpx.ConnectError:
                 continue
-        return _limited(super().handle_request(_aimed(request, addresses[-1])))
+        return self._sent(request, addresses[-1])
+
+    def _sent(self, request: httpx.Request, address: str) -> httpx.Response:
+        response = super().handle_request(_aimed(request, address))
+        return _limited(response, request.extensions.get("timeout", {}).get("read"))
 
 
 class CheckedAsyncTransport(httpx.AsyncBaseTransport):
@@ -124,11 +129,12 @@ class CheckedAsyncTransport(httpx.AsyncBaseTransport):
 
 
 class _Limited(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that ends in an error once it is larger than any answer can be."""
+    """A body that ends in an error once it is larger than any answer can be, or takes more than `seconds`."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: Any, seconds: float | None) -> None:
         self._body = body
         self._left = LARGEST_ANSWER
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._body:
@@ -148,14 +154,16 @@ class _Limited(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._left -= len(part)
         if self._left < 0:
             raise _refused(f"more than {LARGEST_ANSWER:,} bytes")
+        if time.monotonic() > self._end:
+            raise httpx.ReadTimeout("The answer does not come to its end.")
         return part
 
 
-def _limited(response: httpx.Response) -> httpx.Response:
+def _limited(response: httpx.Response, seconds: float | None = None) -> httpx.Response:
     # none was asked for, and a small body can unpack to one without end
     if response.headers.get("content-encoding", "identity") != "identity":
         raise _refused("a compressed body, which it was asked not to send")
-    response.stream = _Limited(response.stream)
+    response.stream = _Limited(response.stream, seconds)
     return response
 
 

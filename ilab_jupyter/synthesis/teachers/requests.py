@@ -84,12 +84,13 @@ def _reply(answer: Any, request: Request, where: str) -> Reply:
             raise _nonsense(where, f"{len(choices)} answers to one question")
         raise Refused(f"{len(choices)} answers where {request.count} were asked for")
     # a chat model may answer with nothing at all; what is empty is counted and kept apart later
+    texts = [(choice.message.content if request.chat else choice.text) or "" for choice in choices]
+    for text in texts:
+        if not isinstance(text, str):
+            raise _nonsense(where, f"a {type(text).__name__} where a text belongs")
     answers = [
-        Answer(
-            (choice.message.content if request.chat else choice.text) or "",
-            getattr(choice, "finish_reason", None) == "length",
-        )
-        for choice in choices
+        Answer(text, getattr(choice, "finish_reason", None) == "length")
+        for text, choice in zip(texts, choices, strict=True)
     ]
     return Reply(answers, _spent(getattr(answer, "usage", None), request, answers))
 
