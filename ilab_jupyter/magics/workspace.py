@@ -100,5 +100,5 @@ def _scalar(text: str) -> Any:
     """The value that YAML reads in `text`, as the file would."""
     try:
         return Document.parse(f"value: {text}\n").contents["value"]
-    except (Broken, KeyError):
+    except (Broken, KeyError, ValueError, RecursionError):
         return text

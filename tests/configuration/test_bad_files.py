@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from ilab_jupyter.configuration.file import BadFile
 from ilab_jupyter.core import Config
-from ilab_jupyter.errors import NotFound, Unavailable
+from ilab_jupyter.errors import InvalidInput, NotFound, Unavailable
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]\n"
@@ -128,3 +130,47 @@ def test_a_bad_file_is_never_written_to(tmp_path: Path) -> None:
     with pytest.raises(BadFile):
         config.set("train.device", "cuda")
     assert path.read_text() == "train:\n  num_epochs: three\n"
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from ilab_jupyter.core import Config, Model, Taxonomy
+from ilab_jupyter.errors import PublicError
+inside = Path(sys.argv[1]) / "inside"
+os.setegid(65534), os.seteuid(65534)
+for call in (
+    Config.load, Taxonomy.tree, Taxonomy.init, Config.init,
+    lambda path: Config.init(profile=path), lambda path: Model.compare(path, path),
+):
+    try:
+        call(inside)
+    except PublicError as error:
+        print(type(error).__name__, bool(error.next_step))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_folder_that_is_closed_to_us_is_told_in_words(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED, str(closed)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["True"] * 6, done.stdout
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"a": "\udfff"}, {"\ud800": 1}])
+def test_half_a_character_is_not_written(value: object) -> None:
+    with pytest.raises(InvalidInput, match="half a character"):
+        Config().set("train.additional_args.x", value)
+
+
+@pytest.mark.parametrize("depth", [33, 900])
+def test_a_value_that_is_too_deep_is_not_written(depth: int) -> None:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    with pytest.raises(InvalidInput, match="nested more than 32 deep"):
+        Config().set("train.additional_args.x", value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,14 @@ def test_a_taxonomy_gives_the_documents_of_its_knowledge_leaves(rag: RAG, tmp_pa
     assert all(document.name.startswith("knowledge/") for document in result.documents)
     document = json.loads((tmp_path / "out" / str(result.documents[0].output)).read_bytes())
     assert document["schema_name"] == "DoclingDocument"
+
+
+def test_a_leaf_below_another_leaf_gives_its_documents_too(rag: RAG, tmp_path: Path) -> None:
+    taxonomy = Path(shutil.copytree(ROOT / "notebooks/taxonomy", tmp_path / "taxonomy"))
+    (leaf,) = (taxonomy / "knowledge").rglob("qna.yaml")
+    shutil.copy(leaf, leaf.parent.parent / "qna.yaml")
+    result = rag.convert(taxonomy_path=taxonomy, output_dir=tmp_path / "out", reporter=Quiet())
+    assert not result.failures and len(result.documents) == 2
 
 
 def test_another_model_is_refused_with_the_name_of_the_right_one(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from ilab_jupyter.core import Model
 from ilab_jupyter.errors import InvalidInput, NotFound, TeacherError, Unprocessable
+from ilab_jupyter.evaluation.guests import unchanged
 from tests.evaluation.test_choice import mmlu
 
 __all__ = ["mmlu"]
@@ -137,3 +140,20 @@ print(dk.score, asyncio.run is run, kept)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, cwd=root)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-1] == "3.0 True True"
+
+
+def test_guests_in_several_threads_leave_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nest_asyncio  # type: ignore[import-untyped]
+
+    monkeypatch.setenv("ILAB_KEPT", "before")
+    apply = nest_asyncio.apply
+
+    def visit(number: int) -> None:
+        with unchanged():
+            os.environ["ILAB_KEPT"] = str(number)
+            os.environ["ILAB_LEFT"] = str(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(visit, range(2000)))
+    assert nest_asyncio.apply is apply
+    assert os.environ["ILAB_KEPT"] == "before" and "ILAB_LEFT" not in os.environ

@@ -59,3 +59,19 @@ def test_a_taxonomy_is_begun_shown_compared_and_judged(shell: InteractiveShell) 
 @pytest.mark.parametrize("wrong", ["config set a", "config show a b", "taxonomy a b", "taxonomy nowhere"])
 def test_what_is_no_command_is_said_so(shell: InteractiveShell, wrong: str) -> None:
     assert refused(shell, f"%ilab {wrong}").next_step
+
+
+def test_a_value_means_what_it_means_in_the_file_or_is_a_text(shell: InteractiveShell) -> None:
+    run(shell, "%ilab config init")
+    for text, value in {
+        "2024-13-45": "2024-13-45",
+        "0b_": "0b_",
+        "yes": "yes",
+        "'[' ": "[",
+        "'*anchor'": "*anchor",
+    }.items():
+        run(shell, f"%ilab config set evaluate.branch {text}")
+        assert Config.get("evaluate.branch") == value
+    run(shell, "%ilab config set train.num_epochs 010")
+    assert Config.get("train.num_epochs") == 10
+    assert refused(shell, f"%ilab config set train.num_epochs {'[' * 3000}").next_step

@@ -166,3 +166,25 @@ def test_an_upload_that_is_not_allowed_is_explained(hub: Any, tiny: Path) -> Non
         Model(tiny).upload("me/taught")
     with pytest.raises(InvalidInput):
         Model(tiny).upload("no id")
+
+
+@pytest.mark.parametrize("id", ["org/a--b", "org/a..b", "org/name.git", f"org/{'a' * 100}"])
+def test_an_id_that_the_hub_refuses_is_told_in_words(hub: Any, id: str, tiny: Path) -> None:
+    for ask in (lambda: Model.describe(id), lambda: Model(id).chat("Who?"), lambda: Model(tiny).upload(id)):
+        with pytest.raises(InvalidInput, match="no id of a model"):
+            ask()
+
+
+def test_what_is_here_already_needs_no_room_again(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ilab_jupyter.models import hub as fetching
+
+    usage = fetching.shutil.disk_usage
+    offer = Model.describe("org/tiny")
+    free = offer.size_bytes + fetching.disk.MARGIN - 1
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage(path)._replace(free=free))
+    with pytest.raises(Unavailable, match="more, and"):
+        Model.download("org/tiny")
+    parts = Models().root / fetching.PARTS / f"org--tiny--{offer.commit}"
+    parts.mkdir(parents=True)
+    (parts / WEIGHTS).write_bytes(hub.files[WEIGHTS])
+    assert Model.download("org/tiny").name == "tiny"

@@ -236,6 +236,25 @@ def test_a_server_that_sends_a_byte_now_and_then_is_out_of_time_as_a_whole() -> 
         assert time.monotonic() - began < 3
 
 
+def test_so_is_one_whose_list_of_models_comes_in_drops() -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            while not stop.is_set():
+                connection, _ = listening.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    while not stop.wait(0.1):
+                        connection.sendall(b" ")
+
+        threading.Thread(target=drip, daemon=True).start()
+        with pytest.raises(TeacherError) as caught:
+            ask(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", timeout=0.5)
+        stop.set()
+        assert caught.value.cause == "teacher_timeout"
+
+
 def test_redirects_are_not_followed(teacher_server: Any) -> None:
     elsewhere = teacher_server("lists")
     target = {"Location": f"{elsewhere.url}/completions"}

@@ -309,3 +309,9 @@ def test_patterns_match_as_pythons_glob_does(tmp_path: Path, pattern: str, path:
     assert matches(path, [part for part in pattern.split("/") if part != "."]) is matched
     found = glob.glob(str(tmp_path / "root" / pattern), recursive=True)
     assert any(Path(each).is_file() for each in found) is matched
+
+
+def test_a_folder_that_leads_to_itself_is_told_at_its_line(taxonomy: Path) -> None:
+    (taxonomy / "loop").symlink_to("loop")
+    name(taxonomy, "loop", "local")
+    assert told(judged(taxonomy), REPO, "a link that leads to itself")
