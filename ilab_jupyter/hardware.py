@@ -90,7 +90,7 @@ class Inventory(Shown, Machine):
 
 def look(folder: Path) -> Machine:
     """The machine now. `folder` says whose disk is meant; its nearest existing parent counts."""
-    while not folder.exists():
+    while not os.access(folder, os.F_OK):
         folder = folder.parent
     memory = psutil.virtual_memory()
     found, message = gpus()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from ilab_jupyter.client.table import Table
-from ilab_jupyter.configuration.document import Broken, Document
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.taxonomy import Taxonomy
 from ilab_jupyter.errors import InvalidInput
@@ -97,8 +98,11 @@ def taxonomy(options: dict[str, Any]) -> object:
 
 
 def _scalar(text: str) -> Any:
-    """The value that YAML reads in `text`, as the file would."""
+    """The value that YAML reads in `text`; a text where it would read something that is not written there."""
     try:
-        return Document.parse(f"value: {text}\n").contents["value"]
-    except (Broken, KeyError, ValueError, RecursionError):
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
+    # YAML 1.1 takes `yes` for true and 010 for 8, and InstructLab's file is of 1.2.
+    as_written = value is None or isinstance(value, list | dict) or str(value).lower() == text.lower()
+    return value if as_written else text

@@ -9,6 +9,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from ilab_jupyter import paths
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, Unprocessable
 from ilab_jupyter.taxonomy import address, git
 from ilab_jupyter.taxonomy.finding import shown
@@ -63,9 +64,9 @@ def _check(target: Path, repository: str | None, branch: str | None, overwrite: 
         raise InvalidInput(
             f"{shown(branch)!r} is no name of a branch.", "Give a branch or a tag.", cause="unknown_revision"
         )
-    if target.exists() and not target.is_dir():
+    if paths.exists(target) and not target.is_dir():
         raise Conflict(f"{target} is a file.", "Choose another folder.")
-    if target.is_dir() and any(target.iterdir()) and not overwrite:
+    if paths.is_folder(target) and any(target.iterdir()) and not overwrite:
         raise Conflict(
             f"There is something in {target} already.",
             "Choose another folder, or give overwrite=True: what is there is then kept beside it.",

@@ -138,7 +138,7 @@ from pathlib import Path
 from ilab_jupyter.core import Config, Model, Taxonomy
 from ilab_jupyter.errors import PublicError
 inside = Path(sys.argv[1]) / "inside"
-os.setegid(65534), os.seteuid(65534)
+os.setgid(65534), os.setuid(65534)
 for call in (
     Config.load, Taxonomy.tree, Taxonomy.init, Config.init,
     lambda path: Config.init(profile=path), lambda path: Model.compare(path, path),
