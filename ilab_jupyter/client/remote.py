@@ -232,7 +232,7 @@ class RemoteJobs:
                         data = line[6:]
                     elif not line and data:
                         if kind == "problem":
-                            raise _told(200, json.loads(data))
+                            raise _told(503, json.loads(data))
                         yield Event.model_validate_json(data)
                         kind, data = "", ""
         except (httpx.HTTPError, ValidationError) as error:

@@ -72,6 +72,9 @@ class EventStream:
                 self.error = error
             except (CancelledError, asyncio.CancelledError):
                 return
+            except Exception as error:
+                # Whoever draws the job must learn of it, and a moment later it may go on.
+                self.error = PublicError(f"The job cannot be followed just now: {error}.")
             self._closed.wait(RETRY_SECONDS)
 
     async def _follow(self) -> bool:

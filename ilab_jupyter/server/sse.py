@@ -49,6 +49,7 @@ class StreamHandler(IlabHandler):
     _track_activity = False
     _gone: asyncio.Future[None] | None = None
     _sent = False
+    _busy = False
 
     @property
     def wants_stream(self) -> bool:
@@ -78,7 +79,8 @@ class StreamHandler(IlabHandler):
                     )
                     if sending.done() or self._gone.done():
                         break
-                    if not self._sent:
+                    # One flush at a time: a second would take the place of one that waits for the client.
+                    if not self._sent and not self._busy:
                         self.write(b": still here\n\n")
                         self.flush()
             finally:
@@ -93,14 +95,20 @@ class StreamHandler(IlabHandler):
 
     async def _send(self, frames: AsyncIterator[bytes]) -> None:
         try:
-            await self.flush()
+            await self._flushed()
             async for one in frames:
-                # A client that reads slowly is no silent one.
-                self._sent = True
                 self.write(one)
-                await self.flush()
-                self._sent = True
+                await self._flushed()
         except PublicError as error:
             # Not `error`: that is a worker's event.
             self.write(frame(json.dumps(error.to_dict()), event="problem"))
+            await self._flushed()
+
+    async def _flushed(self) -> None:
+        """Wait until the client has taken what was written. One that reads slowly is no silent one."""
+        self._busy = True
+        try:
             await self.flush()
+        finally:
+            self._busy = False
+            self._sent = True

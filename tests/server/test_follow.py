@@ -155,3 +155,23 @@ async def test_a_client_that_goes_leaves_nothing_behind(server: Any) -> None:
             break
         await asyncio.sleep(0.05)
     assert not services.streams._inside
+
+
+async def test_a_client_that_pauses_hears_all_of_it_afterwards(server: Any, monkeypatch: Any) -> None:
+    """Its stream waits for it, and no sign of life takes the place of what waits."""
+    from ilab_jupyter.server import follow, sse
+
+    monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.1)
+    made = 60
+
+    async def long(*_: Any, **__: Any) -> Any:
+        for number in range(made):
+            yield sse.frame(json.dumps("x" * 600_000), event="log", id=str(number))
+        yield sse.frame("{}", event="end")
+
+    monkeypatch.setattr(follow, "_log_frames", long)
+    id = await server.submit("sleep:5")
+    async with server.http.stream("GET", f"ilab/api/jobs/{id}/log", headers=SSE) as response:
+        await asyncio.sleep(1.5)
+        text = b"".join([part async for part in response.aiter_raw()]).decode()
+    assert text.count("event: log") == made and "event: end" in text

@@ -41,7 +41,7 @@ class FileLock:
     def release(self) -> None:
         """Give it back. Harmless when it is not held."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            _give_back(self._descriptor)
             self._descriptor = None
 
 
@@ -64,6 +64,14 @@ def is_held(path: Path) -> bool:
         return False
     try:
         return not _try(descriptor, fcntl.LOCK_SH, path)
+    finally:
+        _give_back(descriptor)
+
+
+def _give_back(descriptor: int) -> None:
+    """Unlock, then close: a process that was forked meanwhile has the descriptor too, and keeps it open."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
 

@@ -40,9 +40,11 @@ class Identity:
         known = data or {}
         pid = known.get("pid")
         texts = [str(known[name]) for name in ("starttime", "boot_id", "namespace") if name in known]
-        if type(pid) is not int or pid <= 1 or pid == os.getpid() or len(texts) != 3:
+        if type(pid) is not int or pid <= 1 or len(texts) != 3:
             return None
-        return cls(pid, *texts)
+        found = cls(pid, *texts)
+        # Our own number in another container, or on another machine, is not ours.
+        return None if pid == os.getpid() and found.here else found
 
     def to_dict(self) -> dict[str, Any]:
         """What `read` reads."""

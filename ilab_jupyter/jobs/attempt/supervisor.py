@@ -184,15 +184,18 @@ class Supervisor:
         from ilab_jupyter.jobs.attempt.outcome import Exit, finish
         from ilab_jupyter.jobs.state import JobState
 
-        duty = self.duty
+        duty, asked = self.duty, False
         while True:
             row = patiently(lambda: store.get(duty.id))
             if row is None or row.attempt != duty.attempt or row.token != duty.token or row.state.ended:
                 return False
             if row.state is JobState.STOPPING:
                 break
+            if row.state is JobState.RUNNING and asked:
+                break  # our own move, whose answer was lost with the connection
             if row.state is not JobState.STARTING:
                 return False
+            asked = True
             if patiently(partial(store.move, row, JobState.RUNNING, started=time.time())) is not None:
                 break
         cancelled = row.state is JobState.STOPPING

@@ -143,7 +143,7 @@ class Hub:
         tail = self._tails.get(row.id)
         if tail is None or tail.problem is not None:
             tail = self._tails[row.id] = Tail(self._store, row)
-            if len(self._tails) == 1:
+            if self._task is None:
                 self._start()
             self._arm(tail)
         elif row.version > tail.row.version:

@@ -1,0 +1,167 @@
+"""What processes that share files, numbers and connections do to each other: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ilab_jupyter.client.stream import EventStream
+from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.jobs.attempt.lock import is_held, locked
+from ilab_jupyter.jobs.attempt.supervisor import Duty, Supervisor
+from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.logs import tails
+from ilab_jupyter.jobs.queue import scheduler
+from ilab_jupyter.jobs.state import JobState
+
+
+def test_a_process_that_was_forked_inside_keeps_no_lock(tmp_path: Path) -> None:
+    path, inside = tmp_path / "turn.lock", threading.Event()
+    forked = threading.Event()
+
+    def turn() -> None:
+        with locked(path, 5):
+            inside.set()
+            forked.wait(10)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    inside.wait(10)
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        forked.set()
+        thread.join()
+        assert not is_held(path)
+        with locked(path, 0) as got:
+            assert got
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+HOLD = "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.flock(lock, 2); print(1, flush=True); input()"
+
+
+@pytest.fixture
+def elsewhere(bench: Any) -> Iterator[Any]:
+    """Start a job whose supervisor holds its lock in another container, where it has the number `pid`."""
+    held = []
+
+    def start(pid: int) -> Any:
+        bench.jobs.pause()
+        job = bench.submit(["print"])
+        store = bench.local._store
+        row = store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="another", spawned=5.0)
+        store.move(row, JobState.RUNNING, started=time.time())
+        attempt = store.state.job(job.id).attempt(1)
+        attempt.path.mkdir(parents=True)
+        command = [sys.executable, "-c", HOLD, str(attempt.lock)]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        held.append(holder)
+        assert holder.stdout is not None and holder.stdout.readline()
+        record = {"pid": pid, "starttime": "77", "boot_id": "another", "namespace": "pid:[4026539999]"}
+        attempt.record.write_text(json.dumps({**record, "token": "t" * 32}))
+        return job
+
+    yield start
+    for holder in held:
+        holder.kill()
+        holder.communicate()
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_supervisor_elsewhere_that_has_our_number_is_not_taken_for_dead(
+    bench: Any, elsewhere: Any, ours: bool
+) -> None:
+    job = elsewhere(os.getpid() if ours else os.getpid() + 100_000)
+    scheduler._reconcile(bench.local._store, bench.local._store.get(job.id))
+    assert bench.jobs.get(job.id).state is JobState.RUNNING
+
+
+def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.jobs.pause()
+    job = bench.submit(["print"])
+    store = bench.local._store
+    store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="b", spawned=5.0)
+    store.state.job(job.id).attempt(1).path.mkdir(parents=True)
+    move, worked, unheard = store.move, [], []
+
+    def lost(*arguments: Any, **fields: Any) -> Any:
+        moved = move(*arguments, **fields)
+        if fields.get("started") and not unheard:
+            unheard.append(moved)
+            raise Unavailable("the connection was closed while it committed")
+        return moved
+
+    monkeypatch.setattr(store, "move", lost)
+    supervisor = object.__new__(Supervisor)
+    supervisor.duty = Duty(bench.local.state, job.id, 1, "t" * 32)
+    supervisor.told_to_end = supervisor._forced = False
+    supervisor._oom_kills, supervisor._over = 0, None
+    monkeypatch.setattr(supervisor, "_work", lambda *_: worked.append(1) or 0)
+    supervisor._supervise(store)
+    assert worked == [1] and bench.jobs.get(job.id).state.ended
+
+
+def test_a_reader_that_comes_back_after_a_failed_look_starts_nothing_twice(tmp_path: Path) -> None:
+    class Failing:
+        state = StateFolder(tmp_path)
+
+        def read(self) -> Any:
+            raise Unavailable("down")
+
+    store: Any = Failing()
+    attempt = store.state.job("train-aaaaaaaa").attempt(1)
+    attempt.path.mkdir(parents=True)
+    attempt.log.write_text("x")
+    row: Any = SimpleNamespace(id="train-aaaaaaaa", attempt=1, version=1)
+
+    async def watch() -> None:
+        hub = tails.hub(store)
+        slow = await hub.join(row)
+        with pytest.raises(Unavailable):
+            await slow.changed(slow.changes)
+        again = await hub.join(row)
+        assert [task.get_name() for task in asyncio.all_tasks()].count("ilab watch") == 1
+        hub.leave(again)
+        hub.leave(slow)
+        await asyncio.sleep(0.05)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(watch())
+
+
+def test_a_stream_that_fails_in_its_own_way_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ilab_jupyter.client import stream as streams
+
+    monkeypatch.setattr(streams, "RETRY_SECONDS", 0.05)
+    asked = []
+
+    class Service:
+        async def watch(self, id: str, **_: Any) -> Any:
+            asked.append(id)
+            raise OSError(24, "Too many open files")
+            yield
+
+    stream = EventStream(SimpleNamespace(service=Service()), "train-x")  # type: ignore[arg-type]
+    deadline = time.monotonic() + 10
+    while len(asked) < 3 and time.monotonic() < deadline:
+        assert stream.batch(0.05) == ([], True)
+    assert len(asked) >= 3 and stream.error is not None and "Too many open files" in stream.error.message
+    stream.close()
