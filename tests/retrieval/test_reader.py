@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -38,8 +39,10 @@ def deep(tmp_path: Path) -> Order:
 
 def children() -> Iterator[psutil.Process]:
     for process in psutil.Process().children():
-        if "ilab_jupyter.retrieval.process" in process.cmdline():
-            yield process
+        # Another's child may have ended and wait to be reaped: such a one has no command line any more.
+        with suppress(psutil.NoSuchProcess):
+            if "ilab_jupyter.retrieval.process" in process.cmdline():
+                yield process
 
 
 def test_what_takes_too_long_is_ended_and_the_next_document_is_read(huge: Order, small: Order) -> None:
