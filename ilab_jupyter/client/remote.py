@@ -161,19 +161,16 @@ class RemoteJobs:
         answer = await self._json("GET", "audit", params={"after": after, "limit": limit})
         return [AuditEntry.model_validate(entry) for entry in answer["entries"]]
 
-    async def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
+    async def watch(
+        self, id: str, *, after: int = 0, log_offset: int | None = None, log_attempt: int | None = None
+    ) -> AsyncIterator[Event]:
         """As in JobService. A broken connection is taken up again after the last event and byte seen."""
         state: Event | None = None
-        attempt: int | None = None
         pause, deadline = FIRST_PAUSE, time.monotonic() + self._patience
         while True:
             try:
-                async with aclosing(self._stream(id, after, log_offset)) as events:
+                async with aclosing(self._stream(id, after, log_offset, log_attempt)) as events:
                     first = await anext(events, None)
-                    if first is not None and attempt is not None and _attempt(first) != attempt:
-                        # Resumed while nobody listened: the new attempt has a log of its own.
-                        log_offset, attempt = 0, None
-                        continue
                     # Each connection begins with the state; told again, it would be no news.
                     if first is not None and (state is None or state.fields != first.fields):
                         state = first
@@ -181,10 +178,8 @@ class RemoteJobs:
                     async for event in events:
                         pause, deadline = FIRST_PAUSE, time.monotonic() + self._patience
                         if event.type == "log":
-                            log_offset, attempt = (
-                                int(event.fields["next_offset"]),
-                                int(event.fields["attempt"]),
-                            )
+                            log_offset = int(event.fields["next_offset"])
+                            log_attempt = int(event.fields["attempt"])
                         elif event.type == "state":
                             state = event
                         elif event.type != "end":
@@ -213,8 +208,11 @@ class RemoteJobs:
         if client is not None:
             await client.aclose()
 
-    async def _stream(self, id: str, after: int, log_offset: int | None) -> AsyncGenerator[Event, None]:
-        query = {"after": after} | ({"log_offset": log_offset} if log_offset is not None else {})
+    async def _stream(
+        self, id: str, after: int, log_offset: int | None, log_attempt: int | None
+    ) -> AsyncGenerator[Event, None]:
+        cursor = {"log_offset": log_offset, "log_attempt": log_attempt}
+        query = {"after": after} | {name: value for name, value in cursor.items() if value is not None}
         url = f"{self.url}ilab/api/jobs/{_part(id)}/events"
         timeout = httpx.Timeout(10.0, read=SILENCE_SECONDS)
         try:
@@ -264,12 +262,6 @@ class RemoteJobs:
 def _part(id: str) -> str:
     """An id as one part of an address; one that cannot be is sent so that the service says so."""
     return quote(id, safe="") if id not in ("", ".", "..") else quote(f"{id} ", safe="")
-
-
-def _attempt(state: Event) -> int | None:
-    """The attempt that a `state` event tells of."""
-    job = state.fields.get("job")
-    return job.get("attempt") if isinstance(job, dict) else None
 
 
 def _error(response: httpx.Response) -> PublicError:

@@ -25,10 +25,19 @@ class EventStream:
     `error` holds the reason of a break while it lasts; a job that is gone ends the stream.
     """
 
-    def __init__(self, jobs: SyncJobs, id: str, *, after: int = 0, log_offset: int | None = None) -> None:
+    def __init__(
+        self,
+        jobs: SyncJobs,
+        id: str,
+        *,
+        after: int = 0,
+        log_offset: int | None = None,
+        log_attempt: int | None = None,
+    ) -> None:
         self.error: PublicError | None = None
         self._service, self._id = jobs.service, id
-        self._after, self._log_offset = after, log_offset
+        self._after = after
+        self._log = {"log_offset": log_offset, "log_attempt": log_attempt}
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._following: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
@@ -82,11 +91,12 @@ class EventStream:
         task = asyncio.current_task()
         assert task is not None
         self._following = asyncio.get_running_loop(), task
-        async for event in self._service.watch(self._id, after=self._after, log_offset=self._log_offset):
+        async for event in self._service.watch(self._id, after=self._after, **self._log):
             self.error = None
             self._after = max(self._after, event.seq)
             if event.type == "log":
-                self._log_offset = event.fields["next_offset"]
+                told = event.fields
+                self._log = {"log_offset": told["next_offset"], "log_attempt": told["attempt"]}
             self._queue.put(event)
             if event.type == "end" or self._closed.is_set():
                 return True

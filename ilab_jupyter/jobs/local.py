@@ -301,9 +301,12 @@ class LocalJobs:
         _positive(limit, 100_000)
         return await asyncio.to_thread(self._events, id, after, limit)
 
-    def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
+    def watch(
+        self, id: str, *, after: int = 0, log_offset: int | None = None, log_attempt: int | None = None
+    ) -> AsyncIterator[Event]:
         """See JobService."""
-        return watch.watch(self._store, lambda: self._find(id), after=max(0, after), log_offset=log_offset)
+        cursor = {"log_offset": log_offset, "log_attempt": log_attempt}
+        return watch.watch(self._store, lambda: self._find(id), after=max(0, after), **cursor)
 
     async def queue(self) -> QueueState:
         """See JobService."""
@@ -338,6 +341,7 @@ class LocalJobs:
         if key is not None and not 0 < len(key) <= 255:
             raise InvalidInput("A key has 1 to 255 characters.")
         given = check_secrets(secrets or {})
+        spec = spec.model_copy(update={"resources": leases.as_chosen(spec.resources)})
         leases.check_possible(self._store, spec.resources)
         launched = launch(interpreter(self._python, spec.kind), self._module)
         row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)

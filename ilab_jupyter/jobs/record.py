@@ -25,7 +25,12 @@ class Resources(Frozen):
     for memory. Gigabytes are 10**9 bytes.
     """
 
-    gpus: int | None = Field(default=None, ge=0, le=64, description="None: one where the machine has any.")
+    gpus: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="None: one where there is any that the submitter's CUDA_VISIBLE_DEVICES leaves.",
+    )
     gpu_memory_gb: float | None = Field(default=None, gt=0, le=10_000)
     cpus: float | None = Field(default=None, gt=0, le=4096)
     memory_gb: float | None = Field(

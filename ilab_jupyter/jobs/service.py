@@ -54,10 +54,13 @@ class JobService(Protocol):
     async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> builtins.list[Event]:
         """Events with seq > `after`, oldest first, over all attempts."""
 
-    def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> AsyncIterator[Event]:
+    def watch(
+        self, id: str, *, after: int = 0, log_offset: int | None = None, log_attempt: int | None = None
+    ) -> AsyncIterator[Event]:
         """Events as they come, starting with `state`; only the last one, `end`, means that it has ended.
 
-        With `log_offset` the log comes too, as `log` events {attempt, offset, next_offset, text}.
+        With `log_offset` the log comes too, as `log` events {attempt, offset, next_offset, text}: of the
+        attempt `log_attempt` from there on, the newest where None, and of all later ones.
         """
 
     async def attempts(self, id: str) -> builtins.list[Attempt]:

@@ -145,9 +145,11 @@ class SyncJobs:
         """See JobService."""
         return run(self.service.audit(after=after, limit=limit))
 
-    def watch(self, id: str, *, after: int = 0, log_offset: int | None = None) -> Iterator[Event]:
+    def watch(
+        self, id: str, *, after: int = 0, log_offset: int | None = None, log_attempt: int | None = None
+    ) -> Iterator[Event]:
         """See JobService. Closing the generator, or Ctrl-C, only stops watching; the job goes on."""
-        stream = self.service.watch(id, after=after, log_offset=log_offset)
+        stream = self.service.watch(id, after=after, log_offset=log_offset, log_attempt=log_attempt)
 
         async def following() -> Event | None:
             return await anext(stream, None)

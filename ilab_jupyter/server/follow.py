@@ -41,22 +41,21 @@ class LogHandler(StreamHandler):
             await self._download(jobs, job, query.attempt, bool(query.fold))
         elif self.wants_stream:
             await jobs.logs(id, limit=1)  # one that was removed is said before the stream begins
-            offset = self._log_cursor(job, query.offset)
-            await self.stream(_log_frames(jobs, job.id, offset, bool(query.fold)))
+            attempt, offset = self._log_cursor(query)
+            await self.stream(_log_frames(jobs, job.id, attempt, offset, bool(query.fold)))
         elif "Range" in self.request.headers:
             await self._range(jobs, job, query.attempt)
         else:
             chunk = await jobs.logs(id, offset=query.offset, limit=query.limit, attempt=query.attempt)
             self.answer(chunk.model_copy(update={"text": fold(chunk.text)}) if query.fold else chunk)
 
-    def _log_cursor(self, job: Job, offset: int) -> int:
+    def _log_cursor(self, query: LogQuery) -> tuple[int | None, int]:
         cursor = self.request.headers.get("Last-Event-ID")
         if cursor is None:
-            return offset
+            return query.attempt, query.offset
         if (match := re.fullmatch(r"(\d{1,9}):(\d{1,18})", cursor)) is None:
             raise InvalidInput("Last-Event-ID is not one of this stream's.", "Leave it out to begin again.")
-        # The log of a newer attempt is another file: it is read from its beginning.
-        return int(match[2]) if int(match[1]) == job.attempt else 0
+        return int(match[1]), int(match[2])
 
     async def _range(self, jobs: JobService, job: Job, attempt: int | None) -> None:
         header = self.request.headers["Range"]
@@ -115,7 +114,8 @@ class EventsHandler(StreamHandler):
         jobs = await self.services.jobs()
         job = await jobs.get(id)
         if self.wants_stream:
-            await self.stream(_event_frames(jobs, job.id, self._event_cursor(query.after), query.log_offset))
+            log = {"log_offset": query.log_offset, "log_attempt": query.log_attempt}
+            await self.stream(_event_frames(jobs, job.id, self._event_cursor(query.after), log))
         else:
             events = await jobs.events(id, after=query.after, limit=query.limit)
             self.answer(EventList(events=events))
@@ -129,9 +129,11 @@ class EventsHandler(StreamHandler):
         return int(cursor)
 
 
-async def _log_frames(jobs: JobService, id: str, offset: int, folded: bool) -> AsyncIterator[bytes]:
+async def _log_frames(
+    jobs: JobService, id: str, attempt: int | None, offset: int, folded: bool
+) -> AsyncIterator[bytes]:
     made = _folded_frame if folded else _log_frame
-    async for event in jobs.watch(id, after=PAST_ALL, log_offset=offset):
+    async for event in jobs.watch(id, after=PAST_ALL, log_offset=offset, log_attempt=attempt):
         if event.type == "log":
             yield made(event)
         elif event.type == "end":
@@ -139,9 +141,9 @@ async def _log_frames(jobs: JobService, id: str, offset: int, folded: bool) -> A
 
 
 async def _event_frames(
-    jobs: JobService, id: str, after: int, log_offset: int | None
+    jobs: JobService, id: str, after: int, log: dict[str, int | None]
 ) -> AsyncIterator[bytes]:
-    async for event in jobs.watch(id, after=after, log_offset=log_offset):
+    async for event in jobs.watch(id, after=after, **log):
         yield _event_frame(event)
 
 

@@ -34,6 +34,7 @@ class Ask(Request):
     watch: str | None = Field(default=None, max_length=200)
     after: int = Field(default=0, ge=0, le=2**62)
     log_offset: int | None = Field(default=None, ge=-(2**62), le=2**62)
+    log_attempt: int | None = Field(default=None, ge=1, le=2**31)
     unwatch: str | None = Field(default=None, max_length=200)
     list: bool | None = None
 
@@ -99,16 +100,16 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
                 self.services.pulse.listen(self._note)
                 self._watches[None] = asyncio.create_task(self._snapshot())
         if ask.watch is not None:
-            self._watch(ask.watch, ask.after, ask.log_offset)
+            self._watch(ask.watch, ask)
 
-    def _watch(self, id: str, after: int, log_offset: int | None) -> None:
+    def _watch(self, id: str, ask: Ask) -> None:
         if (task := self._watches.pop(id, None)) is not None:
             task.cancel()
         if len(self._watches) >= MAX_WATCHES:
             refusal = TooMany(f"This socket watches {MAX_WATCHES} jobs already.", "Unwatch one first.")
             self._watches[id] = asyncio.create_task(self._refuse(id, refusal))
             return
-        self._watches[id] = asyncio.create_task(self._follow(id, after, log_offset))
+        self._watches[id] = asyncio.create_task(self._follow(id, ask))
 
     async def _refuse(self, id: str, error: PublicError) -> None:
         try:
@@ -116,10 +117,11 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
         finally:
             self._forget(id)
 
-    async def _follow(self, id: str, after: int, log_offset: int | None) -> None:
+    async def _follow(self, id: str, ask: Ask) -> None:
         try:
             jobs = await self.services.jobs()
-            async for event in jobs.watch(id, after=after, log_offset=log_offset):
+            cursor = {"log_offset": ask.log_offset, "log_attempt": ask.log_attempt}
+            async for event in jobs.watch(id, after=ask.after, **cursor):
                 await self._messages.put(_message(event, id))
         except PublicError as error:
             await self._messages.put(_error(error.to_dict(), job=id))

@@ -129,11 +129,16 @@ class LogQuery(Request):
 
 
 class EventQuery(Request):
-    """Where to read events: those after seq `after`. With `log_offset` a stream carries the log too."""
+    """Where to read events: those after seq `after`.
+
+    With `log_offset` a stream carries the log too: of the attempt `log_attempt` from there on, and of later
+    ones.
+    """
 
     after: int = Field(default=0, ge=0, le=2**62)
     limit: int = Field(default=1000, ge=1, le=100_000)
     log_offset: int | None = Field(default=None, ge=-(2**62), le=2**62)
+    log_attempt: int | None = Field(default=None, ge=1, le=2**31)
 
 
 class EventList(Answer):

@@ -133,7 +133,13 @@ class LiveDisplay:
 
     def _follow(self) -> None:
         handle, view = self._handle, self.view
-        stream = EventStream(handle.jobs, handle.id, after=view.cursor, log_offset=view.log_offset)
+        stream = EventStream(
+            handle.jobs,
+            handle.id,
+            after=view.cursor,
+            log_offset=view.log_offset,
+            log_attempt=view.log_attempt,
+        )
         save_at, connected = time.monotonic() + FIRST_SAVE_SECONDS, True
         goes_on, changed, picture = True, False, False
         while goes_on and not view.closed:

@@ -25,7 +25,8 @@ class JobView(anywidget.AnyWidget):
 
     One thread feeds it (`apply`); `resumed` is called when a click has started a new attempt. Of the curve
     and the log only what was added is sent, in custom messages; the traits `curve` and `tail` hold the whole
-    for a page that opens the view anew. `cursor` and `log_offset` say where the next events and bytes begin.
+    for a page that opens the view anew. `cursor` says where the next events begin, `log_attempt` and
+    `log_offset` where the next bytes of the log do.
     """
 
     _esm = STATIC / "job.js"
@@ -46,7 +47,7 @@ class JobView(anywidget.AnyWidget):
         self.cursor = handle.cursor
         chunk = handle.log_end()
         self._log.append(chunk.text)
-        self._attempt = chunk.attempt
+        self.log_attempt = chunk.attempt
         self.log_offset = chunk.next_offset
         super().__init__(
             job=wire(job), curve=[list(point) for point in points], tail=self._log_state(0), hides=hides
@@ -78,8 +79,8 @@ class JobView(anywidget.AnyWidget):
         added: list[str] = []
         fresh = False
         for event in events:
-            if event.fields["attempt"] != self._attempt:
-                self._log, self._attempt = LogTail(), event.fields["attempt"]
+            if event.fields["attempt"] != self.log_attempt:
+                self._log, self.log_attempt = LogTail(), event.fields["attempt"]
                 added, fresh = [], True
             added += self._log.append(event.fields["text"])
             self.log_offset = event.fields["next_offset"]

@@ -2005,7 +2005,7 @@ export interface components {
       gpu_memory_gb: number | null;
       /**
        * Gpus
-       * @description None: one where the machine has any.
+       * @description None: one where there is any that the submitter's CUDA_VISIBLE_DEVICES leaves.
        * @default null
        */
       gpus: number | null;
@@ -2887,6 +2887,7 @@ export interface operations {
       query?: {
         after?: number;
         limit?: number;
+        log_attempt?: number | null;
         log_offset?: number | null;
       };
       header?: never;

@@ -103,7 +103,11 @@ export class LogView extends Widget {
       this.window.reset(chunk.text, chunk.offset, chunk.next_offset);
       this.list.replaceChildren(...this.window.lines.map(line => lineNode(line.text)));
       if (!hasEnded(job) || chunk.next_offset < chunk.size) {
-        this.watch = this.model.stream.watch(this.jobId, chunk.next_offset, this.onFrame);
+        this.watch = this.model.stream.watch(
+          this.jobId,
+          { attempt: chunk.attempt, offset: chunk.next_offset },
+          this.onFrame
+        );
       }
       this.showStatus(job);
       this.afterRender();
@@ -254,7 +258,8 @@ export class LogView extends Widget {
       this.list.replaceChildren();
       this.attached = true;
       this.watch?.dispose();
-      this.watch = this.model.stream.watch(this.jobId, 0, this.onFrame);
+      const next = { attempt: job.attempt, offset: 0 };
+      this.watch = this.model.stream.watch(this.jobId, next, this.onFrame);
     }
     this.showStatus(job);
   }

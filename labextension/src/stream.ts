@@ -22,19 +22,27 @@ export interface ILogFrame extends IJobFrame {
   text: string;
 }
 
+/** The next byte of a log wanted, and the attempt that it is counted in. */
+export interface ILogCursor {
+  attempt: number;
+  offset: number;
+}
+
 interface IWatch {
-  /** The next byte of the log wanted; a reconnection continues there. */
-  logOffset: number;
+  /** A reconnection continues there. */
+  next: ILogCursor;
   receive: (frame: IJobFrame) => void;
 }
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 30_000;
+const WATCH_RETRY_MS = 3_000;
 
 export function isLogFrame(frame: IJobFrame): frame is ILogFrame {
   return (
     frame.type === 'log' &&
     typeof frame.text === 'string' &&
+    typeof frame.attempt === 'number' &&
     typeof frame.offset === 'number' &&
     typeof frame.next_offset === 'number'
   );
@@ -93,12 +101,12 @@ export class JobStream implements IDisposable {
   }
 
   /**
-   * Receive the frames of a job's log from byte `logOffset` on, until the result is disposed of.
+   * Receive the frames of a job's log from `next` on, and of later attempts, until the result is disposed of.
    *
    * A job has one watch on this page; a second one takes the place of the first.
    */
-  watch(id: string, logOffset: number, receive: (frame: IJobFrame) => void): IDisposable {
-    const watch: IWatch = { logOffset, receive };
+  watch(id: string, next: ILogCursor, receive: (frame: IJobFrame) => void): IDisposable {
+    const watch: IWatch = { next, receive };
     this.watches.set(id, watch);
     if (this.connected) {
       this.sendWatch(id, watch);
@@ -127,7 +135,15 @@ export class JobStream implements IDisposable {
 
   private sendWatch(id: string, watch: IWatch): void {
     // Only the log and the end are wanted; the list tells the progress. No event has such a number.
-    this.send({ watch: id, after: Number.MAX_SAFE_INTEGER, log_offset: watch.logOffset });
+    const { attempt, offset } = watch.next;
+    const after = Number.MAX_SAFE_INTEGER;
+    this.send({ watch: id, after, log_attempt: attempt, log_offset: offset });
+  }
+
+  private again(id: string, watch: IWatch): void {
+    if (this.watches.get(id) === watch) {
+      this.sendWatch(id, watch);
+    }
   }
 
   private send(message: object): void {
@@ -156,7 +172,10 @@ export class JobStream implements IDisposable {
       }
       const known = frame as IJobFrame;
       if (isLogFrame(known)) {
-        watch.logOffset = known.next_offset;
+        watch.next = { attempt: known.attempt, offset: known.next_offset };
+      } else if (type === 'error' && known.seq === undefined && known.cause !== 'not_found') {
+        // The server has given this watch up; the job goes on, and the next look at it may succeed.
+        window.setTimeout(() => this.again(job, watch), WATCH_RETRY_MS);
       }
       watch.receive(known);
     }

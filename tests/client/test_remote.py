@@ -266,11 +266,9 @@ def test_a_watch_over_a_bad_line_loses_and_repeats_nothing(address: str) -> None
     assert [event.type for event in events].count("end") == 1 and events[-1].type == "end"
 
 
-def test_a_job_resumed_while_the_line_was_down_is_followed_from_its_new_logs_start(
-    address: str,
-) -> None:
+def test_of_a_job_resumed_while_the_line_was_down_the_rest_of_both_logs_is_told(address: str) -> None:
     direct = SyncJobs(RemoteJobs(address, TOKEN))
-    id = direct.submit(spec("print:a rather long first line", "first:30", "print:done")).id
+    id = direct.submit(spec("print:one", "sleep:0.5", "print:two", "first:30", "print:done")).id
     relay = Relay(int(re.search(r":(\d+)/", address)[1]))  # type: ignore[index]
     through = SyncJobs(RemoteJobs(f"http://127.0.0.1:{relay.port}/user/x", TOKEN))
     logs: dict[int, str] = {}
@@ -278,16 +276,18 @@ def test_a_job_resumed_while_the_line_was_down_is_followed_from_its_new_logs_sta
         if event.type == "log":
             attempt = event.fields["attempt"]
             logs[attempt] = logs.get(attempt, "") + event.fields["text"]
-            if attempt == 1:
+            if attempt == 1 and "two" not in logs[1]:
                 relay.blocked = True
                 relay.cut()
+                while "two" not in direct.logs(id).text:
+                    time.sleep(0.05)
                 direct.cancel(id)
                 ended(direct, id)
                 direct.resume(id)
                 ended(direct, id)
                 relay.blocked = False
     relay.close()
-    assert logs == {1: "a rather long first line\n", 2: "a rather long first line\ndone\n"}
+    assert logs == {1: "one\ntwo\n", 2: "one\ntwo\ndone\n"}
     assert event.type == "end" and event.fields["state"] == "SUCCEEDED"
 
 

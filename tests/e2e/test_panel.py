@@ -194,6 +194,36 @@ def test_the_log_goes_on_after_the_server_was_killed_and_started_again(lab_page,
     expect(panel.get_by_role("status")).to_have_text("live", timeout=60_000)
 
 
+def test_the_log_goes_on_after_the_server_gave_its_watch_up(lab_page, lab):
+    asked = []
+
+    def between(page_side):
+        server_side = page_side.connect_to_server()
+
+        def to_server(message):
+            ask = json.loads(message)
+            if "watch" not in ask:
+                server_side.send(message)
+                return
+            asked.append(ask)
+            if len(asked) == 1:
+                told = {"job": ask["watch"], "type": "error", "cause": "unavailable"}
+                page_side.send(json.dumps({**told, "message": "The disk is slow.", "next_step": ""}))
+            else:
+                server_side.send(message)
+
+        page_side.on_message(to_server)
+
+    lab_page.page.route_web_socket(re.compile("/ilab/api/stream"), between)
+    lab_page.open()
+    lab.submit("train", "orchard", data=["orchard"], max_steps=250)
+    lab_page.panel().get_by_role("button", name="Open the log of orchard").click()
+    status = lab_page.page.locator(".jp-IlabLog-status")
+    expect(status).to_contain_text("Succeeded", timeout=60_000)
+    expect(lab_page.page.get_by_role("log").locator(".jp-IlabLog-line")).to_have_count(251)
+    assert [ask["log_attempt"] for ask in asked] == [1, 1]
+
+
 def test_a_reload_brings_back_the_panel_and_the_log(lab_page, lab):
     lab_page.open()
     panel = lab_page.panel()

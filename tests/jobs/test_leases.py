@@ -16,6 +16,7 @@ import pytest
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.attempt.process import TOKEN, boot_id
+from ilab_jupyter.jobs.queue import leases
 from ilab_jupyter.jobs.queue.leases import machine
 from ilab_jupyter.jobs.record import Device, Job, Lease, Resources
 from ilab_jupyter.jobs.state import JobState
@@ -106,6 +107,44 @@ def test_where_no_device_is_known_a_job_keeps_what_its_submitter_chose(
     job = bench.submit(VISIBLE)
     bench.end(job.id)
     assert sees(bench, job) == "7"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "left"),
+    [(None, "ab"), ("", "ab"), ("-1", "ab"), ("1", "b"), ("1,0", "ba"), ("GPU-b,9,0", "b"), ("MIG-1", "")],
+)
+def test_what_a_process_hides_from_itself_is_not_hidden_from_the_queue(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, left: str
+) -> None:
+    if chosen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    monkeypatch.setattr(leases, "_ask_nvml", lambda: tuple(GPUS))
+    monkeypatch.setattr(leases, "_seen", None)
+    assert [device.uuid for device in leases.devices("")] == [f"GPU-{letter}" for letter in left]
+
+
+def test_a_kernel_without_gpus_starts_another_s_job_on_the_gpu_that_is_free(
+    bench: Any, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_ask_nvml", lambda: tuple(GPUS))
+    monkeypatch.setattr(leases, "_seen", None)
+    bench.local.configure(slots={"batch": 4})
+    first = bench.submit(VISIBLE, ["wait_for", str(state / "go")])
+    bench.reach(first.id, JobState.RUNNING)
+    bench.jobs.pause()
+    other = bench.submit(VISIBLE)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(leases, "_seen", None)
+    mine = bench.submit(VISIBLE)
+    bench.jobs.unpause()
+    for job in (other, mine):
+        bench.end(job.id)
+    (state / "go").touch()
+    bench.end(first.id)
+    assert {sees(bench, first), sees(bench, other)} == {"GPU-a", "GPU-b"}
+    assert sees(bench, mine) == "" and bench.jobs.get(mine.id).spec.resources.gpus == 0
 
 
 def test_devices_that_an_administrator_took_away_are_seen_by_nobody(bench: Any) -> None:

@@ -119,7 +119,45 @@ def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
     assert worked == [1] and bench.jobs.get(job.id).state.ended
 
 
-def test_a_reader_that_comes_back_after_a_failed_look_starts_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("since", [1.0, 60.0])
+def test_a_supervisor_that_another_machine_has_just_started_is_waited_for(bench: Any, since: float) -> None:
+    bench.jobs.pause()
+    job = bench.submit(["print"])
+    store = bench.local._store
+    store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="another", spawned=5.0)
+    attempt = store.state.job(job.id).attempt(1)
+    attempt.path.mkdir(parents=True)
+    attempt.supervisor_log.touch()
+    os.utime(attempt.supervisor_log, times=(time.time() - since,) * 2)
+    scheduler._reconcile(store, store.get(job.id))
+    seen = bench.jobs.get(job.id)
+    assert (seen.state, seen.attempt) == ((JobState.STARTING, 1) if since < 8 else (JobState.QUEUED, 2))
+
+
+def test_a_stream_outlives_some_seconds_in_which_the_rows_cannot_be_read(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    newer, failed = tails.Hub._newer, []
+
+    def failing(*arguments: Any) -> Any:
+        if len(failed) < 3:
+            failed.append(1)
+            raise Unavailable("the disk was slow")
+        (tmp_path / "go").touch()
+        return newer(*arguments)
+
+    monkeypatch.setattr(tails.Hub, "_newer", failing)
+    job = bench.submit(["wait_for", str(tmp_path / "go")], ["print", "x"])
+    told = list(bench.jobs.watch(job.id, log_offset=0))
+    assert len(failed) == 3 and told[-1].type == "end"
+    assert "".join(event.fields["text"] for event in told if event.type == "log") == "x\n"
+
+
+def test_a_reader_that_comes_back_after_a_failed_look_starts_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tails, "_PATIENCE", 0.0)
+
     class Failing:
         state = StateFolder(tmp_path)
 

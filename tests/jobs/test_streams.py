@@ -280,6 +280,20 @@ def test_many_streams_of_one_job_agree(bench: Any) -> None:
     assert all(text.count("<x>") == 1 and text.endswith("<end>") for text in told)
 
 
+@pytest.mark.parametrize(
+    ("attempt", "offset", "told"), [(1, 4, "TWO\nthree\n"), (2, 2, "ree\n"), (9, 2, "three\n")]
+)
+def test_a_stream_goes_on_from_the_attempt_that_its_cursor_names(
+    bench: Any, attempt: int, offset: int, told: str
+) -> None:
+    job = bench.submit([["print", "one"], ["print", "TWO"], ["exit", 1]], [["print", "three"]])
+    bench.end(job.id)
+    bench.jobs.resume(job.id)
+    bench.end(job.id)
+    rest = follow(bench, job.id, log_offset=offset, log_attempt=attempt)
+    assert "".join(event.fields["text"] for event in rest if event.type == "log") == told
+
+
 def test_a_stream_goes_on_into_the_next_attempt(bench: Any, tmp_path: Path) -> None:
     job = bench.submit(
         [["print", "one"], ["exit", 1]], [["print", "two"], ["wait_for", str(tmp_path / "go")]]

@@ -111,6 +111,24 @@ async def test_a_log_streams_live_once_and_whole_over_a_lost_connection(server: 
     assert kind == "end"
 
 
+async def test_a_cursor_of_a_log_is_good_for_its_attempt_and_for_those_after_it(server: Any) -> None:
+    id = await server.submit("print:one", "first:30", "print:two")
+    async with server.http.stream("GET", f"ilab/api/jobs/{id}/log", headers=SSE) as response:
+        async for kind, _, _ in frames(response):
+            if kind == "log":
+                break
+    await server.http.post(f"ilab/api/jobs/{id}/cancel")
+    await server.ended(id)
+    await server.http.post(f"ilab/api/jobs/{id}/resume")
+    await server.ended(id)
+    for path, told in [("log", {"Last-Event-ID": "1:1"}), ("events?log_attempt=1&log_offset=1", {})]:
+        seen = await collect(server, f"ilab/api/jobs/{id}/{path}", **told)
+        pieces = [(data["attempt"], data["text"]) for kind, _, data in seen if kind == "log"]
+        assert pieces == [(1, "ne\n"), (2, "one\ntwo\n")], path
+    seen = await collect(server, f"ilab/api/jobs/{id}/log?attempt=1")
+    assert "".join(data["text"] for kind, _, data in seen if kind == "log") == "one\none\ntwo\n"
+
+
 async def test_one_stream_may_carry_events_and_log(server: Any) -> None:
     id = await server.submit("print:hello", "step:1/1")
     seen = await collect(server, f"ilab/api/jobs/{id}/events?log_offset=0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -26,6 +27,8 @@ _REST_EACH = 0.0002  # and a little more for each watcher
 _POLL, _POLL_EACH = 0.02, 0.0004
 _KEPT = 4
 _LINES = 1000
+# A database that is busy, restored or on a slow disk is asked again so long before its watchers are told.
+_PATIENCE = 15.0
 
 T = TypeVar("T")
 
@@ -242,6 +245,7 @@ class Hub:
 
     async def _look_at_rows(self) -> None:
         """Every half a second, for all jobs at once: what became of them, and files whose notice was lost."""
+        seen = time.monotonic()
         while True:
             await asyncio.sleep(_LOOK)
             tails = list(self._tails.values())
@@ -251,7 +255,10 @@ class Hub:
                     if (tail := self._tails.get(row.id)) is not None and row.version > tail.row.version:
                         self._move(tail, row)
                 await self._check(tails)
+                seen = time.monotonic()
             except Exception as error:
+                if time.monotonic() - seen < _PATIENCE:
+                    continue
                 for tail in tails:
                     tail.problem = error
                     tail.tell()

@@ -21,23 +21,23 @@ class _LogCursor:
 
 
 async def watch(
-    store: Store, find: Callable[[], Row], *, after: int, log_offset: int | None
+    store: Store, find: Callable[[], Row], *, after: int, log_offset: int | None, log_attempt: int | None
 ) -> AsyncIterator[Event]:
     """See `JobService.watch`. `find` gives the row now, or raises NotFound."""
     row = await asyncio.to_thread(find)
     hub = tails.hub(store)
     tail = await hub.join(row)
     try:
-        async for event in _told(tail, after, log_offset):
+        log = None if log_offset is None else _begin(tail, log_offset, log_attempt)
+        async for event in _told(tail, after, log):
             yield event
     finally:
         hub.leave(tail)
 
 
-async def _told(tail: tails.Tail, after: int, log_offset: int | None) -> AsyncIterator[Event]:
+async def _told(tail: tails.Tail, after: int, log: _LogCursor | None) -> AsyncIterator[Event]:
     seq, version = after, -1
     at = await asyncio.to_thread(events.offset_after, tail.folder.events, after)
-    log = None if log_offset is None else _begin(tail, log_offset)
     while True:
         changes = tail.changes
         # The row first: when it has ended, everything that its worker wrote is there to be read.
@@ -83,8 +83,11 @@ async def _told(tail: tails.Tail, after: int, log_offset: int | None) -> AsyncIt
         await tail.changed(changes)
 
 
-def _begin(tail: tails.Tail, offset: int) -> _LogCursor:
-    """A negative offset counts from the end. One behind the end was counted in an earlier attempt's log: this
-    one's begins anew."""
+def _begin(tail: tails.Tail, offset: int, attempt: int | None) -> _LogCursor:
+    """A negative offset counts from the end. One behind the end that names no attempt was counted in an
+    earlier attempt's log: the newest one's begins anew."""
+    newest = tail.row.attempt
+    if attempt is not None and attempt != newest:
+        return _LogCursor(attempt, offset) if attempt < newest else _LogCursor(newest, 0)
     size = tail.sizes[0]
     return _LogCursor(tail.row.attempt, offset if offset <= size else 0)

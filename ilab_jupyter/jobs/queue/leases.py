@@ -23,6 +23,8 @@ _MOST = 64
 _FRESH_SECONDS = 5.0
 # Without one of these no driver is loaded, and NVML need not even be imported.
 _DRIVER = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+# With which CUDA_VISIBLE_DEVICES begins where it hides every device.
+_NONE = ("", "-1", "NoDevFiles")
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 _lock = threading.Lock()
@@ -79,21 +81,34 @@ def _ask_nvml() -> tuple[Device, ...]:
 
 
 def _visible(found: tuple[Device, ...]) -> tuple[Device, ...]:
-    """Those that CUDA_VISIBLE_DEVICES leaves to us, by number or UUID; none where it names others."""
+    """Those that CUDA_VISIBLE_DEVICES leaves to us, by number or UUID, up to the first that is none of them.
+
+    One that leaves us nothing says what our own jobs want, not that there is nothing: every process turns the
+    queue for all, and another's job that it started without a lease would share a device with a third. Parts
+    of a device (MIG) cannot be leased: where they are named there is none.
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return found
     left = []
-    for word in filter(None, (word.strip() for word in chosen.split(","))):
+    for word in (word.strip() for word in chosen.split(",")):
         named = [
             device
             for index, device in enumerate(found)
             if word == str(index) or (len(word) > 4 and device.uuid.startswith(word))
         ]
         if len(named) != 1:
-            return ()
+            if word.startswith("MIG-"):
+                return ()
+            break
         left += named
-    return tuple(dict.fromkeys(left))
+    return tuple(dict.fromkeys(left)) or found
+
+
+def as_chosen(asked: Resources) -> Resources:
+    """What a job asks for; no GPU where it does not say and its submitter hides them all from programs."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    return asked.model_copy(update={"gpus": 0}) if asked.gpus is None and first in _NONE else asked
 
 
 def visible(mine: Sequence[Lease], spec: Mapping[str, Any], setting: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence, Set
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ilab_jupyter.durable import read_json, sync, write_json
 from ilab_jupyter.errors import PublicError, is_disk_full
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 # A spawner killed between the row and the process leaves nothing to look for; so long it may still come.
 SETTLE_SECONDS = 2.0
+ELSEWHERE_SECONDS = 8.0
 # An attempt that never began has lost nothing, so it is queued again by itself, this often in all.
 MAX_LOST = 3
 
@@ -100,7 +103,7 @@ def _reconcile(store: Store, row: Row) -> None:
     elif (how := Exit.read(read_json(attempt.exit), row.token)) is not None:
         finish(store, row, how)
         return
-    elif not attempt.record.exists() and _may_come(row):
+    elif not attempt.record.exists() and _may_come(row, attempt):
         return
     if row.token is not None and not kill_all(row.token, 3):
         log.error("Processes of job %s cannot be killed; it stays %s", row.id, row.state)
@@ -108,11 +111,23 @@ def _reconcile(store: Store, row: Row) -> None:
     _lose(store, row)
 
 
-def _may_come(row: Row) -> bool:
+def _may_come(row: Row, attempt: AttemptFolder) -> bool:
     """Whether a supervisor that was not seen yet may still appear. Nobody is spawning: we hold the lock."""
-    if row.token is None or row.boot_id != boot_id() or row.spawned is None:
+    if row.token is None or row.spawned is None:
         return False
+    if row.boot_id != boot_id():
+        # Another machine on this state folder, whose processes we cannot see, or ours before it was booted.
+        return _age(attempt.supervisor_log) < ELSEWHERE_SECONDS
     return boot_clock() - row.spawned < SETTLE_SECONDS or bool(with_argument(row.token))
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written to; inf where nobody can tell."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return math.inf
+    return age if age >= 0 else math.inf
 
 
 def _lose(store: Store, row: Row) -> None:
