@@ -101,7 +101,7 @@ def _reads_as(candidate: str, text: str, within_brackets: bool) -> bool:
     try:
         read = YAML(typ="safe", pure=True).load(source)
         return bool(read == wanted == yaml_1_1.safe_load(source))
-    except (YAMLError, yaml_1_1.YAMLError, ValueError):
+    except (YAMLError, yaml_1_1.YAMLError, ValueError, RecursionError):
         return False
 
 

@@ -41,19 +41,22 @@ class Kept:
         name: str | None = None,
         output_dir: PathLike | None = None,
         confirm: Callable[[Offer], bool] | None = None,
+        job_id: str | None = None,
         reporter: Reporter | None = None,
     ) -> ModelEntry:
         """A hub's model (`org/name`) or a model folder, into the registry, or into `output_dir`.
 
         Only safetensors, configuration and tokenizer are fetched. `confirm` is shown size and licence first;
         Stopped where it returns False. A connection that breaks is taken up at its byte; a download that
-        failed goes on with the files that are not here yet.
+        failed goes on with the files that are not here yet. What an earlier call with this `job_id` has made
+        is given again.
         """
         return hub.download(
             os.fspath(repository),
             revision=revision,
             name=name,
             confirm=confirm,
+            job_id=job_id,
             models=Models(None if output_dir is None else paths.given(output_dir)),
             reporter=reporter if reporter is not None else ConsoleReporter(),
         )
@@ -64,17 +67,20 @@ class Kept:
         *,
         name: str | None = None,
         output_dir: PathLike | None = None,
+        job_id: str | None = None,
         reporter: Reporter | None = None,
     ) -> ModelEntry:
         """The adapter (the model itself where None) merged into its base: a whole model, with its lineage.
 
-        It goes into the registry under `name`, or into `output_dir`.
+        It goes into the registry under `name`, or into `output_dir`. What an earlier call with this `job_id`
+        has made is given again.
         """
         model = self.student_model if adapter is None else os.fspath(adapter)
         return merging.merge(
             model,
             Models().resolve(model),
             name=name,
+            job_id=job_id,
             models=Models(None if output_dir is None else paths.given(output_dir)),
             reporter=reporter if reporter is not None else ConsoleReporter(),
         )

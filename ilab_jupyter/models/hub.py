@@ -122,16 +122,20 @@ def download(
     confirm: Callable[[Offer], bool] | None,
     models: Models,
     reporter: Reporter,
+    job_id: str | None = None,
 ) -> ModelEntry:
     """A hub's model, or a folder's, as a model of the registry.
 
     `confirm` sees size and licence first; Stopped where it says no. A connection that breaks is taken up at
-    its byte, and a download that failed goes on with the files that are not here yet. Conflict where `name`
-    is taken; otherwise the errors of `describe`.
+    its byte, and a download that failed goes on with the files that are not here yet. What `job_id` has
+    published already is given as it is. Conflict where `name` is taken; otherwise the errors of `describe`.
     """
+    if job_id is not None and (made := models.made_by(job_id)) is not None:
+        return made
+    lineage: dict[str, Any] = {"job": job_id} if job_id is not None else {}
     if (folder := existing(repository)) is not None and not HUB_ID.fullmatch(repository):
         chosen = models.check_free(name) if name else models.free_name(_plain(folder.resolve().name))
-        return models.publish(folder, chosen, {"copied_from": str(folder.resolve())})
+        return models.publish(folder, chosen, {"copied_from": str(folder.resolve()), **lineage})
     offer = describe(repository, revision)
     chosen = models.check_free(name) if name else models.free_name(_plain(repository.rpartition("/")[2]))
     reporter.phase("downloading", str(offer))
@@ -140,7 +144,7 @@ def download(
     parts = models.root / PARTS / f"{repository.replace('/', '--')}--{offer.commit[:40]}"
     _check_room(offer, models, parts)
     _fetch(offer, parts, reporter)
-    lineage = {
+    lineage |= {
         "hub": {"repository": repository, "revision": revision or "main", "commit": offer.commit},
         "license": offer.license,
     }

@@ -16,12 +16,23 @@ from ilab_jupyter.registry.profile import PROFILE
 LIBRARIES = ("torch", "transformers", "peft", "ilab-jupyter")
 
 
-def merge(adapter: str, folder: Path, *, name: str | None, models: Models, reporter: Reporter) -> ModelEntry:
+def merge(
+    adapter: str,
+    folder: Path,
+    *,
+    name: str | None,
+    models: Models,
+    reporter: Reporter,
+    job_id: str | None = None,
+) -> ModelEntry:
     """The adapter in `folder`, called `adapter`, merged into its base and published as `name`.
 
-    Added in float32 and kept in the base's number format. InvalidInput where it is no adapter, Conflict where
+    Added in float32 and kept in the base's number format. What `job_id` has published already is given as it
+    is. InvalidInput where it is no adapter, Conflict where
     the name is taken, Unprocessable where adapter or base cannot be loaded, or give no finite numbers.
     """
+    if job_id is not None and (made := models.made_by(job_id)) is not None:
+        return made
     if model_folder.inspect(folder, follow_links=True).kind != "adapter":
         raise InvalidInput(f"{folder.name!r} is a whole model already.", "Give an adapter, as LoRA makes it.")
     own = f"{folder.name.lower()[:100]}-merged"
@@ -38,6 +49,7 @@ def merge(adapter: str, folder: Path, *, name: str | None, models: Models, repor
         "merged_from": {"adapter": adapter, "path": str(folder), "lineage": known},
         "libraries": {name: found for name, found in hardware.versions(LIBRARIES).items() if found},
     }
+    lineage |= {"job": job_id} if job_id is not None else {}
     reporter.phase("saving", chosen)
     with models.staging() as staged:
         merged.save_pretrained(staged.folder)

@@ -95,6 +95,10 @@ class Models:
             self.check_free(name)
         return self.get(name)
 
+    def made_by(self, job: str) -> ModelEntry | None:
+        """The model that a job has published, as its lineage says."""
+        return next((entry for entry in self.list() if entry.lineage.get("job") == job), None)
+
     def _find(self, name: str) -> Path | None:
         builtins = _builtins()
         if name in builtins:

@@ -40,7 +40,7 @@ def run(spec: ModelSpec, context: Context) -> dict[str, Any]:
     """Do it and return what the call of `Model` gives; `model` is what it can be found by from now on."""
     from ilab_jupyter.core import Model
 
-    reporter = context.reporter
+    reporter, job = context.reporter, context.job_id
     result: Any
     if spec.operation == "download":
         result = Model.download(
@@ -48,10 +48,13 @@ def run(spec: ModelSpec, context: Context) -> dict[str, Any]:
             revision=spec.revision,
             name=spec.name,
             output_dir=spec.output_dir,
+            job_id=job,
             reporter=reporter,
         )
     elif spec.operation == "merge":
-        result = Model(spec.model).merge(name=spec.name, output_dir=spec.output_dir, reporter=reporter)
+        result = Model(spec.model).merge(
+            name=spec.name, output_dir=spec.output_dir, job_id=job, reporter=reporter
+        )
     elif spec.operation == "convert":
         result = Model(spec.model).convert(
             quantization=spec.quantization, output_dir=spec.output_dir, reporter=reporter

@@ -13,6 +13,8 @@ from ilab_jupyter.taxonomy import changes, qna
 from ilab_jupyter.taxonomy.finding import shown
 from ilab_jupyter.taxonomy.folder import file_names, is_leaf, taxonomy_root
 
+DEEPEST = 60
+
 
 class Node(BaseModel):
     """A folder of the taxonomy; a leaf where `file` is not None."""
@@ -116,17 +118,20 @@ def _leaf(root: Path, name: str, change: changes.Kind | None) -> dict[str, Any]:
     }
 
 
-def _nested(leaves: dict[str, dict[str, Any]]) -> tuple[Node, ...]:
+def _nested(leaves: dict[str, dict[str, Any]], depth: int = 1) -> tuple[Node, ...]:
+    """Folders deeper than any JSON reader follows are one node, with the rest of the path as its name."""
     below: dict[str, dict[str, dict[str, Any]]] = {}
     own: dict[str, dict[str, Any]] = {}
     for name, facts in leaves.items():
         first, *rest = PurePosixPath(name).parts
+        if depth == DEEPEST and rest:
+            first, rest = name.rpartition("/")[0], rest[-1:]
         if len(rest) <= 1:  # none where a single qna.yaml was given by its own path
             own[first] = facts
         else:
             below.setdefault(first, {})["/".join(rest)] = facts
     return tuple(
-        Node(name=shown(name), children=_nested(below.get(name, {})), **own.get(name, {}))
+        Node(name=shown(name), children=_nested(below.get(name, {}), depth + 1), **own.get(name, {}))
         for name in sorted({*below, *own})
     )
 

@@ -43,10 +43,9 @@ def describe(plan: Plan, job: str, result: TrainResult) -> dict[str, Any]:
 
 def published(models: Models, job: str) -> TrainResult | None:
     """The result of a job that had published its model before it could say so."""
-    for entry in models.list():
-        if entry.lineage.get("job") == job and isinstance(entry.lineage.get("result"), dict):
-            return TrainResult.model_validate(entry.lineage["result"])
-    return None
+    entry = models.made_by(job)
+    result = entry.lineage.get("result") if entry is not None else None
+    return TrainResult.model_validate(result) if isinstance(result, dict) else None
 
 
 def carry_profile(plan: Plan, folder: Path) -> None:

@@ -68,6 +68,7 @@ def test_a_value_means_what_it_means_in_the_file_or_is_a_text(shell: Interactive
         "0b_": "0b_",
         "yes": "yes",
         "'*anchor'": "*anchor",
+        "[" * 3000: "[" * 3000,
     }.items():
         run(shell, f"%ilab config set evaluate.branch {text}")
         assert Config.get("evaluate.branch") == value

@@ -12,8 +12,12 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.progress import ConsoleReporter
 from ilab_jupyter.registry import Models
 from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.tasks.context import Context
+from ilab_jupyter.tasks.model import ModelSpec
+from ilab_jupyter.tasks.model import run as run_model
 from tests.tiny import make_adapter
 
 
@@ -66,6 +70,25 @@ def test_an_adapter_is_merged_into_a_folder_and_sent_with_the_key_of_the_caller(
     assert sent.state is JobState.SUCCEEDED, sent.message
     assert "model.safetensors" in hub.received and "Bearer hf_secret_of_the_caller" in hub.tokens
     assert "hf_secret" not in sent.model_dump_json() + run.log
+
+
+def test_a_job_that_was_killed_after_it_had_published_finds_its_model_and_makes_no_other(
+    hub: Any, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    adapter = make_adapter(tmp_path / "adapter", tiny)
+
+    class Reporter(ConsoleReporter):
+        def artifact(self, *_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt  # as a kill: nothing is told after this
+
+    for operation, model in {"download": "org/tiny", "merge": str(adapter)}.items():
+        spec = ModelSpec(operation=operation, model=model)  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt):
+            run_model(spec, Context(f"model-{operation}", 1, tmp_path, Reporter()))
+        before = [entry.name for entry in Models().list()]
+        again = run_model(spec, Context(f"model-{operation}", 2, tmp_path, ConsoleReporter()))
+        assert [entry.name for entry in Models().list()] == before and again["model"] in before
 
 
 def test_a_conversion_without_llama_cpp_says_what_to_get(run: Any, tiny: Path) -> None:

@@ -79,3 +79,12 @@ def test_names_are_shown_as_text_and_never_as_markup(taxonomy: Path) -> None:
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;" in page
     assert page.count("<details") == page.count("</details>") > 4
+
+
+def test_a_leaf_hundreds_of_folders_deep_is_shown_and_is_json(committed: Path) -> None:
+    deep = "compositional_skills/" + "d/" * 300
+    (committed / deep).mkdir(parents=True)
+    shutil.copyfile(committed / SKILL, committed / deep / "qna.yaml")
+    tree = Taxonomy.tree(committed)
+    assert f"{deep}qna.yaml" in [leaf.file for leaf in tree.leaves]
+    assert json.loads(tree.model_dump_json()) == tree.to_dict() and "d/d/d" in str(tree) + tree._repr_html_()
