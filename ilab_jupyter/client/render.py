@@ -65,7 +65,8 @@ def size(count: float) -> str:
 def where(job: Job) -> str:
     """Where the job stands, in words: why it waits, or phase, step and time left; how long it took."""
     if job.state is JobState.QUEUED:
-        told = [f"waiting: {job.pending_reason}" if job.pending_reason else "waiting for its turn"]
+        why = (job.pending_reason or "").removesuffix(".")
+        told = [f"waiting: {why}" if why else "waiting for its turn"]
         if job.position is not None:
             told.append(f"number {job.position} in its queue")
         if job.wait_seconds is not None:

@@ -205,8 +205,8 @@ class IlabMagics(Magics):
         wait: bool,
         secrets: Mapping[str, str] | None = None,
     ) -> JobHandle:
-        spec = job_spec(kind, arguments, name=str(arguments.get("name") or ""))
-        handle = JobHandle(self.jobs, self.jobs.submit(spec, secrets=secrets).id)
+        job = self.jobs.submit(job_spec(kind, arguments), secrets=secrets)
+        handle = JobHandle(self.jobs, job.id)
         return self._shown(handle, wait=wait)
 
     def _shown(self, handle: JobHandle, *, wait: bool) -> JobHandle:

@@ -63,7 +63,7 @@ def job_spec(
         checked = known.spec.model_validate(dict(arguments))
         return JobSpec(
             kind=kind,
-            name=name,
+            name=name or checked.title[:200],
             arguments=checked.model_dump(mode="json"),
             queue=known.queue,
             priority=priority,

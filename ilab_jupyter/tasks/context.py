@@ -15,6 +15,16 @@ class TaskSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def title(self) -> str:
+        """What a list calls a job that nobody has named: the name of what it makes, where it has one."""
+        return str(getattr(self, "name", None) or "")
+
+
+def short(given: str) -> str:
+    """A model or a dataset as a title names it: of a path its last part."""
+    return Path(given).name if Path(given).is_absolute() else given
+
 
 @dataclass(frozen=True)
 class Context:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.tasks.context import Context, TaskSpec, short
 
 
 class CurateSpec(TaskSpec):
@@ -26,6 +26,11 @@ class CurateSpec(TaskSpec):
     drop: bool = Field(default=True, description="`leakage`: write the data without the rows found.")
     system_prompt: str | None = Field(default=None, description="`mix`: the prompt of every row.")
     seed: int = Field(default=42, ge=0, lt=2**32, description="`mix`: of the rows that are drawn.")
+
+    @property
+    def title(self) -> str:
+        """`dedup rows.jsonl`."""
+        return f"{self.operation} {short(self.data[0])}"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

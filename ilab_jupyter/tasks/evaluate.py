@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ilab_jupyter.evaluation.settings import EvaluationSettings, JudgeSettings, short_judge
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.tasks.context import Context, TaskSpec, short
 
 __all__ = ["EvaluateSpec", "JudgeSettings", "run", "short_judge"]
 
 
 class EvaluateSpec(TaskSpec, EvaluationSettings):
     """Arguments of `evaluate`."""
+
+    @property
+    def title(self) -> str:
+        """`mmlu taught`."""
+        return f"{self.benchmark} {short(self.model)}"
 
 
 def run(spec: EvaluateSpec, context: Context) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.tasks.context import Context, TaskSpec, short
 
 
 class ModelSpec(TaskSpec):
@@ -28,6 +28,11 @@ class ModelSpec(TaskSpec):
     )
     repository: str | None = Field(default=None, description="`upload`: where to, as org/name.")
     private: bool = Field(default=True, description="`upload`: a repository that is made is private.")
+
+    @property
+    def title(self) -> str:
+        """`merge taught`, `download org/name`."""
+        return f"{self.operation} {short(self.model)}"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ilab_jupyter.widgets.job import JobView
 
 BATCH_SECONDS = 0.2
+LOOK_SECONDS = 3.0
 FIRST_SAVE_SECONDS, SAVE_SECONDS = 2.0, 10.0
 KEPT_VIEWS = 16
 
@@ -141,12 +142,15 @@ class LiveDisplay:
             log_attempt=view.log_attempt,
         )
         save_at, connected = time.monotonic() + FIRST_SAVE_SECONDS, True
+        look_at = time.monotonic() + LOOK_SECONDS
         goes_on, changed, picture = True, False, False
         while goes_on and not view.closed:
             events, goes_on = stream.batch(BATCH_SECONDS)
             try:
-                if events:
-                    changed = True
+                # Of a place in the queue nobody sends word: it moves with the jobs ahead.
+                waits = view.job["state"] == "QUEUED" and time.monotonic() >= look_at
+                if events or waits:
+                    changed, look_at = True, time.monotonic() + LOOK_SECONDS
                     view.apply(events)
                 if connected is not (stream.error is None):
                     connected = not connected

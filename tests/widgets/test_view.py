@@ -42,6 +42,24 @@ def test_the_view_holds_the_whole_and_sends_only_what_is_new(run_cells) -> None:
     assert seen["hides"].startswith("ilab-job-")
 
 
+def test_a_waiting_view_moves_up_with_the_jobs_ahead_of_it(run_cells) -> None:
+    *_, told = run_cells(
+        "service.configure(slots={'batch': 1})\n"
+        "first = %ilab train data.jsonl --name slow --max-steps 60\n"
+        "second = %ilab train data.jsonl --name slow --max-steps 500",
+        LIVE.format(name="slow", steps=2),
+        "import time\n"
+        "places, until = [], time.monotonic() + 40\n"
+        "while time.monotonic() < until and 'number 1 in' not in ''.join(places[-1:]):\n"
+        "    places += [view.job['where']] * (view.job['where'] not in places)\n"
+        "    time.sleep(0.1)\n"
+        "print('\\n'.join(places))\n"
+        "second.cancel()\njob.cancel();",
+    )
+    places = told.outputs[0].text
+    assert 0 < places.index("number 2 in its queue") < places.index("number 1 in its queue")
+
+
 def test_a_click_on_cancel_stops_the_job_and_a_wrong_click_is_answered(run_cells) -> None:
     _, notice, done = run_cells(
         LIVE.format(name="slow", steps=200),
