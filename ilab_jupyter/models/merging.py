@@ -28,8 +28,8 @@ def merge(
     """The adapter in `folder`, called `adapter`, merged into its base and published as `name`.
 
     Added in float32 and kept in the base's number format. What `job_id` has published already is given as it
-    is. InvalidInput where it is no adapter, Conflict where
-    the name is taken, Unprocessable where adapter or base cannot be loaded, or give no finite numbers.
+    is. InvalidInput where it is no adapter, Conflict where the name is taken, Unprocessable where adapter or
+    base cannot be loaded, or give no finite numbers.
     """
     if job_id is not None and (made := models.made_by(job_id)) is not None:
         return made
