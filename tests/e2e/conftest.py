@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as TookTooLong
 
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job, JobFilter
@@ -220,14 +222,19 @@ class LabPage:
         cell.scroll_into_view_if_needed()
         prompt = cell.locator(".jp-InputPrompt")
         new = prompt.inner_text().strip() == "[ ]:"
+        asked = self.page.locator(".jp-Dialog")
         for _ in range(5):
-            cell.locator(".jp-InputArea-editor").click()
-            self.page.keyboard.press("Control+Enter")
+            if asked.count():
+                # A page that is quicker than its server asks for a kernel, say. The offered answer will do.
+                warnings.warn(f"JupyterLab asked: {asked.first.inner_text()!r}", stacklevel=2)
+                asked.first.locator("button.jp-mod-accept").click()
             try:
+                cell.locator(".jp-InputArea-editor").click(timeout=6000)
+                self.page.keyboard.press("Control+Enter")
                 if new:
                     expect(prompt).not_to_have_text("[ ]:", timeout=6000)
                 return
-            except AssertionError:  # the kernel's connection was not there yet
+            except (AssertionError, TookTooLong):  # a dialog, or the kernel's connection was not there yet
                 continue
         raise AssertionError("The notebook takes no cell.")
 
