@@ -14,7 +14,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,8 +224,8 @@ class LabPage:
         asked = self.page.locator(".jp-Dialog")
         for _ in range(5):
             if asked.count():
-                # A page that is quicker than its server asks for a kernel, say. The offered answer will do.
-                warnings.warn(f"JupyterLab asked: {asked.first.inner_text()!r}", stacklevel=2)
+                # A page that is quicker than its server asks for the kernel; no other question is answered.
+                expect(asked.first).to_contain_text("Select Kernel")
                 asked.first.locator("button.jp-mod-accept").click()
             try:
                 cell.locator(".jp-InputArea-editor").click(timeout=6000)

@@ -18,8 +18,6 @@ assert _spec is not None and _spec.loader is not None
 streaming = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(streaming)
 
-# What a blocked worker loses has no end; with the small numbers three files at a time share two cores.
-SMALL, FULL = 125, 102  # hundredths of the time that it takes alone
 PACED = "rate:2000:3"  # it sleeps most of the time, so that another's share of the processor does not show
 
 
@@ -57,7 +55,7 @@ def test_a_worker_that_floods_stderr_is_not_stopped_by_nobody_reading_it(
 def test_200_readers_that_do_not_read_slow_no_worker_and_take_little_memory(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
-    rounds, most = count(2, 9), count(SMALL, FULL) / 100
+    rounds = count(2, 9)
     alone, watched = [], []
     for _ in range(rounds):
         alone.append(spent(server, PACED))
@@ -71,13 +69,13 @@ def test_200_readers_that_do_not_read_slow_no_worker_and_take_little_memory(
             one.close()
     ratio = statistics.median(watched) / statistics.median(alone)
     figures.most(slow_readers_ratio=ratio)
-    assert ratio <= most
+    assert ratio <= 1.02
 
 
 def test_a_reader_that_drops_ten_times_a_second_slows_no_worker(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
-    rounds, most = count(2, 9), count(SMALL, FULL) / 100
+    rounds = count(2, 9)
     alone, watched = [], []
     before = server.rss()
     for _ in range(rounds):
@@ -102,4 +100,4 @@ def test_a_reader_that_drops_ten_times_a_second_slows_no_worker(
         assert dropped[0] >= 10
     ratio = statistics.median(watched) / statistics.median(alone)
     figures.most(dropping_reader_ratio=ratio, rss_mb=server.rss() - before)
-    assert ratio <= most and server.rss() - before <= 50
+    assert ratio <= 1.02 and server.rss() - before <= 50

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +16,7 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.retrieval.reader import Order, Reader
 from ilab_jupyter.retrieval.unreadable import Unreadable
 
+_others: set[int] = set()
 HUGE = "a,b,c,d\n" + "1,2,3,4\n" * 60_000
 
 
@@ -37,12 +37,18 @@ def deep(tmp_path: Path) -> Order:
     return Order(str(tmp_path / "deep.md"), "deep.md", "markdown", chunks=str(tmp_path / "chunks"))
 
 
+@pytest.fixture(autouse=True)
+def others() -> Iterator[None]:
+    """Children that other tests have left, ended and not reaped perhaps, are not the reader's."""
+    _others.update(process.pid for process in psutil.Process().children())
+    yield
+    _others.clear()
+
+
 def children() -> Iterator[psutil.Process]:
     for process in psutil.Process().children():
-        # Another's child may have ended and wait to be reaped: such a one has no command line any more.
-        with suppress(psutil.NoSuchProcess):
-            if "ilab_jupyter.retrieval.process" in process.cmdline():
-                yield process
+        if process.pid not in _others and "ilab_jupyter.retrieval.process" in process.cmdline():
+            yield process
 
 
 def test_what_takes_too_long_is_ended_and_the_next_document_is_read(huge: Order, small: Order) -> None:
