@@ -81,7 +81,7 @@ def test_the_view_lives_on_after_a_reload_and_is_whole_again_in_a_new_kernel(lab
     open_with_magics(lab_page)
     output = lab_page.run_cell(1)
     standing = re.compile(r"step (\d+) of 900")
-    expect(output.get_by_text(standing)).to_be_visible()
+    expect(output.get_by_text(standing).filter(visible=True)).to_be_visible()
     lab_page.page.keyboard.press("Control+s")
     lab_page.page.wait_for_timeout(1000)
 
