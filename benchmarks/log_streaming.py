@@ -78,9 +78,9 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        server = {"jpserver_extensions": {"ilab_jupyter": True}, "port": self.port, "open_browser": False}
+        extensions = {"ilab_jupyter": True, "jupyterlab": False, "jupyter_lsp": False}
         config = {
-            "ServerApp": server,
+            "ServerApp": {"jpserver_extensions": extensions, "port": self.port, "open_browser": False},
             "IdentityProvider": {"token": TOKEN},
             "IlabApp": {"worker_python": str(worker), "slots": {"batch": 8}, "max_streams": 500},
         }

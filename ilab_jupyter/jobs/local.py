@@ -22,6 +22,7 @@ from ilab_jupyter.jobs.attempt.launch import check_secrets, interpreter, launch
 from ilab_jupyter.jobs.attempt.lock import is_held, locked
 from ilab_jupyter.jobs.attempt.process import kill_all
 from ilab_jupyter.jobs.causes import RESTARTED
+from ilab_jupyter.jobs.device import Device
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.health import Finding, examine
 from ilab_jupyter.jobs.logs import output, retention, watch
@@ -34,7 +35,6 @@ from ilab_jupyter.jobs.record import (
     EVERY,
     Attempt,
     AuditEntry,
-    Device,
     Event,
     Job,
     JobFilter,

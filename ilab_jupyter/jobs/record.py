@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ilab_jupyter.jobs.device import Device, Lease
 from ilab_jupyter.jobs.state import JobState
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,127}$"
@@ -152,22 +153,6 @@ class Attempt(Frozen):
     message: str | None = None
     log_size: int = Field(default=0, description="Bytes on disk.")
     log_pruned: bool = False
-
-
-class Lease(Frozen):
-    """A GPU, or a part of its memory in bytes, that a job has."""
-
-    device: str
-    job: str
-    memory: int | None = None
-
-
-class Device(Frozen):
-    """A GPU that jobs may have, memory in bytes."""
-
-    uuid: str
-    name: str = ""
-    memory_total: int
 
 
 class QueueState(Frozen):

@@ -179,9 +179,11 @@ class IlabApp(ExtensionApp):
         return bool(self.stop_jobs == "always")
 
     def _open_jobs(self) -> LocalJobs:
+        from pydantic import TypeAdapter
+
         from ilab_jupyter.jobs.actor import act_as
+        from ilab_jupyter.jobs.device import Device
         from ilab_jupyter.jobs.local import LocalJobs
-        from ilab_jupyter.jobs.record import Device
         from ilab_jupyter.jobs.store.rows import AUTOMATIC
 
         assert self.services is not None
@@ -192,7 +194,7 @@ class IlabApp(ExtensionApp):
             worker_python=self.worker_python or None,
             database_url=self._database or None,
         )
-        devices = None if self.devices is None else [Device.model_validate(one) for one in self.devices]
+        devices = None if self.devices is None else TypeAdapter(list[Device]).validate_python(self.devices)
         jobs.configure(
             slots=dict(self.slots) or None,
             grace_seconds=self.grace_seconds,

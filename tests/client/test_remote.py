@@ -50,13 +50,14 @@ def interpreter(folder: Path) -> Path:
 def address(folder: Path, interpreter: Path) -> Iterator[str]:
     """A real Jupyter server with the extension, in its own process."""
     log = folder / "server.log"
+    extensions = {"ilab_jupyter": True, "jupyterlab": False, "jupyter_lsp": False}
     with log.open("wb") as out:
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0",
                 f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}",
-                "--ServerApp.base_url=/user/x/",
-                "--ServerApp.jpserver_extensions={'ilab_jupyter': True}", "--IlabApp.slots={'batch': 4}",
+                f"--ServerApp.jpserver_extensions={extensions}",
+                "--ServerApp.base_url=/user/x/", "--IlabApp.slots={'batch': 4}",
                 f"--IlabApp.worker_python={interpreter}", f"--IlabApp.state_dir={folder / 'remote-state'}",
             ],
             env={

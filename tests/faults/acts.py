@@ -19,6 +19,8 @@ from tests.faults.history import Client, History
 from tests.faults.visitor import Visitor, address
 
 CONCURRENT = 5
+# JupyterLab takes longer to load than all the rest, and nobody looks at it here.
+EXTENSIONS = {"ilab_jupyter": True, "jupyterlab": False, "jupyter_lsp": False}
 
 
 def arguments(chance: random.Random, world: Path, tag: str) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def jupyter(folder: Path, *more: str) -> None:
     ServerApp.launch_instance(
         [
             *("--no-browser", "--allow-root", "--port=0", "--log-level=ERROR", "--IdentityProvider.token=t"),
-            *(f"--ServerApp.root_dir={folder}", "--ServerApp.jpserver_extensions={'ilab_jupyter': True}"),
+            *(f"--ServerApp.root_dir={folder}", f"--ServerApp.jpserver_extensions={EXTENSIONS}"),
             *(f"--IlabApp.worker_python={folder / 'trainer'}", f"--IlabApp.state_dir={folder / 'state'}"),
             *more,
         ]

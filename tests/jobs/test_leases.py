@@ -16,9 +16,10 @@ import pytest
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.attempt.process import TOKEN, boot_id
+from ilab_jupyter.jobs.device import Device, Lease
 from ilab_jupyter.jobs.queue import leases
 from ilab_jupyter.jobs.queue.leases import machine
-from ilab_jupyter.jobs.record import Device, Job, Lease, Resources
+from ilab_jupyter.jobs.record import Job, Resources
 from ilab_jupyter.jobs.state import JobState
 from tests.jobs.conftest import until
 from tests.postgres import ON_BOTH

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ilab_jupyter.jobs.device import Device, Lease
 from ilab_jupyter.jobs.queue.order import GB, Lack, Live, Machine, Need, Verdict, Waiting, askers, line, plan
-from ilab_jupyter.jobs.record import Device, Lease
 
 NO_GPU = Need(gpus=0)
 

@@ -16,6 +16,8 @@ import httpx
 from tests.server.conftest import make_interpreter
 
 TOKEN = "process-token"
+# JupyterLab takes longer to load than all the rest, and nobody looks at it here.
+EXTENSIONS = {"ilab_jupyter": True, "probe_extension": True, "jupyterlab": False, "jupyter_lsp": False}
 
 
 class Process:
@@ -44,7 +46,7 @@ class Process:
             [
                 sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0",
                 f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self._folder}",
-                "--ServerApp.jpserver_extensions={'ilab_jupyter': True, 'probe_extension': True}",
+                f"--ServerApp.jpserver_extensions={EXTENSIONS}",
                 f"--IlabApp.worker_python={self._python}", *self._settings,
             ],
             env=self._environment, cwd=self._folder, stdout=log, stderr=log, start_new_session=True,

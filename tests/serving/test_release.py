@@ -15,8 +15,8 @@ import pytest
 from ilab_jupyter.client.inference import find, read_endpoint
 from ilab_jupyter.durable import write_json
 from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.jobs.device import Device
 from ilab_jupyter.jobs.local import LocalJobs
-from ilab_jupyter.jobs.record import Device
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.serving.answers import application

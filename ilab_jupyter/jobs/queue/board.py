@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.engine import Connection
 
 from ilab_jupyter.jobs.attempt.process import boot_clock, boot_id
+from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.queue import leases as gpus
 from ilab_jupyter.jobs.queue import order as queue
 from ilab_jupyter.jobs.queue.order import Live, Machine, Verdict, Waiting
 from ilab_jupyter.jobs.queue.retries import delay
-from ilab_jupyter.jobs.record import Lease
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.row import parsed
@@ -30,21 +29,20 @@ SERVED = "served"
 _REMEMBERED = 100
 
 
-class Pause(BaseModel):
+@dataclass(frozen=True)
+class Pause:
     """The setting `paused`: who stopped the queue, why, and when in seconds since 1970."""
 
-    model_config = ConfigDict(frozen=True)
-
     by: str
-    reason: str = ""
+    reason: str
     at: float
 
     @classmethod
     def read(cls, setting: str) -> Pause | None:
         """None where the queue moves."""
         try:
-            return cls.model_validate_json(setting) if setting else None
-        except ValidationError:
+            return cls(**json.loads(setting)) if setting else None
+        except (TypeError, ValueError):
             return None
 
 

@@ -8,17 +8,18 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.device import Device, Lease
 from ilab_jupyter.jobs.queue.order import Machine, Need
-from ilab_jupyter.jobs.record import Device, Lease, Resources
 from ilab_jupyter.jobs.store.rows import Store
 
-_DEVICES = TypeAdapter(tuple[Device, ...])
+if TYPE_CHECKING:
+    from ilab_jupyter.jobs.record import Resources
+
 _MOST = 64
 _FRESH_SECONDS = 5.0
 # Without one of these no driver is loaded, and NVML need not even be imported.
@@ -45,7 +46,7 @@ def check_devices(devices: Sequence[Device]) -> str:
             raise InvalidInput(
                 f"The device {device.uuid[:80]!r} needs a UUID without comma, and its memory in bytes."
             )
-    return json.dumps([device.model_dump() for device in devices])
+    return json.dumps([asdict(device) for device in devices])
 
 
 def declared(setting: str) -> tuple[Device, ...] | None:
@@ -53,8 +54,8 @@ def declared(setting: str) -> tuple[Device, ...] | None:
     if not setting:
         return None
     try:
-        return _DEVICES.validate_json(setting)
-    except ValidationError:
+        return tuple(Device(**device) for device in json.loads(setting))
+    except (TypeError, ValueError):
         return None
 
 
@@ -134,7 +135,7 @@ def machine(state: Path, gpus: tuple[Device, ...]) -> Machine:
 
 def check_possible(store: Store, asked: Resources) -> None:
     """InvalidInput where this machine can never give what a job asks for."""
-    need = Need.of(asked)
+    need = Need.of(asked.model_dump())
     if need == Need():
         return
     gpus = devices(store.setting("devices", "")) if need.gpus or need.gpu_memory else ()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ilab_jupyter.jobs.record import Device, Lease, Resources
+from ilab_jupyter.jobs.device import Device, Lease
 
 # A queue and an owner.
 Whose = tuple[str, str]
@@ -34,17 +35,17 @@ class Need(NamedTuple):
     disk: int = 0
 
     @classmethod
-    def of(cls, asked: Resources) -> Need:
-        """From what the spec says."""
-        sizes = (asked.gpu_memory_gb, asked.memory_gb, asked.disk_gb)
+    def of(cls, asked: Mapping[str, Any]) -> Need:
+        """From what a spec says: the fields of `Resources`."""
+        sizes = (asked.get(name) for name in ("gpu_memory_gb", "memory_gb", "disk_gb"))
         gpu_memory, memory, disk = (round((size or 0) * GB) for size in sizes)
-        return cls(asked.gpus, gpu_memory, asked.cpus or 0, memory, disk)
+        return cls(asked.get("gpus"), gpu_memory, asked.get("cpus") or 0, memory, disk)
 
 
 @lru_cache(maxsize=1024)
 def need(resources: str | None) -> Need:
     """From the JSON of `Resources` as a spec holds it; None from a spec that is older than resources."""
-    return Need() if resources is None else Need.of(Resources.model_validate_json(resources))
+    return Need() if resources is None else Need.of(json.loads(resources))
 
 
 class Waiting(NamedTuple):

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.jobs.attempt.process import boot_clock, boot_id
 from ilab_jupyter.jobs.state import JobState
-from ilab_jupyter.jobs.store import settings
 from ilab_jupyter.jobs.store.rows import Row, Store
 from ilab_jupyter.jobs.store.schema import job as table
 
@@ -27,7 +26,7 @@ def following(store: Store, row: Row, state: JobState, columns: Mapping[str, Any
     if policy is None or state not in (JobState.FAILED, JobState.INTERRUPTED):
         return None
     # Who made room for another job has not failed: it comes back whatever an administrator says of retries.
-    if policy.most is not None and not settings.retries(store):
+    if policy.most is not None and not store.retries():
         return None
     before = 0 if _worked_long(row, columns) else row.retries
     wait = policy.wait(before)

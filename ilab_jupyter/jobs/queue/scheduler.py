@@ -21,12 +21,12 @@ from ilab_jupyter.jobs.attempt.launch import supervisor_environment
 from ilab_jupyter.jobs.attempt.lock import is_held, locked
 from ilab_jupyter.jobs.attempt.outcome import Exit, finish, lost
 from ilab_jupyter.jobs.attempt.process import Identity, boot_clock, boot_id, kill_all, with_argument
+from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import AttemptFolder, StateFolder
 from ilab_jupyter.jobs.logs import events
 from ilab_jupyter.jobs.queue import board, turns
 from ilab_jupyter.jobs.queue.board import Board
 from ilab_jupyter.jobs.queue.order import SERVING
-from ilab_jupyter.jobs.record import Lease
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
 

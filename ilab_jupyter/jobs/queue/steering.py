@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -44,7 +45,7 @@ def pause(store: Store, actor: str, reason: str) -> None:
     if len(reason) > _MAX_REASON or not (reason.isprintable() or not reason):
         raise InvalidInput(f"The reason is one line of at most {_MAX_REASON} characters.")
     paused = Pause(by=actor, reason=reason.strip(), at=time.time())
-    store.put_setting("paused", paused.model_dump_json(), actor=actor, action="pause")
+    store.put_setting("paused", json.dumps(asdict(paused)), actor=actor, action="pause")
 
 
 def unpause(store: Store, actor: str) -> None:

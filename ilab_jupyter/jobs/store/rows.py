@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.record import Lease
 from ilab_jupyter.jobs.state import LIVE, MOVES, JobState
 from ilab_jupyter.jobs.store import evidence, schema
 from ilab_jupyter.jobs.store.database import Database
@@ -81,6 +81,10 @@ class Store(Database):
             return float(text)
         except ValueError:
             raise self._backend.damaged(f"the setting grace_seconds is {text!r}") from None
+
+    def retries(self) -> bool:
+        """Whether a job may be tried again without being asked."""
+        return self.setting("retries", "on") == "on"
 
     # Rows.
 

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.jobs.device import Device
 from ilab_jupyter.jobs.queue.leases import check_devices
-from ilab_jupyter.jobs.record import NAME, Device
+from ilab_jupyter.jobs.record import NAME
 from ilab_jupyter.jobs.store.rows import Store
 
 
@@ -37,8 +38,3 @@ def configure(
         store.put_setting("devices", check_devices(devices), actor=actor)
     if retries is not None:
         store.put_setting("retries", "on" if retries else "off", actor=actor)
-
-
-def retries(store: Store) -> bool:
-    """Whether a job may be tried again without being asked."""
-    return store.setting("retries", "on") == "on"
