@@ -49,7 +49,8 @@ def load(folder: Path, *, device: str = "auto") -> Loaded:
     an adapter whose base is missing or does not fit. Unavailable: no CUDA device, or no engine libraries.
     """
     engine.require("Serving", *LIBRARIES)
-    place = engine.choose_device(device)
+    with engine.importing():
+        place = engine.choose_device(device)
     facts = model_folder.inspect(folder, follow_links=True)
     adapter = facts.kind == "adapter"
     base = _base(folder, facts.base) if adapter else folder
@@ -77,6 +78,7 @@ def load(folder: Path, *, device: str = "auto") -> Loaded:
     )
 
 
+@engine.importing()
 def _read(base: Path, home: Path, adapter: Path | None) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as library_log

@@ -76,13 +76,14 @@ def _train(
     reporter.phase("loading", f"{plan.base} for {settings.method} training")
     engine.require("Training", *LIBRARIES)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    device = engine.choose_device(settings.device)
-    import datasets  # type: ignore[import-untyped]
-    from transformers import set_seed
-    from transformers.utils import logging as library_log
+    with engine.importing():
+        device = engine.choose_device(settings.device)
+        import datasets  # type: ignore[import-untyped]
+        from transformers import set_seed
+        from transformers.utils import logging as library_log
 
-    from ilab_jupyter.training import examples
-    from ilab_jupyter.training import trainer as training
+        from ilab_jupyter.training import examples
+        from ilab_jupyter.training import trainer as training
 
     # Progress goes through the reporter; drawn bars would only fill the log with control characters.
     datasets.disable_progress_bars()

@@ -22,6 +22,7 @@ from ilab_jupyter.jobs.attempt.process import boot_clock, boot_id, with_argument
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.jobs.store.row import Row
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults import acts
 from tests.faults.checker import Violation, check, read_world, tally
@@ -81,17 +82,18 @@ class Case:
                 return job
         return None
 
-    def known(self) -> Job:
-        job = self.find()
-        assert job is not None
-        return job
+    def known(self) -> Row:
+        assert self.id or self.find() is not None
+        row = self.world._local._store.get(self.id)
+        assert row is not None
+        return row
 
     def wait(self, condition: Callable[[], Any], seconds: float = 120) -> None:
         """Until it holds, or until the process was killed."""
         deadline = time.monotonic() + seconds
         while not condition() and not self.done.exists():
             assert time.monotonic() < deadline, f"{self.tag}: nothing happened"
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     def started(self) -> bool:
         """Whether its newest attempt's worker was started."""

@@ -89,9 +89,9 @@ class Process:
         return (self._folder / "server.log").read_text()
 
 
-def wait_for(look: Any, seconds: float = 20.0) -> Any:
+def wait_for(look: Any, seconds: float = 20.0, pause: float = 0.1) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(pause)
     return found
