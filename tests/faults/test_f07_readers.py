@@ -21,10 +21,11 @@ _spec.loader.exec_module(streaming)
 PACED = "rate:2000:3"  # it sleeps most of the time, so that another's share of the processor does not show
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("PYTHONPATH", str(_path.parents[1]))
-    server = streaming.Server(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(_path.parents[1]))
+        server = streaming.Server(tmp_path_factory.mktemp("readers"))
     yield server
     for job in server.get("ilab/api/jobs")["jobs"]:
         if not job["ended_at"]:

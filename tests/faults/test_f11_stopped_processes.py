@@ -106,8 +106,11 @@ def test_servers_stopped_at_any_moment_and_woken_later_start_nothing_a_second_ti
     n = count(2, 6)
     pause, each = (3.0 if n == 2 else 60.0), 4
     bench.local.configure(slots={"batch": 2})
-    ran, chance, ids = tmp_path / "ran", random.Random(11), []
+    ran, go, chance, ids = tmp_path / "ran", tmp_path / "go", random.Random(11), []
     code = f"""
+print('ready', flush=True)
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.01)
 for n in range({each}):
     submit(['write', {str(ran)!r}, f'{{os.getpid()}}-{{n}}\\n'])
     local.turn()
@@ -118,7 +121,10 @@ while True:
 """
     started = [servers.start("import os\n" + code) for _ in range(n)]
     for server in started:
-        ids.append(server.stdout.readline().strip())
+        assert server.stdout.readline().strip() == "ready"
+    go.touch()
+    for server in started:
+        # None is waited for: the one before may hold the database's write lock as long as it is stopped.
         time.sleep(chance.random() * 0.1)
         server.send_signal(signal.SIGSTOP)
     try:
