@@ -8,6 +8,9 @@ PEER   ?= .venv-peer
 # The environment holds a copy of the built panel.
 PANEL  := $(wildcard labextension/*.json labextension/src/* labextension/src/*/* labextension/style/* labextension/schema/*)
 
+# Jobs, servers and tests are processes, hundreds of them: none should have to compile its modules again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo notebook test lint bench faults soak docs starter lock tools clean
 
