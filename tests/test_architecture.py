@@ -107,6 +107,15 @@ def test_importing_the_package_loads_nothing_but_itself() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_is_started_beside_each_job_does_without_what_it_takes_long_to_import() -> None:
+    script = (
+        "import sys, ilab_jupyter.jobs.attempt.supervisor, ilab_jupyter.jobs.queue.scheduler\n"
+        "print([name for name in ('alembic', 'jsonschema', 'psycopg', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_no_file_is_longer_than_500_lines() -> None:
     root = PACKAGE.parent
     tracked = subprocess.run(

@@ -12,11 +12,13 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode, Union
 
 from ilab_jupyter import paths
+from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.server.audit import EVENT_SCHEMA as AUDIT_SCHEMA
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
+    from ilab_jupyter.jobs.device import Device
     from ilab_jupyter.jobs.local import LocalJobs
     from ilab_jupyter.jobs.store.marks import Mark
     from ilab_jupyter.server.services import Services
@@ -179,10 +181,7 @@ class IlabApp(ExtensionApp):
         return bool(self.stop_jobs == "always")
 
     def _open_jobs(self) -> LocalJobs:
-        from pydantic import TypeAdapter
-
         from ilab_jupyter.jobs.actor import act_as
-        from ilab_jupyter.jobs.device import Device
         from ilab_jupyter.jobs.local import LocalJobs
         from ilab_jupyter.jobs.store.rows import AUTOMATIC
 
@@ -194,17 +193,32 @@ class IlabApp(ExtensionApp):
             worker_python=self.worker_python or None,
             database_url=self._database or None,
         )
-        devices = None if self.devices is None else TypeAdapter(list[Device]).validate_python(self.devices)
         jobs.configure(
             slots=dict(self.slots) or None,
             grace_seconds=self.grace_seconds,
-            devices=devices,
+            devices=self._devices,
             retries=self.retries,
         )
         if self.resume_at_start:
             for job in jobs.restart_interrupted():
                 self.log.info("ilab_jupyter: %s was interrupted and is queued again", job.id)
         return jobs
+
+    @property
+    def _devices(self) -> list[Device] | None:
+        from pydantic import TypeAdapter, ValidationError
+
+        from ilab_jupyter.jobs.device import Device
+        from ilab_jupyter.tasks.catalog import describe
+
+        if self.devices is None:
+            return None
+        try:
+            return TypeAdapter(list[Device]).validate_python(self.devices)
+        except ValidationError as error:
+            raise InvalidInput(
+                f"IlabApp.devices cannot be used: {describe(error)}", "Each has a uuid and its memory_total."
+            ) from None
 
     @property
     def _database(self) -> str:

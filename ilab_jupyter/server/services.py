@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ilab_jupyter.errors import PublicError, TooMany, Unavailable
+from ilab_jupyter.errors import InvalidInput, PublicError, TooMany, Unavailable
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.store.glance import Glance
 from ilab_jupyter.server.audit import AuditTrail
@@ -142,6 +142,9 @@ class Services:
                 self.log.error(
                     "The job store in %s cannot be opened: %s", self.state_dir, error, exc_info=not expected
                 )
+            if isinstance(error, InvalidInput):
+                # It is the administrator who wrote it, not whoever asks.
+                raise Unavailable(error.message, error.next_step, cause="configuration") from error
             if isinstance(error, PublicError):
                 raise
             raise Unavailable(

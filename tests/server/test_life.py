@@ -116,6 +116,26 @@ class TestAStateFolderThatCannotBeUsed:
         assert job["state"] == "SUCCEEDED"
 
 
+class TestASettingThatCannotBeUsed:
+    @pytest.fixture
+    def ilab_config(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        return dict(request.param)
+
+    @pytest.mark.parametrize(
+        ("ilab_config", "words"),
+        [
+            ({"devices": [{"uuid": "GPU-a"}]}, "IlabApp.devices cannot be used: 0.memory_total:"),
+            ({"devices": [{"uuid": "GPU-a", "memory_total": 0}]}, "'GPU-a' needs a UUID"),
+            ({"slots": {"batch": 5000}}, "Slots are numbers from 0 to 1000"),
+        ],
+        indirect=["ilab_config"],
+    )
+    async def test_it_is_named_and_whoever_asks_is_not_blamed(self, server: Any, words: str) -> None:
+        answer = await server.http.get("ilab/api/jobs")
+        assert answer.status_code == 503 and answer.json()["cause"] == "configuration"
+        assert words in answer.json()["message"] and answer.json()["next_step"]
+
+
 async def test_the_end_of_the_server_closes_streams_without_calling_it_the_end_of_a_job(
     server: Any, jp_ws_fetch: Any
 ) -> None:

@@ -41,8 +41,9 @@ class Pause:
     def read(cls, setting: str) -> Pause | None:
         """None where the queue moves."""
         try:
-            return cls(**json.loads(setting)) if setting else None
-        except (TypeError, ValueError):
+            found = json.loads(setting) if setting else None
+            return None if found is None else cls(found["by"], found.get("reason", ""), found["at"])
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
 

@@ -44,7 +44,8 @@ def check_devices(devices: Sequence[Device]) -> str:
             raise InvalidInput(f"{device.uuid[:80]!r} is no UUID of a device.", "See `nvidia-smi -L`.")
         if "," in device.uuid or device.memory_total <= 0:
             raise InvalidInput(
-                f"The device {device.uuid[:80]!r} needs a UUID without comma, and its memory in bytes."
+                f"The device {device.uuid[:80]!r} needs a UUID without comma, and its memory in bytes.",
+                "See `nvidia-smi --query-gpu=uuid,memory.total --format=csv`.",
             )
     return json.dumps([asdict(device) for device in devices])
 
@@ -54,8 +55,13 @@ def declared(setting: str) -> tuple[Device, ...] | None:
     if not setting:
         return None
     try:
-        return tuple(Device(**device) for device in json.loads(setting))
-    except (TypeError, ValueError):
+        return tuple(
+            Device(
+                uuid=str(one["uuid"]), name=str(one.get("name", "")), memory_total=int(one["memory_total"])
+            )
+            for one in json.loads(setting)
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
