@@ -15,13 +15,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from playwright.sync_api import TimeoutError as TookTooLong
+from playwright.sync_api import Error as PageError
 
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job, JobFilter
@@ -44,6 +45,10 @@ SCREENSHOTS = ROOT / "test-output"
 # A busy machine is slow, and what is waited for comes or does not.
 expect.set_options(timeout=20_000)
 NOT_ENDED = tuple(state for state in JobState if not state.ended)
+
+
+class NotRun(Exception):
+    """A cell was taken, and no kernel has run it."""
 
 
 @dataclass
@@ -218,7 +223,6 @@ class LabPage:
     def start_cell(self, index: int) -> None:
         """Run a code cell and do not wait."""
         cell = self.cell(index)
-        cell.scroll_into_view_if_needed()
         prompt = cell.locator(".jp-InputPrompt")
         new = prompt.inner_text().strip() == "[ ]:"
         asked = self.page.locator(".jp-Dialog")
@@ -228,29 +232,33 @@ class LabPage:
                 expect(asked.first).to_contain_text("Select Kernel")
                 asked.first.locator("button.jp-mod-accept").click()
             try:
+                cell.scroll_into_view_if_needed(timeout=6000)
                 cell.locator(".jp-InputArea-editor").click(timeout=6000)
                 self.page.keyboard.press("Control+Enter")
                 if new:
                     expect(prompt).not_to_have_text("[ ]:", timeout=6000)
                 return
-            except (AssertionError, TookTooLong):  # a dialog, or the kernel's connection was not there yet
+            except (AssertionError, PageError):  # a dialog, drawn anew, or no connection to the kernel yet
                 continue
         raise AssertionError("The notebook takes no cell.")
 
     def finish_cell(self, index: int, timeout: float = 120) -> Locator:
         """Wait until a cell that was started is done, and give its output area."""
         cell = self.cell(index)
-        expect(cell.locator(".jp-InputPrompt")).to_have_text(
-            # [*] while it runs, [1] when it is done
-            re.compile(r"\[\d+\]:?"),
-            timeout=timeout * 1000,
-        )
+        prompt = cell.locator(".jp-InputPrompt")
+        # [*] while it runs, [1] when it is done, and [ ] where the kernel that was asked has gone
+        expect(prompt).to_have_text(re.compile(r"\[(\d+| )\]:?"), timeout=timeout * 1000)
+        if prompt.inner_text().strip() == "[ ]:":
+            raise NotRun(f"Cell {index} has not run.")
         return cell.locator(".jp-OutputArea")
 
     def run_cell(self, index: int, timeout: float = 120) -> Locator:
         """Run a code cell, wait until it is done, and give its output area."""
-        self.start_cell(index)
-        return self.finish_cell(index, timeout)
+        for _ in range(3):
+            self.start_cell(index)
+            with suppress(NotRun):
+                return self.finish_cell(index, timeout)
+        raise NotRun(f"The notebook takes cell {index} and does not run it.")
 
     def save(self) -> None:
         """Save the notebook on top."""
