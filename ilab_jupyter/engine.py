@@ -34,11 +34,13 @@ def require(work: str, *libraries: str, extra: str = "engine") -> None:
 def importing() -> Iterator[None]:
     """Around the first imports of heavy libraries. What they make stays, and to look for garbage in it, again
     and again while it grows, takes a seventh of the time."""
+    searched = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if searched:
+            gc.enable()
 
 
 def hide_unfit_torchvision() -> None:
