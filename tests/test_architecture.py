@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ilab_jupyter"
 
-GROUND = {"display", "durable", "errors", "paths", "progress", "hardware", "engine", "__init__"}
+GROUND = {"display", "durable", "errors", "paths", "progress", "hardware", "engine", "ending", "__init__"}
 MAY_IMPORT = {
     "jobs": {"jobs"},
     "registry": {"registry", "starter"},

@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 
+from ilab_jupyter import ending
+
 _NAMED = ("torch", "transformers", "trl", "peft", "instructlab-sdg")
 
 
@@ -25,9 +27,13 @@ def starting(folder: str, attempt: str) -> str:
     return f"Starting {PurePath(folder).name}, attempt {attempt}: {said}"
 
 
-if __name__ == "__main__":
-    # Before the imports, which take seconds: a person sees at once that it has begun.
-    print(starting(*sys.argv[1:3]), flush=True)
+def work(arguments: list[str]) -> int:
+    """The worker's `main`. Its imports take seconds: a person sees before that it has begun."""
+    print(starting(*arguments[:2]), flush=True)
     from ilab_jupyter.tasks.worker import main
 
-    sys.exit(main(sys.argv[1:]))
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    ending.run(work, sys.argv[1:])

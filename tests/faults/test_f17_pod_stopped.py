@@ -20,6 +20,8 @@ import pytest
 from ilab_jupyter import paths
 from ilab_jupyter.jobs.attempt.process import TOKEN
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.training.run import train
+from ilab_jupyter.training.spec import TrainingArguments
 from tests.faults.processes import supervisor
 from tests.server.process import Process, wait_for
 
@@ -32,7 +34,7 @@ sys.modules[_spec.name] = _models
 _spec.loader.exec_module(_models)
 tiny, pairs = _models.tiny, _models.pairs
 
-# Real trainings, which import torch nine times: a busy machine takes its time.
+# Real trainings, which import torch seven times: a busy machine takes its time.
 pytestmark = pytest.mark.timeout(900)
 
 # Of the pod; a worker has less, so that its server has time to see it end.
@@ -84,12 +86,16 @@ def kill_all() -> int:
     return len(left)
 
 
-def train(server: Process, model: Path, data: Path, name: str) -> str:
-    arguments = {
-        **{"model": str(model), "data": [str(data)], "name": name, "device": "cpu", "seed": 7},
+def arguments(data: Path, name: str) -> dict[str, Any]:
+    return {
+        **{"data": [str(data)], "name": name, "device": "cpu", "seed": 7},
         **{"learning_rate": 1e-3, "batch_size": 4, "max_steps": STEPS, "save_steps": SAVE_STEPS},
     }
-    answer = server.http.post("ilab/api/jobs", json={"kind": "train", "arguments": arguments})
+
+
+def submit(server: Process, model: Path, data: Path, name: str) -> str:
+    spec = {"kind": "train", "arguments": {"model": str(model), **arguments(data, name)}}
+    answer = server.http.post("ilab/api/jobs", json=spec)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
@@ -127,15 +133,22 @@ def saved(id: str) -> int:
 _known: dict[Path, tuple[float, float]] = {}
 
 
-def uninterrupted(server: Process, model: Path, data: Path) -> tuple[float, float]:
-    """The final loss of a run that nobody stops, and how far a second one is from it: the tolerance.
+def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
+    """The final loss of a training that nobody stops, and how far a second one is from it: the tolerance.
 
-    It is the same on every server, so only the first that is asked has to train for it.
+    Both run here, without a server, and only for the first test that asks: they are the same for every one.
     """
     if model in _known:
         return _known[model]
-    ids = [train(server, model, data, f"whole-{number}") for number in range(2)]
-    found = [float(ended(server, id)["result"]["final_loss"]) for id in ids]
+    import torch
+
+    torch.set_num_threads(1)
+    found = []
+    for number in range(2):
+        given = TrainingArguments.model_validate(arguments(data, f"whole-{number}"))
+        done = train(model.name, model, given, job_id=None, resume=False, reporter=_models.Recorder())
+        assert done.final_loss is not None
+        found.append(done.final_loss)
     spread = abs(found[0] - found[1])
     assert spread < 1e-3, "runs of one seed differ so much that no tolerance can be told from them"
     return _known.setdefault(model, (found[0], max(2 * spread, 1e-6)))
@@ -145,10 +158,10 @@ def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_th
     server: Callable[..., Process], tiny: Path, pairs: Path, count: Any, figures: Any
 ) -> None:
     chance = random.Random(17)
+    expected, tolerance = uninterrupted(tiny, pairs)
     running = server("--IlabApp.stop_jobs=always")
-    expected, tolerance = uninterrupted(running, tiny, pairs)
     for round in range(count(2, 48) // AT_ONCE):
-        ids = [train(running, tiny, pairs, f"parts-{round}-{number}") for number in range(AT_ONCE)]
+        ids = [submit(running, tiny, pairs, f"parts-{round}-{number}") for number in range(AT_ONCE)]
         reached = at_steps(running, ids, chance.randrange(2, STEPS // 2))
         asked = time.monotonic()
         running.stop(GRACE)
@@ -185,10 +198,10 @@ def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_it_had_saved(
     server: Callable[..., Process], tiny: Path, pairs: Path, own_namespace: None, count: Any, figures: Any
 ) -> None:
+    expected, _ = uninterrupted(tiny, pairs)
     pod = server()
-    expected, _ = uninterrupted(pod, tiny, pairs)
     for number, how in enumerate(["stopped", "killed"][: count(1, 2)]):
-        id = train(pod, tiny, pairs, f"parts-{number}")
+        id = submit(pod, tiny, pairs, f"parts-{number}")
         (step,) = at_steps(pod, [id], SAVE_STEPS + 5)
         if how == "stopped":
             # Nothing was set: that its jobs cannot outlive it, the server finds out by itself.

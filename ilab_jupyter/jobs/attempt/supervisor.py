@@ -14,13 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ilab_jupyter.durable import read_json, write_json
+from ilab_jupyter.ending import leave
+from ilab_jupyter.engine import importing
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.attempt.launch import worker_environment
 from ilab_jupyter.jobs.attempt.lock import FileLock
@@ -151,15 +153,16 @@ class Supervisor:
         record = {**me.to_dict(), "token": self.duty.token}
         patiently(lambda: write_json(self.duty.folder.record, record))
         # Imported now: who holds the lock is seen as alive however slow the disk is.
-        from ilab_jupyter.jobs.queue.scheduler import turn
-        from ilab_jupyter.jobs.store.rows import Store
+        with importing():
+            from ilab_jupyter.jobs.queue.scheduler import turn
+            from ilab_jupyter.jobs.store.rows import Store
 
-        store = patiently(lambda: Store(self.duty.state))
-        go_on = self._supervise(store)
-        lock.release()
-        if go_on:
-            turn(store)
-            self._await_retry(store)
+        with closing(patiently(lambda: Store(self.duty.state))) as store:
+            go_on = self._supervise(store)
+            lock.release()
+            if go_on:
+                turn(store)
+                self._await_retry(store)
         return 0
 
     def _await_retry(self, store: Store) -> None:
@@ -344,4 +347,4 @@ def patiently(do: Callable[[], T]) -> T:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))
