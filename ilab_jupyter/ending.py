@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -18,7 +18,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def run(main: Callable[[list[str]], int], arguments: Sequence[str]) -> NoReturn:
+def run(main: Callable[[list[str]], int], arguments: list[str]) -> NoReturn:
     """Do `main` and leave with its code, 1 where it raises.
 
     Threads are waited for, and the exit functions of what `main` imports are called, as ever. Call it before
@@ -28,5 +28,5 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str]) -> NoReturn:
     me = os.getpid()
     # The first that is registered is the last that is called. A fork ends as whoever forked it wants.
     atexit.register(lambda: leave(code) if os.getpid() == me else None)
-    code = main(list(arguments))
+    code = main(arguments)
     sys.exit(code)
