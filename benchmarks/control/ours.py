@@ -108,6 +108,8 @@ async def first_lines(port: int, count: int, body: dict[str, Any]) -> list[float
 
 def fill(server: Server, ended: int, waiting: int) -> None:
     """Copy the newest job until there are so many, as if they had been submitted a second apart."""
+    from ilab_jupyter.jobs.store.row import seal
+
     with closing(sqlite3.connect(server.state / "jobs.db", timeout=60)) as database:
         columns = [column for _, column, *_ in database.execute("PRAGMA table_info(job)")]
         newest = database.execute("SELECT * FROM job ORDER BY seq DESC LIMIT 1").fetchone()
@@ -117,7 +119,8 @@ def fill(server: Server, ended: int, waiting: int) -> None:
         def row(number: int) -> tuple[Any, ...]:
             queued = number >= ended
             state = "QUEUED" if queued else STATES[number % len(STATES)]
-            other = {
+            values = {
+                **model,
                 "seq": first + number,
                 "id": f"train-{first + number:08d}".translate(str.maketrans("0189", "wxyz")),
                 "name": f"nightly run {number}",
@@ -127,9 +130,8 @@ def fill(server: Server, ended: int, waiting: int) -> None:
                 "started": None if queued else model["created"] + number,
                 "ended": None if queued else model["created"] + number + 60,
                 "cause": None if queued or state == "SUCCEEDED" else "crashed",
-                "seal": None,
             }
-            return tuple(other.get(name, model[name]) for name in columns)
+            return (*(values | {"seal": seal(values)}).values(),)
 
         # What is ours alone: the benchmark's own names, no value of a user.
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))

@@ -50,6 +50,7 @@ from ilab_jupyter.jobs.statistics import Figures, Statistics
 from ilab_jupyter.jobs.store import history, marks, settings
 from ilab_jupyter.jobs.store.evidence import mark_told
 from ilab_jupyter.jobs.store.marks import Mark
+from ilab_jupyter.jobs.store.pages import MOST_KINDS
 from ilab_jupyter.jobs.store.rows import AUTOMATIC, Row, Store
 from ilab_jupyter.jobs.store.schema import job as table
 from ilab_jupyter.jobs.store.submission import Submissions
@@ -346,24 +347,16 @@ class LocalJobs:
         launched = launch(interpreter(self._python, spec.kind), self._module)
         row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)
         self._heart.wake()
-        return view.job(self._store, row, view.JUST_QUEUED if row.state is JobState.QUEUED else None)
+        waiting = view.JUST_QUEUED if row.state is JobState.QUEUED else None
+        return view.job(self._store, row, pending_reason=waiting)
 
     def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
         _positive(limit, 500)
-        where = [table.c.owner == self.owner]
-        if filter.states:
-            where.append(table.c.state.in_(list(filter.states)))
-        if filter.kinds:
-            where.append(table.c.kind.in_(filter.kinds))
-        if filter.text:
-            where.append(
-                table.c.id.icontains(filter.text, autoescape=True)
-                | table.c.name.icontains(filter.text, autoescape=True)
-            )
-        if cursor is not None:
-            where.append(table.c.seq < view.read_cursor(cursor))
+        if len(filter.kinds) > MOST_KINDS:
+            raise InvalidInput(f"A list takes at most {MOST_KINDS} kinds.", "Ask for fewer, or for all.")
+        before = None if cursor is None else view.read_cursor(cursor)
         self._adopt()
-        rows = self._store.select(*where, limit=limit + 1, newest_first=True)
+        rows = self._store.page(self.owner, filter, before=before, limit=limit + 1)
         more = len(rows) > limit
         return JobPage(
             jobs=view.jobs(self._store, rows[:limit]), cursor=view.cursor(rows[limit - 1]) if more else None

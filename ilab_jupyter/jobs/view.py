@@ -33,11 +33,8 @@ _WORTH = 20
 _looks: WeakKeyDictionary[Store, _Look] = WeakKeyDictionary()
 
 
-def job(store: Store, row: Row, waiting: str | None = None) -> Job:
-    """A row as a Job. The progress of a live one comes from its events, which are newer than the row."""
-    live = row.state in LIVE
-    folder = store.state.job(row.id)
-    stands = mask_of(folder).value(events.progress(folder.events, row.attempt)) if live else row.progress
+def job(store: Store, row: Row, **told: Any) -> Job:
+    """A row as a Job, with what is `told` of it beside: the fields of a Job that no row has."""
     return Job(
         id=row.id,
         kind=row.kind,
@@ -50,8 +47,7 @@ def job(store: Store, row: Row, waiting: str | None = None) -> Job:
         created_at=_time(row.created),
         started_at=None if row.started is None else _time(row.started),
         ended_at=None if row.ended is None else _time(row.ended),
-        pending_reason=waiting,
-        progress=_progress(stands),
+        progress=_progress(_stands(store, row) if row.state in LIVE else row.progress),
         exit_code=row.exit_code,
         cause=row.cause,
         message=row.message,
@@ -59,7 +55,15 @@ def job(store: Store, row: Row, waiting: str | None = None) -> Job:
         remedy=row.remedy or (causes.remedy(row.cause, row.id) if row.state.resumable else None),
         resumable=row.state.resumable and causes.resumes(row.cause),
         result=row.result,
+        **told,
     )
+
+
+def _stands(store: Store, row: Row) -> dict[str, Any]:
+    """The progress of a live job, from its events, which are newer than the row."""
+    folder = store.state.job(row.id)
+    stands: dict[str, Any] = mask_of(folder).value(events.progress(folder.events, row.attempt))
+    return stands
 
 
 def jobs(store: Store, rows: Sequence[Row]) -> list[Job]:
@@ -68,11 +72,11 @@ def jobs(store: Store, rows: Sequence[Row]) -> list[Job]:
     waiting = [row for row in rows if row.state is JobState.QUEUED]
     told = _told(store, waiting) if waiting else {}
     return [
-        job(store, row).model_copy(
-            update={
-                "devices": [lease.device for lease in held if lease.job == row.id],
-                **told.get(row.id, {}),
-            }
+        job(
+            store,
+            row,
+            devices=[lease.device for lease in held if lease.job == row.id],
+            **told.get(row.id, {}),
         )
         for row in rows
     ]

@@ -21,7 +21,7 @@ from ilab_jupyter.jobs.sync import SyncJobs
 
 PAGE = 4096
 WORKER = Path(__file__).parent.parent / "jobs/worker"
-VERSION_1 = Path(__file__).parent.parent / "jobs/data/schema_1.sql"
+OLDER = sorted((Path(__file__).parent.parent / "jobs/data").glob("schema_*.sql"))
 Truth = list[dict[str, Any]]
 
 
@@ -200,14 +200,12 @@ def test_what_was_told_last_is_not_denied_by_a_journal_without_its_end(
     figures.add(refused=1)
 
 
-def test_a_database_of_the_version_before_tells_all_its_jobs(
-    count: Any, figures: Any, tmp_path: Path
-) -> None:
-    for number in range(count(ci=1, full=4)):
+def test_a_database_of_an_older_version_tells_all_its_jobs(count: Any, figures: Any, tmp_path: Path) -> None:
+    for number in range(count(ci=2, full=4)):
         state = tmp_path / f"old-{number}"
         (state / "jobs").mkdir(parents=True)
         with closing(sqlite3.connect(state / "jobs.db")) as connection:
-            connection.executescript(VERSION_1.read_text(encoding="utf-8"))
+            connection.executescript(OLDER[number % len(OLDER)].read_text(encoding="utf-8"))
             connection.execute("UPDATE setting SET value = '{\"batch\": 0}' WHERE name = 'slots'")
             connection.commit()
             ids = [id for (id,) in connection.execute("SELECT id FROM job ORDER BY seq DESC")]

@@ -32,20 +32,26 @@ from ilab_jupyter.jobs.store.rows import Store
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.postgres import ON_BOTH
 
-DATA = Path(__file__).parent / "data/schema_1.sql"
+DATA = {version: Path(__file__).parent / f"data/schema_{version}.sql" for version in ("1", "2")}
 DONE, TWICE, LIVE, OVER, LOST = (
     *("generate-3q4tfyns", "train-pxdon3ek", "serve-g4k5hvqq", "train-qohzzywf", "train-iy3gbtv6"),
 )
 WAITING, CANCELLED = {"train-6n2csxk7", "train-3uy5zj2z"}, "train-obj7ltqg"
 
 
+@pytest.fixture(params=DATA)
+def version(request: pytest.FixtureRequest) -> str:
+    """Of what is upgraded."""
+    return str(request.param)
+
+
 @pytest.fixture
-def old(state: Path) -> Path:
-    """A state folder of version 1: its database, and a folder for each job."""
+def old(state: Path, version: str) -> Path:
+    """A state folder of an older version: its database, and a folder for each job."""
     (state / "jobs").mkdir(parents=True)
     with closing(sqlite3.connect(state / "jobs.db")) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(DATA.read_text(encoding="utf-8"))
+        connection.executescript(DATA[version].read_text(encoding="utf-8"))
         for (id,) in connection.execute("SELECT id FROM job"):
             (state / "jobs" / id / "attempts/1").mkdir(parents=True)
     return state
@@ -85,12 +91,12 @@ def row(state: Path, id: str) -> sqlite3.Row:
         return found
 
 
-def statements() -> list[str]:
-    text = re.sub(r"^--.*$", "", DATA.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def statements(version: str) -> list[str]:
+    text = re.sub(r"^--.*$", "", DATA[version].read_text(encoding="utf-8"), flags=re.MULTILINE)
     return [one.strip() for one in re.split(r";\s*\n", text) if one.strip()]
 
 
-def test_every_job_key_and_attempt_of_version_1_is_there_after_the_upgrade(
+def test_every_job_key_and_attempt_is_there_after_the_upgrade(
     old: Path, supervisor: subprocess.Popen[bytes]
 ) -> None:
     over = StateFolder(old).job(OVER)
@@ -129,9 +135,9 @@ def test_every_job_key_and_attempt_of_version_1_is_there_after_the_upgrade(
             (2, "resumed", JobState.FAILED),
         ]
         same = JobSpec(kind="generate", name="Grüße an 世界", arguments={"do": [["print", "hello"]]})
-        assert jobs.submit(same, key="nightly").id == DONE, "a key of version 1 still finds its job"
+        assert jobs.submit(same, key="nightly").id == DONE, "a key of an older version still finds its job"
         assert local._store.grace_seconds() == 7
-        assert jobs.resume(LOST).attempt == 2 and jobs.audit()[0].action == "resume"
+        assert jobs.resume(LOST).attempt == 2 and jobs.audit()[-1].action == "resume"
     finally:
         local.close()
 
@@ -139,7 +145,7 @@ def test_every_job_key_and_attempt_of_version_1_is_there_after_the_upgrade(
 def test_a_copy_of_the_old_database_is_kept(old: Path) -> None:
     before = [tuple(found) for found in _dump(old / "jobs.db")]
     Store(StateFolder(old)).close()
-    kept = old / "jobs.db.before-2"
+    kept = old / f"jobs.db.before-{schema.VERSION}"
     assert [tuple(found) for found in _dump(kept)] == before and kept.stat().st_mode & 0o077 == 0
     assert Store(StateFolder(old)).setting("schema", "") == schema.VERSION
     assert [path.name for path in old.glob("jobs.db.*")] == [kept.name], "an upgrade is done once"
@@ -152,14 +158,14 @@ def _dump(path: Path) -> list[Any]:
 
 @ON_BOTH
 def test_upgraded_tables_are_the_same_as_new_ones(
-    old: Path, tmp_path: Path, database_url: str | None
+    old: Path, version: str, tmp_path: Path, database_url: str | None
 ) -> None:
     if database_url is None:
         Store(StateFolder(old)).close()
         engine = sa.create_engine(f"sqlite:///{old / 'jobs.db'}")
     else:
         engine = sa.create_engine(read_url(database_url))
-        upgrade_postgres(engine, tmp_path / "there", database_url)
+        upgrade_postgres(engine, version, tmp_path / "there", database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
@@ -173,29 +179,34 @@ def test_upgraded_tables_are_the_same_as_new_ones(
     engine.dispose()
 
 
-def upgrade_postgres(engine: sa.Engine, state: Path, url: str) -> None:
+def upgrade_postgres(engine: sa.Engine, version: str, state: Path, url: str) -> None:
     state.mkdir()
     (state / "database.json").write_text('{"folder": "f"}')
     with engine.begin() as connection:
-        for text in statements():
+        for text in statements(version):
             text = text.replace(" DOUBLE", " DOUBLE PRECISION")
             text = text.replace("seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "seq BIGSERIAL PRIMARY KEY")
             connection.exec_driver_sql(text)
         connection.exec_driver_sql("INSERT INTO setting VALUES ('folder', 'f')")
-        said = schema.job.c.spawned.comment
-        connection.exec_driver_sql(f"COMMENT ON COLUMN job.spawned IS '{said}'")
+        inspector = sa.inspect(connection)
+        for table in inspector.get_table_names():
+            for column in inspector.get_columns(table):
+                ours = schema.metadata.tables[table].c[column["name"]]
+                if ours.comment:
+                    connection.execute(sa.schema.SetColumnComment(ours))
     Store(StateFolder(state), url).close()
 
 
-def test_a_killed_upgrade_leaves_the_old_database_or_the_new_one(old: Path) -> None:
+def test_a_killed_upgrade_leaves_the_old_database_or_the_new_one(old: Path, version: str) -> None:
     code = (
         "import sys, pathlib; from ilab_jupyter.jobs.store.rows import Store;"
         "from ilab_jupyter.jobs.folder import StateFolder; Store(StateFolder(pathlib.Path(sys.argv[1])))"
     )
-    pristine = (old / "jobs.db").read_bytes()
+    pristine, before = (old / "jobs.db").read_bytes(), shape(old)
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", code, str(old)], check=True)
-    whole = time.monotonic() - started
+    whole, after = time.monotonic() - started, shape(old)
+    assert (before[0], after[0]) == (version, schema.VERSION) and before[1] != after[1]
     seen = set()
     for step in range(8):
         for path in old.glob("jobs.db*"):
@@ -205,15 +216,21 @@ def test_a_killed_upgrade_leaves_the_old_database_or_the_new_one(old: Path) -> N
         time.sleep(whole * (0.3 + 0.1 * step))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        with closing(sqlite3.connect(old / "jobs.db")) as connection:
-            version = connection.execute("SELECT value FROM setting WHERE name = 'schema'").fetchone()[0]
-            columns = {found[1] for found in connection.execute("PRAGMA table_info(job)")}
-        assert (version == "2") == ("seal" in columns)
-        seen.add(version)
+        found = shape(old)
+        assert found in (before, after)
+        seen.add(found)
         store = Store(StateFolder(old), thorough=True)
-        assert store.setting("schema", "") == "2" and len(store.select()) == 8
+        assert store.setting("schema", "") == schema.VERSION and len(store.select()) == 8
         store.close()
-    assert "1" in seen
+    assert before in seen
+
+
+def shape(state: Path) -> tuple[str, str]:
+    """The version that a database says it has, and its tables and indexes."""
+    with closing(sqlite3.connect(state / "jobs.db")) as connection:
+        said = connection.execute("SELECT value FROM setting WHERE name = 'schema'").fetchone()[0]
+        parts = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+        return said, "\n".join(sql for (sql,) in parts)
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(old: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +150,12 @@ def test_after_a_reboot_there_is_nothing_left_to_wait_for(bench: Any) -> None:
 def test_an_attempt_that_worked_for_long_makes_the_count_begin_anew(bench: Any) -> None:
     bench.local.configure(slots={"batch": 0})
     store = bench.local._store
-    row = replace(store.get(bench.submit(["print"]).id), retries=5, boot_id=retries.boot_id())
+    row = store.get(bench.submit(["print"]).id)._replace(retries=5, boot_id=retries.boot_id())
     columns = {"cause": "teacher_rate_limited", "progress": {"step": 7}}
     for spawned, expected in ((boot_clock() - 700, 1), (boot_clock() - 60, None)):
-        found = retries.following(store, replace(row, spawned=spawned), JobState.FAILED, columns)
+        found = retries.following(store, row._replace(spawned=spawned), JobState.FAILED, columns)
         assert (found and found["retries"]) == expected
-    stuck = replace(row, spawned=boot_clock() - 700)
+    stuck = row._replace(spawned=boot_clock() - 700)
     assert retries.following(store, stuck, JobState.FAILED, {**columns, "progress": {}}) is None
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy import Double
 
@@ -18,9 +19,8 @@ class Unreadable(Exception):
     """A row holds what we never wrote."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A job as stored; `schema.job` says what the columns are."""
+class Row(NamedTuple):
+    """A job as stored; `schema.job` says what the columns are. A tuple, as lists read many."""
 
     seq: int
     id: str
@@ -55,18 +55,19 @@ class Row:
     progress: dict[str, Any]
 
     @classmethod
-    def read(cls, row: Any) -> Row:
-        """From a result of the database; Unreadable where it is not what was written."""
-        data = dict(row._mapping)
+    def read(cls, row: Sequence[Any]) -> Row:
+        """From all columns of `schema.job`; Unreadable where they are not what was written."""
+        data = dict(zip(_NAMES, row, strict=True))
         sealed = data.pop("seal")
         data.pop("resources")
         try:
             # Whoever moves a row without sealing it, as version 1 did, leaves the seal of an older version.
             if sealed is not None and sealed.startswith(f"{data['version']}:") and sealed != seal(data):
                 raise Unreadable(f"the row of {data['id']!r} is not what was written")
-            for name in JSON:
-                data[name] = json.loads(data[name] or "{}")
-            return cls(**{**data, "state": JobState(data["state"])})
+            # A call costs more than what it parses: one for all.
+            values = json.loads(f"[{','.join(data[name] or '{}' for name in JSON)}]")
+            data.update(zip(JSON, values, strict=True), state=JobState(data["state"]))
+            return cls(**data)
         except (TypeError, ValueError) as error:
             raise Unreadable(f"the row of {data.get('id')} cannot be read: {error}") from error
 
@@ -89,12 +90,15 @@ class AttemptRow:
 
 
 JSON = ("spec", "launch", "result", "progress")
-COLUMNS = frozenset(field.name for field in fields(Row))
+COLUMNS = frozenset(Row._fields)
 ATTEMPT = [schema.attempt.c[field.name] for field in fields(AttemptRow)]
 
+_NAMES = [column.name for column in schema.job.c]
 _FLOATS = frozenset(column.name for column in schema.job.c if isinstance(column.type, Double))
 # What a queue changes in passing stays outside.
 _SEALED = sorted(COLUMNS - {"seq", "rank", "retries", "due"})
+_sealed = itemgetter(*_SEALED)
+_JSON_SEALED = [_SEALED.index(name) for name in JSON]
 
 
 def parsed(name: str, text: str, of: type) -> dict[str, Any]:
@@ -126,6 +130,8 @@ def stored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def seal(values: Mapping[str, Any]) -> str:
     """A digest of a row as the database holds it: a disk that changed a letter of it is noticed."""
-    # Version 1 left the JSON of a job that has none yet empty.
-    text = json.dumps([values[name] or "{}" if name in JSON else values[name] for name in _SEALED])
-    return f"{values['version']}:{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+    written = [*_sealed(values)]
+    for place in _JSON_SEALED:  # version 1 left the JSON of a job that has none yet empty
+        written[place] = written[place] or "{}"
+    digest = hashlib.blake2b(json.dumps(written).encode(), digest_size=12)
+    return f"{values['version']}:{digest.hexdigest()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,8 +12,9 @@ from sqlalchemy.engine import Connection
 
 from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import StateFolder
+from ilab_jupyter.jobs.record import JobFilter
 from ilab_jupyter.jobs.state import LIVE, MOVES, JobState
-from ilab_jupyter.jobs.store import evidence, schema
+from ilab_jupyter.jobs.store import evidence, pages, schema
 from ilab_jupyter.jobs.store.database import Database
 from ilab_jupyter.jobs.store.filesystem import filesystem
 from ilab_jupyter.jobs.store.row import (
@@ -94,14 +94,17 @@ class Store(Database):
             found = connection.execute(sa.select(schema.job).where(schema.job.c.id == id)).first()
             return None if found is None else Row.read(found)
 
-    def select(
-        self, *where: sa.ColumnElement[bool], limit: int | None = None, newest_first: bool = False
-    ) -> list[Row]:
+    def select(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[Row]:
         """Jobs for which all conditions hold, in the order of submission."""
-        order = schema.job.c.seq.desc() if newest_first else schema.job.c.seq
         with self.read() as connection:
-            query = sa.select(schema.job).where(*where).order_by(order).limit(limit)
-            return [Row.read(found) for found in connection.execute(query)]
+            query = sa.select(schema.job).where(*where).order_by(schema.job.c.seq).limit(limit)
+            return [Row.read(found) for found in connection.execute(query).all()]
+
+    def page(self, owner: str, filter: JobFilter, *, before: int | None, limit: int) -> list[Row]:
+        """The newest jobs of `owner` that the filter lets through, with a seq below `before` where given."""
+        with self.read() as connection:
+            query, values = pages.page(owner, filter, before=before, limit=limit)
+            return [Row.read(found) for found in connection.execute(query, values).all()]
 
     def in_states(self, states: frozenset[JobState]) -> list[Row]:
         """Jobs of all owners in these states, in the order of submission."""
@@ -306,12 +309,12 @@ def _swap(connection: Connection, row: Row, changes: Mapping[str, Any]) -> Row |
     changes = {**changes, "version": row.version + 1}
     columns = stored(changes)
     plain = {name: value for name, value in columns.items() if name not in JSON}
-    new = replace(row, **{**changes, **plain})
+    new = row._replace(**{**changes, **plain})
     update = sa.update(table).where(
         table.c.id == row.id,
         table.c.attempt == row.attempt,
         table.c.version == row.version,
         table.c.state == row.state,
     )
-    values = {**columns, "seal": seal(stored(asdict(new)))}
+    values = {**columns, "seal": seal(stored(new._asdict()))}
     return new if connection.execute(update.values(values)).rowcount == 1 else None

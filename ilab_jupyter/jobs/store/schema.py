@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "2"
+VERSION = "3"
 SLOTS = {"batch": 1, "serving": 4}
 GRACE_SECONDS = 20.0
 
@@ -63,8 +63,10 @@ job = Table(
     sqlite_autoincrement=True,
 )
 Index("job_by_state", job.c.state, job.c.queue)
-# State and kind are in it so that a page of the few live jobs among very many is found without their rows.
-Index("job_by_owner", job.c.owner, job.c.seq, job.c.state, job.c.kind)
+# One for each question that pages.py asks.
+Index("job_by_owner", job.c.owner, job.c.seq)
+Index("job_by_owner_and_state", job.c.owner, job.c.state, job.c.seq)
+Index("job_by_owner_and_kind", job.c.owner, job.c.kind, job.c.state, job.c.seq)
 Index("job_by_cause", job.c.state, job.c.cause, job.c.kind)
 Index("job_by_kind", job.c.kind, job.c.state, job.c.ended)
 
