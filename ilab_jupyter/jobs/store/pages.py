@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ilab_jupyter.jobs.record import JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import schema
+
+if TYPE_CHECKING:
+    from ilab_jupyter.jobs.record import JobFilter
 
 MOST_KINDS = 50  # with every state these are as many parts as SQLite takes
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.record import JobFilter
 from ilab_jupyter.jobs.state import LIVE, MOVES, JobState
 from ilab_jupyter.jobs.store import evidence, pages, schema
 from ilab_jupyter.jobs.store.database import Database
@@ -28,6 +27,9 @@ from ilab_jupyter.jobs.store.row import (
     seal,
     stored,
 )
+
+if TYPE_CHECKING:
+    from ilab_jupyter.jobs.record import JobFilter
 
 __all__ = ["AUTOMATIC", "AttemptRow", "Row", "Store", "Unreadable", "filesystem"]
 
