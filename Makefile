@@ -38,7 +38,8 @@ lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract 
 	cd labextension && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm install --immutable && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm lint:check
 
 bench: $(READY) $(PEER)/.ready  ## Each claim measured against a peer or a baseline in the same run
-	for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do PEER_PYTHON="$(abspath $(PEER))/bin/python" $(BIN)/python $$script || exit 1; done
+	ended=0; for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do PEER_PYTHON="$(abspath $(PEER))/bin/python" $(BIN)/python $$script || ended=1; done; \
+	$(BIN)/python docs/figures.py && exit $$ended
 
 # A peer registers itself as a server extension wherever it is installed, so it has an environment of its own.
 $(PEER)/.ready:
@@ -49,7 +50,7 @@ $(PEER)/.ready:
 faults: $(READY) tools  ## The fault suite with its full numbers (hours); the figures go into docs/reliability.md
 	ended=0; for fault in tests/faults/test_*.py; do \
 	$(BIN)/python -m pytest $$fault --faults=full --figures benchmarks/results/faults.json || ended=1; done; \
-	$(BIN)/python tests/faults/report.py && exit $$ended
+	$(BIN)/python docs/figures.py && exit $$ended
 
 DURATION ?= 600
 soak: $(READY)  ## Jobs and faults for DURATION seconds: what leaks, lags, is lost or lies

@@ -287,6 +287,8 @@ async def idle(server: Server, seconds: float) -> dict[str, Any]:
     for id in ids:
         with suppress(OSError):
             server.get(f"ilab/api/jobs/{id}/cancel", {})
+    while any(not server.get(f"ilab/api/jobs/{id}")["ended_at"] for id in ids):  # noqa: ASYNC110
+        await asyncio.sleep(0.2)
     return {"core_share": round(share - without, 4), "without_watchers": round(without, 4)}
 
 
