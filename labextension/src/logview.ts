@@ -6,7 +6,7 @@ import { Widget } from '@lumino/widgets';
 
 import { describeError, requestAPI } from './api';
 import type { Job, LogChunk } from './contract';
-import { duration, elapsed, hasEnded, stateLabel } from './format';
+import { duration, elapsed, hasEnded, stateLabel, waitingFor } from './format';
 import { LogWindow } from './logwindow';
 import type { JobsModel } from './model';
 import { IJobFrame, isLogFrame, ILogFrame } from './stream';
@@ -268,8 +268,12 @@ export class LogView extends Widget {
     const { trans } = this;
     this.status.dataset.state = job.state;
     if (!hasEnded(job)) {
+      const stands =
+        job.state === 'QUEUED'
+          ? waitingFor(job, trans)
+          : trans.__('%1 …', stateLabel(job.state, trans));
       this.status.textContent = this.model.stream.connected
-        ? trans.__('%1 …', stateLabel(job.state, trans))
+        ? stands
         : trans.__('Not connected; trying again.');
       return;
     }

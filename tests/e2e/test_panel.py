@@ -106,6 +106,9 @@ def test_a_queued_job_says_why_it_waits(lab_page, lab):
     waiting = lab_page.panel().get_by_role("listitem", name="third")
     expect(waiting.get_by_text("Queued")).to_be_visible()
     expect(waiting.locator(".jp-IlabItem-note")).to_have_text(re.compile(r"\w+ \w+"))
+    waiting.get_by_role("button", name="Open the log of third").click()
+    expect(lab_page.page.locator(".jp-IlabLog-status")).to_contain_text("ahead of it in the queue 'batch'")
+    lab_page.screenshot("log-queued")
 
 
 def test_the_queue_is_paused_with_a_reason_that_waiting_jobs_show_and_resumed(lab_page, lab):
