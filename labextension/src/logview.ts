@@ -266,15 +266,15 @@ export class LogView extends Widget {
 
   private showStatus(job: Job): void {
     const { trans } = this;
-    this.status.dataset.state = job.state;
     if (!hasEnded(job)) {
       const stands =
         job.state === 'QUEUED'
           ? waitingFor(job, trans)
           : trans.__('%1 …', stateLabel(job.state, trans));
-      this.status.textContent = this.model.stream.connected
-        ? stands
-        : trans.__('Not connected; trying again.');
+      this.tell(
+        job.state,
+        this.model.stream.connected ? stands : trans.__('Not connected; trying again.')
+      );
       return;
     }
     const seconds = elapsed(job);
@@ -282,7 +282,7 @@ export class LogView extends Widget {
       seconds === null
         ? trans.__('%1.', stateLabel(job.state, trans))
         : trans.__('%1 after %2.', stateLabel(job.state, trans), duration(seconds, trans));
-    this.status.textContent = [outcome, job.message, job.next_step].filter(Boolean).join(' ');
+    this.tell(job.state, [outcome, job.message, job.next_step].filter(Boolean).join(' '));
     if (this._follow) {
       this.toBottom();
     }
@@ -290,9 +290,15 @@ export class LogView extends Widget {
 
   private showError(error: unknown): void {
     if (!this.isDisposed) {
-      this.status.dataset.state = 'FAILED';
-      this.status.textContent = describeError(error);
+      this.tell('FAILED', describeError(error));
     }
+  }
+
+  private tell(state: Job['state'], text: string): void {
+    this.status.dataset.state = state;
+    // How long a job still waits changes all the time: it is there to be read, not to be read out.
+    this.status.setAttribute('aria-live', state === 'QUEUED' ? 'off' : 'polite');
+    this.status.textContent = text;
   }
 
   private readonly window: LogWindow;

@@ -107,7 +107,9 @@ def test_a_queued_job_says_why_it_waits(lab_page, lab):
     expect(waiting.get_by_text("Queued")).to_be_visible()
     expect(waiting.locator(".jp-IlabItem-note")).to_have_text(re.compile(r"\w+ \w+"))
     waiting.get_by_role("button", name="Open the log of third").click()
-    expect(lab_page.page.locator(".jp-IlabLog-status")).to_contain_text("ahead of it in the queue 'batch'")
+    status = lab_page.page.locator(".jp-IlabLog-status")
+    expect(status).to_contain_text("ahead of it in the queue 'batch'")
+    expect(status).to_have_attribute("aria-live", "off")  # it counts down, and is not to be read out
     lab_page.screenshot("log-queued")
 
 

@@ -112,6 +112,7 @@ def steps(store: Store, filter: JobFilter) -> int:
     return seen
 
 
+@ON_BOTH
 def test_more_kinds_than_one_may_ask_for_are_refused(bench: Any) -> None:
     most = tuple(f"kind-{number}" for number in range(50))
     assert bench.jobs.list(JobFilter(kinds=most)).jobs == []

@@ -38,7 +38,7 @@ def page(
 
 
 # To put one together takes longer than to run it.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _statement(kinds: int, states: int, before: bool, text: bool) -> sa.Select[Any]:
     """The newest of each state and kind that are asked for lie together in an index, and the page is among
     them. Asked for at once, they would be found by walking past all newer jobs of other states.
