@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +10,13 @@ import pytest
 from ilab_jupyter.engine import hide_unfit_torchvision
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.postgres import database_url, postgres_database, postgres_server
 
-__all__ = ["database_url", "postgres_database", "postgres_server"]
-
-HERE = Path(__file__).parent
+pytest_plugins = [
+    "tests.support.jobs",
+    "tests.support.models",
+    "tests.support.postgres",
+    "tests.support.teacher",
+]
 
 # Tests make tiny models with transformers themselves, in this process.
 hide_unfit_torchvision()
@@ -49,9 +50,11 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def scripted_jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncJobs]:
-    """A job service on a folder of the test, with a worker that needs no model: client/scripted_worker.py."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), str(HERE / "client")]))
-    service = LocalJobs(worker_module="scripted_worker")
+    """A job service on a folder of the test, whose jobs are the scenarios of the scripted worker."""
+    from tests.support.jobs import WORKER
+
+    monkeypatch.setenv("PYTHONPATH", str(WORKER))
+    service = LocalJobs(worker_module="scripted")
     service.configure(slots={"batch": 4, "serving": 4}, grace_seconds=5)
     jobs = SyncJobs(service)
     yield jobs

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,23 +16,10 @@ from ilab_jupyter.jobs.record import Job, JobSpec, Resources
 from ilab_jupyter.jobs.state import LIVE
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.tasks.catalog import job_spec
+from tests.support.training import pairs, tiny
+from tests.support.waiting import until
 
-TESTS = Path(__file__).parent.parent
-
-
-def _of(room: str) -> ModuleType:
-    """The fixtures of another room."""
-    spec = importlib.util.spec_from_file_location(f"{room}_fixtures", TESTS / room / "conftest.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_jobs, _training, _synthesis = _of("jobs"), _of("training"), _of("synthesis")
-bench, state, until = _jobs.bench, _jobs.state, _jobs.until
-tiny, pairs = _training.tiny, _training.pairs
-teacher_server = _synthesis.teacher_server
+__all__ = ["pairs", "tiny"]
 
 # The real worker, with one more kind of job whose work is the code in its arguments.
 WORKER = """

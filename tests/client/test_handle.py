@@ -40,7 +40,7 @@ def test_a_failure_is_raised_with_its_sentence_and_next_step(scripted_jobs: Sync
         handle.wait(timeout=30)
     assert failure.value.cause == "bad_data"
     assert failure.value.message == "Row 7 has <b>no</b> answer."
-    assert "Mend row 7." in failure.value.next_step
+    assert "Correct row 7." in failure.value.next_step
     assert f"%ilab logs {handle.id}" in failure.value.next_step
 
 

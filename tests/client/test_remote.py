@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,9 +22,8 @@ from ilab_jupyter.jobs.record import JobFilter, JobSpec
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.tasks.catalog import job_spec
-
-WORKER = Path(__file__).parents[1] / "server" / "quick_worker.py"
-TOKEN = secrets.token_hex(8)
+from tests.support.interpreter import make_interpreter
+from tests.support.server import TOKEN, JupyterServerProcess
 
 
 @pytest.fixture(scope="module")
@@ -37,42 +33,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def interpreter(folder: Path) -> Path:
-    path = folder / "quick-python"
-    path.write_text(
-        f"#!{sys.executable}\nimport runpy, sys\n"
-        f"sys.argv = ['quick_worker', *sys.argv[-2:]]\nrunpy.run_path({str(WORKER)!r}, run_name='__main__')\n"
-    )
-    path.chmod(0o755)
-    return path
+    return make_interpreter(folder / "scripted-python")
 
 
 @pytest.fixture(scope="module")
 def address(folder: Path, interpreter: Path) -> Iterator[str]:
-    """A real Jupyter server with the extension, in its own process."""
-    log = folder / "server.log"
-    extensions = {"ilab_jupyter": True, "jupyterlab": False, "jupyter_lsp": False}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0",
-                f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}",
-                f"--ServerApp.jpserver_extensions={extensions}",
-                "--ServerApp.base_url=/user/x/", "--IlabApp.slots={'batch': 4}",
-                f"--IlabApp.worker_python={interpreter}", f"--IlabApp.state_dir={folder / 'remote-state'}",
-            ],
-            env={
-                **os.environ, "HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder),
-                "PYTHONPATH": str(Path(__file__).parents[2]),
-            },
-            cwd=folder, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while (found := re.search(r"http://127\.0\.0\.1:(\d+)/", log.read_text())) is None:
-        assert time.monotonic() < deadline and process.poll() is None, log.read_text()
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{found[1]}/user/x/"
+    """The URL of a real Jupyter server with the extension, in its own process."""
+    settings = (
+        "--ServerApp.base_url=/user/x/",
+        "--IlabApp.slots={'batch': 4}",
+        f"--IlabApp.state_dir={folder / 'remote-state'}",
+    )
+    process = JupyterServerProcess(folder, *settings, python=interpreter)
+    process.start()
+    yield f"{process.url}user/x/"
     process.kill()
-    process.wait()
 
 
 @pytest.fixture(params=["on disk", "over HTTP"])

@@ -15,7 +15,7 @@ from ilab_jupyter import paths
 from ilab_jupyter.core import Taxonomy
 from ilab_jupyter.core.data import GenerateResult
 from tests.evaluation.conftest import judge_server
-from tests.synthesis.conftest import TeacherServer
+from tests.support.teacher import TeacherServer
 
 __all__ = ["judge_server"]
 

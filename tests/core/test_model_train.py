@@ -18,7 +18,7 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.registry import Models
 from ilab_jupyter.tasks import catalog, environment, train
 from ilab_jupyter.tasks.context import Context
-from tests.tiny import make
+from tests.support.models import make_model
 
 ROWS = [("Who mends the nets?", "Maren."), ("Which door is green?", "The baker's.")]
 FAST = {"max_steps": 2, "batch_size": 2, "learning_rate": 1e-3, "device": "cpu"}
@@ -28,7 +28,7 @@ FAST = {"max_steps": 2, "batch_size": 2, "learning_rate": 1e-3, "device": "cpu"}
 def tiny() -> Path:
     """A real model in the registry, under the name `tiny`."""
     environment.prepare()
-    return make(paths.models_dir() / "tiny")
+    return make_model(paths.models_dir() / "tiny")
 
 
 @pytest.fixture

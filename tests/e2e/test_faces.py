@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,15 @@ from ilab_jupyter.client.connect import connect
 from ilab_jupyter.client.handle import JobHandle
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.widgets.job import JobView
+from tests.support.interpreter import make_interpreter
 
-WORKER = Path(__file__).with_name("quick_worker.py")
 STEPS = 300
 
 
 @pytest.fixture
 def lab_config(tmp_path: Path) -> dict[str, Any]:
     """Jobs run in a worker that needs no engine, started as any `worker_python` is."""
-    python = tmp_path / "worker-python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{WORKER}" "$@"\n')
-    python.chmod(0o755)
+    python = make_interpreter(tmp_path / "worker-python")
     return {"IlabApp": {"worker_python": str(python)}}
 
 
@@ -64,7 +61,8 @@ def test_all_faces_tell_the_same_of_a_job_that_runs_and_of_one_that_has_ended(la
     worker = next(
         process
         for process in psutil.process_iter(["cmdline"])
-        if str(WORKER) in (line := process.info["cmdline"] or []) and any(id in part for part in line)
+        if "/worker-python" in " ".join((line := process.info["cmdline"] or [])[:2])
+        and any(id in part for part in line)
     )
     worker.suspend()
     step = lab.job(id).progress.step

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-WORKER = Path(__file__).parent.parent / "client"
+from tests.support.jobs import WORKER
+
 SETUP = """%load_ext ilab_jupyter
 from pathlib import Path
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
-service = LocalJobs(worker_module="scripted_worker")
+service = LocalJobs(worker_module="scripted")
 get_ipython().magics_manager.registry["IlabMagics"].jobs = SyncJobs(service)
 Path("data.jsonl").write_text("{}");"""
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -26,7 +26,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 @pytest.fixture
 def lab_config(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Kernels and jobs find the scripted worker."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(WORKER.parent.parent), str(WORKER)]))
+    monkeypatch.setenv("PYTHONPATH", str(WORKER))
     return {}
 
 
@@ -44,13 +44,13 @@ def open_with_magics(lab_page: Any) -> None:
 
 
 def test_a_training_is_seen_live_cancelled_by_its_button_and_kept_in_the_file(lab_page, lab):
-    path = notebook(lab.root, "job = %ilab train data.jsonl --name evil --max-steps 600\njob")
+    path = notebook(lab.root, "job = %ilab train data.jsonl --name evil --max-steps 1500\njob")
     open_with_magics(lab_page)
     output = lab_page.run_cell(1)
     view = output.get_by_role("region", name="Job")
     expect(view.get_by_role("status")).to_have_text("▶ RUNNING")
     expect(view.get_by_role("progressbar")).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d?$"))
-    expect(view.get_by_text(re.compile(r"step \d+ of 600 · loss .* left"))).to_be_visible()
+    expect(view.get_by_text(re.compile(r"step \d+ of 1500 · loss .* left"))).to_be_visible()
     expect(view.get_by_role("img", name=re.compile(r"^Loss .* at step \d+"))).to_be_visible()
     log = view.get_by_role("log")
     expect(log).to_contain_text("<script>document.title='owned'</script>")
@@ -77,10 +77,10 @@ def test_a_training_is_seen_live_cancelled_by_its_button_and_kept_in_the_file(la
 
 
 def test_the_view_lives_on_after_a_reload_and_is_whole_again_in_a_new_kernel(lab_page, lab):
-    notebook(lab.root, "job = %ilab train data.jsonl --name slow --max-steps 900\njob", "%ilab attach")
+    notebook(lab.root, "job = %ilab train data.jsonl --name slow --max-steps 2000\njob", "%ilab attach")
     open_with_magics(lab_page)
     output = lab_page.run_cell(1)
-    standing = re.compile(r"step (\d+) of 900")
+    standing = re.compile(r"step (\d+) of 2000")
     expect(output.get_by_text(standing).filter(visible=True)).to_be_visible()
     lab_page.page.keyboard.press("Control+s")
     lab_page.page.wait_for_timeout(1000)
@@ -90,7 +90,7 @@ def test_the_view_lives_on_after_a_reload_and_is_whole_again_in_a_new_kernel(lab
     expect(view.get_by_role("status")).to_have_text("▶ RUNNING")
     before = int(standing.search(view.inner_text())[1])
     # Some step of the next hundred or so: the view leaves some out.
-    expect(view.get_by_text(re.compile(f"step {before // 100 + 1}\\d\\d of 900"))).to_be_visible(
+    expect(view.get_by_text(re.compile(f"step {before // 100 + 1}\\d\\d of 2000"))).to_be_visible(
         timeout=30_000
     )
 
@@ -98,6 +98,6 @@ def test_the_view_lives_on_after_a_reload_and_is_whole_again_in_a_new_kernel(lab
     lab.post(f"api/kernels/{session['kernel']['id']}/restart")
     open_with_magics(lab_page)
     view = lab_page.run_cell(2).get_by_role("region", name="Job")
-    expect(view.get_by_role("log")).to_contain_text("step 1/900")
+    expect(view.get_by_role("log")).to_contain_text("step 1/2000")
     expect(view.get_by_role("img", name=re.compile("from 3$"))).to_be_visible()
     assert int(standing.search(view.inner_text())[1]) > before

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ilab_jupyter.progress import Reporter
 from ilab_jupyter.tasks import environment
-from tests import tiny
+from tests.support.events import EventRecorder, stop_in
+from tests.support.models import SharedFolder, make_model
 
 environment.prepare()
 
@@ -22,11 +23,11 @@ Verdict = Callable[[str], str | int]
 
 
 @pytest.fixture(scope="session")
-def make_student(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """Tiny models by seed."""
+def make_student(shared_folder: SharedFolder) -> Callable[[int], Path]:
+    """Tiny models by seed; tests must not write to them."""
 
     def make(seed: int) -> Path:
-        return tiny.make(tmp_path_factory.mktemp("models") / f"student-{seed}", seed=seed, positions=4096)
+        return shared_folder(f"student-{seed}", partial(make_model, seed=seed, positions=4096))
 
     return make
 
@@ -94,32 +95,11 @@ def judge_server() -> Iterator[Callable[[Verdict], JudgeServer]]:
         server.close()
 
 
-class Told:
-    """A reporter that remembers its events, and asks to stop once `stop_at` names the phase."""
-
-    def __init__(self, stop_at: str = "") -> None:
-        self.stopping = False
-        self.stop_at = stop_at
-        self.events: list[tuple[Any, ...]] = []
-
-    def phase(self, name: str, message: str = "") -> None:
-        self.events.append(("phase", name, message))
-
-    def progress(self, step: int, total: int | None, **metrics: Any) -> None:
-        self.events.append(("progress", step, total))
-        phases = [event[1] for event in self.events if event[0] == "phase"]
-        self.stopping = self.stopping or phases[-1] == self.stop_at
-
-    def artifact(self, kind: str, name: str, path: Path) -> None:
-        self.events.append(("artifact", kind, name, path))
-
-    def warning(self, message: str, next_step: str = "") -> None:
-        self.events.append(("warning", message, next_step))
-
-    def event(self, type: str, **fields: Any) -> None:
-        self.events.append((type, fields))
-
-
 @pytest.fixture
-def told() -> Callable[..., Reporter]:
-    return Told
+def recorder() -> Callable[..., EventRecorder]:
+    """`recorder(phase)` requests the stop with the first progress of the phase."""
+
+    def make(phase: str = "") -> EventRecorder:
+        return EventRecorder(stop_in(phase)) if phase else EventRecorder()
+
+    return make

@@ -80,12 +80,12 @@ def test_the_configuration_says_what_a_call_leaves_out(
 
 
 def test_what_is_no_score_is_kept_apart_and_counted(
-    student: Path, questions: Path, judge_server: Any, told: Any
+    student: Path, questions: Path, judge_server: Any, recorder: Any
 ) -> None:
     judge = judge_server(
         lambda prompt: scored(4) if "red one" in prompt else "no idea" if "Nine" in prompt else scored(17)
     )
-    reporter = told()
+    reporter = recorder()
     result = Model(student).evaluate_dk_bench(
         judge=judge.url, input_questions=questions, max_tokens=4, device="cpu", reporter=reporter
     )

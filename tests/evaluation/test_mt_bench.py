@@ -19,15 +19,15 @@ from ilab_jupyter.progress import Stopped
 FEW: dict[str, Any] = {"questions": 4, "max_tokens": 4, "device": "cpu"}
 
 
-def test_every_turn_is_judged_and_the_result_is_kept(student: Path, judge_server: Any, told: Any) -> None:
-    judge, reporter = judge_server(lambda prompt: "Good. Rating: [[7]]"), told()
+def test_every_turn_is_judged_and_the_result_is_kept(student: Path, judge_server: Any, recorder: Any) -> None:
+    judge, reporter = judge_server(lambda prompt: "Good. Rating: [[7]]"), recorder()
     result = Model(student).mt_bench(judge=judge.url, reporter=reporter, **FEW)
     assert (result.score, result.turn_scores, result.error_rate) == (7, (7, 7), 0)
     assert (result.judge, len(result.questions), len(judge.requests)) == ("org/judge", 4, 8)
     assert result.stderr == 0 and set(result.groups) == {question.group for question in result.questions}
     assert Path(result.path).parent == paths.data_dir() / "evaluations"
     assert json.loads((Path(result.path) / "result.json").read_text())["score"] == 7
-    assert ("progress", 8, 8) in reporter.events
+    assert (8, 8) in [step[:2] for step in reporter.steps]
     assert [event[1] for event in reporter.events if event[0] == "phase"] == [
         *("preparing", "loading", "answering", "judging")
     ]
@@ -35,9 +35,9 @@ def test_every_turn_is_judged_and_the_result_is_kept(student: Path, judge_server
     assert again.difference == 0 and len(again.of("same")) == 4 and not again.significant
 
 
-def test_nonsense_is_kept_apart_and_counted(student: Path, judge_server: Any, told: Any) -> None:
+def test_nonsense_is_kept_apart_and_counted(student: Path, judge_server: Any, recorder: Any) -> None:
     said = iter(["[[8]]", "I like it.", "[[99]]", "[[6]]", "", "[[8]]", 422, "[[6]]"])
-    judge, reporter = judge_server(lambda prompt: next(said)), told()
+    judge, reporter = judge_server(lambda prompt: next(said)), recorder()
     result = Model(student).evaluate_mt_bench(judge=judge.url, max_workers=1, reporter=reporter, **FEW)
     assert result.score == 7 and len(result.rejected) == 4 and result.error_rate == 0.5
     assert any("'I like it.'" in row.reason for row in result.rejected)
@@ -61,10 +61,10 @@ def test_the_key_goes_to_the_judge_and_nowhere_else(
     assert "words-of-a-secret" not in kept + "".join(capfd.readouterr())
 
 
-def test_a_judge_that_is_not_there_is_said_before_the_model_is_asked(student: Path, told: Any) -> None:
+def test_a_judge_that_is_not_there_is_said_before_the_model_is_asked(student: Path, recorder: Any) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        url, reporter = f"http://127.0.0.1:{held.getsockname()[1]}/v1", told()
+        url, reporter = f"http://127.0.0.1:{held.getsockname()[1]}/v1", recorder()
         with pytest.raises(TeacherError) as caught:
             Model(student).evaluate_mt_bench(judge={"url": url, "model": "m"}, reporter=reporter, **FEW)
     assert caught.value.cause == "judge_unreachable" and "judge" in caught.value.message
@@ -83,11 +83,11 @@ def test_a_judge_that_goes_away_ends_the_evaluation_soon(student: Path, judge_se
     assert len(judge.requests) == 1
 
 
-def test_asked_to_stop_it_stops(student: Path, judge_server: Any, told: Any) -> None:
+def test_asked_to_stop_it_stops(student: Path, judge_server: Any, recorder: Any) -> None:
     judge = judge_server(lambda prompt: "[[5]]")
     with pytest.raises(Stopped):
         Model(student).evaluate_mt_bench(
-            judge=judge.url, max_workers=1, reporter=told("answering"), max_tokens=4, device="cpu"
+            judge=judge.url, max_workers=1, reporter=recorder("answering"), max_tokens=4, device="cpu"
         )
     assert not judge.requests
 

@@ -36,32 +36,32 @@ def answers(path: str) -> dict[str, Any]:
 
 
 def test_what_was_answered_and_judged_is_not_asked_again(
-    student: Path, judge_server: Any, told: Any, tmp_path: Path
+    student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     judge, journal = judge_server(lambda prompt: "[[7]]"), tmp_path / "answers.jsonl"
     settings = {**FEW, "judge": judge.url, "max_workers": 1}
     with pytest.raises(Stopped):
-        Model(student).evaluate(settings, journal=journal, reporter=told("judging"))
+        Model(student).evaluate(settings, journal=journal, reporter=recorder("judging"))
     assert len(judge.requests) == 1
     (unfinished,) = (tmp_path / "home/.local/share/instructlab/evaluations").iterdir()
     before = answers(str(unfinished))
-    reporter = told()
+    reporter = recorder()
     result = Model(student).evaluate(settings, journal=journal, reporter=reporter)
     assert result.score == 7 and len(result.questions) == 4
     assert answers(result.path) == before
     assert set(prompts(judge).values()) == {1} and len(judge.requests) == 8
-    assert ("progress", 8, 8) in reporter.events
+    assert (8, 8) in [step[:2] for step in reporter.steps]
 
 
 def test_another_model_is_asked_everything_and_so_is_one_whose_files_changed(
-    make_student: Callable[[int], Path], judge_server: Any, told: Any, tmp_path: Path
+    make_student: Callable[[int], Path], judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     judge, journal = judge_server(lambda prompt: "[[7]]"), tmp_path / "answers.jsonl"
     first, second = make_student(1), make_student(2)
     kept = [0]
 
     def ask(model: Path) -> Any:
-        result = Model(model).evaluate({**FEW, "judge": judge.url}, journal=journal, reporter=told())
+        result = Model(model).evaluate({**FEW, "judge": judge.url}, journal=journal, reporter=recorder())
         kept.append(len(journal.read_text().splitlines()))
         return answers(result.path)
 
@@ -74,7 +74,7 @@ def test_another_model_is_asked_everything_and_so_is_one_whose_files_changed(
 
 
 def test_a_judge_that_was_lost_is_asked_only_for_the_rest(
-    student: Path, judge_server: Any, told: Any, tmp_path: Path
+    student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     gone = threading.Event()
     verdicts = iter(range(100))
@@ -87,16 +87,16 @@ def test_a_judge_that_was_lost_is_asked_only_for_the_rest(
     judge, journal = judge_server(verdict), tmp_path / "answers.jsonl"
     settings = {**FEW, "judge": judge.url, "max_workers": 1}
     with pytest.raises(TeacherError, match="refuses the key"):
-        Model(student).evaluate(settings, journal=journal, reporter=told())
+        Model(student).evaluate(settings, journal=journal, reporter=recorder())
     assert len(judge.requests) == 4
     gone.clear()
-    result = Model(student).evaluate(settings, journal=journal, reporter=told())
+    result = Model(student).evaluate(settings, journal=journal, reporter=recorder())
     assert result.score == 6 and not result.rejected
     assert len(judge.requests) == 4 + 5 and max(prompts(judge).values()) == 2
 
 
 def test_own_questions_are_not_asked_again(
-    student: Path, judge_server: Any, told: Any, tmp_path: Path
+    student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     file, journal = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
     rows = [{"user_input": f"What is {n}?", "reference": f"It is {n}."} for n in range(4)]
@@ -107,27 +107,27 @@ def test_own_questions_are_not_asked_again(
         **{"max_tokens": 4, "device": "cpu", "max_workers": 1},
     }
     with pytest.raises(Stopped):
-        Model(student).evaluate(settings, journal=journal, reporter=told("judging"))
+        Model(student).evaluate(settings, journal=journal, reporter=recorder("judging"))
     asked = len(judge.requests)
     assert asked < 4
-    result = Model(student).evaluate(settings, journal=journal, reporter=told())
+    result = Model(student).evaluate(settings, journal=journal, reporter=recorder())
     assert result.score == 4 and len(judge.requests) == 4
-    again = Model(student).evaluate(settings, journal=journal, reporter=told())
+    again = Model(student).evaluate(settings, journal=journal, reporter=recorder())
     assert len(judge.requests) == 4 and again.path != result.path
     assert Model.compare(result.path, again.path).difference == 0, "a result that is kept is never replaced"
 
 
-def test_a_subject_that_was_answered_is_not_asked_again(student: Path, told: Any, tmp_path: Path) -> None:
+def test_a_subject_that_was_answered_is_not_asked_again(student: Path, recorder: Any, tmp_path: Path) -> None:
     data, journal = tmp_path / "mmlu", tmp_path / "answers.jsonl"
     for subject in ("anatomy", "virology"):
         (data / subject).mkdir(parents=True)
         rows = [{"question": f"{n}?", "choices": ["a", "b", "c", "d"], "answer": n % 4} for n in range(4)]
         (data / subject / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {"benchmark": "mmlu", "data": str(data), "few_shots": 0, "device": "cpu"}
-    whole = Model(student).evaluate(settings, reporter=told())
+    whole = Model(student).evaluate(settings, reporter=recorder())
     with pytest.raises(Stopped):
-        Model(student).evaluate(settings, journal=journal, reporter=told("answering"))
-    reporter = told()
+        Model(student).evaluate(settings, journal=journal, reporter=recorder("answering"))
+    reporter = recorder()
     result = Model(student).evaluate(settings, journal=journal, reporter=reporter)
     assert [event[2] for event in reporter.events if event[0] == "phase"] == [
         *("anatomy, as before", "virology")
@@ -135,7 +135,7 @@ def test_a_subject_that_was_answered_is_not_asked_again(student: Path, told: Any
     assert (result.score, result.questions) == (whole.score, whole.questions)
     test = data / "anatomy/test.jsonl"
     test.write_text(test.read_text().replace('"answer": 0', '"answer": 1'))
-    reporter = told()
+    reporter = recorder()
     Model(student).evaluate(settings, journal=journal, reporter=reporter)
     assert [event[2] for event in reporter.events if event[0] == "phase"] == [
         *("anatomy", "virology, as before")

@@ -1,4 +1,4 @@
-"""How often each fault is done, the figures that it gives, the bench of tests/jobs, and servers to be killed.
+"""How often each fault is done, the figures that it gives, and servers to be killed.
 
 `make faults` (`--faults=full`, or ILAB_FAULTS=full) does each fault as often as docs/reliability.md says;
 without it, each is done a few times. Test files are named after their fault: test_f01_... is F1.
@@ -6,7 +6,6 @@ without it, each is done a few times. Test files are named after their fault: te
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import signal
@@ -23,14 +22,7 @@ import pytest
 from ilab_jupyter.jobs.attempt.process import Identity, with_argument
 from tests.faults.figures import FAULT, Figures, Sheet
 from tests.faults.pool import Pool
-
-_spec = importlib.util.spec_from_file_location(
-    "jobs_bench", Path(__file__).parent.parent / "jobs/conftest.py"
-)
-assert _spec is not None and _spec.loader is not None
-_bench = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_bench)
-until, bench, state = _bench.until, _bench.bench, _bench.state
+from tests.support.waiting import until
 
 HERE = Path(__file__).parent
 FIGURES = pytest.StashKey[Figures]()
@@ -162,7 +154,7 @@ class Servers:
 
 
 @pytest.fixture
-def servers(bench: Any, state: Path) -> Iterator[Servers]:
+def servers(harness: Any, state: Path) -> Iterator[Servers]:
     servers = Servers(state)
     yield servers
     servers.end()
@@ -174,24 +166,24 @@ def wait() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def running(bench: Any, tmp_path: Path) -> Callable[..., Any]:
+def running(harness: Any, tmp_path: Path) -> Callable[..., Any]:
     """Submit a job and give it back once its worker has done all steps before a long sleep."""
 
     def start(*do: Any) -> Any:
         ready = tmp_path / f"ready-{time.monotonic_ns()}"
-        job = bench.submit(*do, ["print", "ready"], ["write", str(ready), "x"], ["sleep", 60])
+        job = harness.submit(*do, ["print", "ready"], ["write", str(ready), "x"], ["sleep", 60])
         until(ready.exists)
-        return bench.jobs.get(job.id)
+        return harness.jobs.get(job.id)
 
     return start
 
 
 @pytest.fixture
-def abandon(bench: Any) -> Callable[[str], None]:
+def abandon(harness: Any) -> Callable[[str], None]:
     """Kill a job's supervisor and guardian at one stroke, so that nobody is left to clear up."""
 
     def kill(id: str) -> None:
-        pids = with_argument(bench.local._store.get(id).token)
+        pids = with_argument(harness.local._store.get(id).token)
         assert len(pids) == 2
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:

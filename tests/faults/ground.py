@@ -13,8 +13,10 @@ from ilab_jupyter.jobs.state import LIVE, JobState
 from tests.faults import acts
 from tests.faults.checker import Violation, World, check, read_world
 from tests.faults.pool import Pool
-from tests.faults.trainer import make_interpreter
 from tests.faults.visitor import address
+from tests.support.interpreter import make_interpreter
+
+TRAINER = Path(__file__).with_name("trainer.py")
 
 
 def limit() -> float:
@@ -30,7 +32,7 @@ class Ground:
         self._pool = pool
         for name in ("world", "histories", "runtime"):
             (folder / name).mkdir(parents=True)
-        make_interpreter(folder / "trainer")
+        make_interpreter(folder / "trainer", TRAINER, "-S")
         self.local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
         self.local.configure(slots={"batch": slots}, grace_seconds=5)
 

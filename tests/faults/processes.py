@@ -10,26 +10,26 @@ from typing import Any
 from ilab_jupyter.jobs.attempt.process import with_token
 
 
-def record(bench: Any, id: str) -> dict[str, Any]:
+def record(harness: Any, id: str) -> dict[str, Any]:
     """What the supervisor wrote of itself."""
-    row = bench.local._store.get(id)
-    text = (bench.local.folder(id) / f"attempts/{row.attempt}/supervisor.json").read_text()
+    row = harness.local._store.get(id)
+    text = (harness.local.folder(id) / f"attempts/{row.attempt}/supervisor.json").read_text()
     return json.loads(text)  # type: ignore[no-any-return]
 
 
-def token(bench: Any, id: str) -> str:
+def token(harness: Any, id: str) -> str:
     """The mark by which all that was started for the attempt is recognised."""
-    return bench.local._store.get(id).token  # type: ignore[no-any-return]
+    return harness.local._store.get(id).token  # type: ignore[no-any-return]
 
 
-def supervisor(bench: Any, id: str) -> int:
+def supervisor(harness: Any, id: str) -> int:
     """The supervisor."""
-    return int(record(bench, id)["pid"])
+    return int(record(harness, id)["pid"])
 
 
-def worker(bench: Any, id: str) -> int:
+def worker(harness: Any, id: str) -> int:
     """The worker, where it has started nothing itself."""
-    (pid,) = with_token(token(bench, id))
+    (pid,) = with_token(token(harness, id))
     return pid
 
 

@@ -81,33 +81,35 @@ def test_servers_killed_at_random_moments_lose_no_job_start_none_twice_and_no_en
     assert found == []
 
 
-def test_a_job_outlives_the_kill_of_the_server_that_runs_it(bench: Any, servers: Any, tmp_path: Path) -> None:
+def test_a_job_outlives_the_kill_of_the_server_that_runs_it(
+    harness: Any, servers: Any, tmp_path: Path
+) -> None:
     server = servers.start(
-        f"submit(['numbered', 50], ['sleep', 1], ['write', {str(tmp_path / 'ran')!r}, 'x'], ['exit', 7])\n"
+        f"submit(['lines', 50], ['sleep', 1], ['write', {str(tmp_path / 'ran')!r}, 'x'], ['exit', 7])\n"
         "time.sleep(60)"
     )
     id = server.stdout.readline().strip()
-    bench.reach(id, JobState.RUNNING)
+    harness.reach(id, JobState.RUNNING)
     server.kill()
     server.wait()
     # Nobody is there any more who could tell: the next one who asks hears the truth.
     time.sleep(0.1)
-    assert bench.jobs.get(id).state is JobState.RUNNING
-    ended = bench.end(id)
+    assert harness.jobs.get(id).state is JobState.RUNNING
+    ended = harness.end(id)
     assert (ended.state, ended.exit_code, ended.attempt) == (JobState.FAILED, 7, 1)
-    assert (tmp_path / "ran").read_text() == "x" and bench.log(id).endswith("line 49\n")
+    assert (tmp_path / "ran").read_text() == "x" and harness.log(id).endswith("line 49\n")
 
 
 def test_the_queue_moves_on_with_no_server_at_all(
-    bench: Any, servers: Any, tmp_path: Path, wait: Any
+    harness: Any, servers: Any, tmp_path: Path, wait: Any
 ) -> None:
     order = str(tmp_path / "order")
     server = servers.start(
         f"for n in range(4): submit(['sleep', 0.2], ['write', {order!r}, str(n)])\ntime.sleep(60)"
     )
     ids = [server.stdout.readline().strip() for _ in range(4)]
-    bench.reach(ids[0], JobState.RUNNING)
+    harness.reach(ids[0], JobState.RUNNING)
     server.kill()
     server.wait()
     wait(lambda: Path(order).exists() and Path(order).read_text() == "0123")
-    assert [bench.end(id).state for id in ids] == [JobState.SUCCEEDED] * 4
+    assert [harness.end(id).state for id in ids] == [JobState.SUCCEEDED] * 4

@@ -26,11 +26,11 @@ from ilab_jupyter.jobs.store.row import Row
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults import acts
 from tests.faults.checker import Violation, check, read_world, tally
-from tests.faults.ground import limit
+from tests.faults.ground import TRAINER, limit
 from tests.faults.history import Client, History, read_lines
 from tests.faults.pool import Pool
 from tests.faults.processes import token
-from tests.faults.trainer import make_interpreter
+from tests.support.interpreter import make_interpreter
 
 CRASH = Path(__file__).parent / "crash"
 AT_LEAST = 25
@@ -134,7 +134,7 @@ class World:
     def __post_init__(self) -> None:
         for name in ("world", "histories"):
             (self.folder / name).mkdir(parents=True)
-        make_interpreter(self.folder / "trainer", options="")
+        make_interpreter(self.folder / "trainer", TRAINER)
         self._local = self.open()
         self._local._heart.stop()  # it would now and then do what the process under test shall do
         self._local.configure(slots={"batch": 1}, grace_seconds=5)
@@ -324,71 +324,71 @@ def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_n
     assert violations == [] and never == []
 
 
-def test_a_canceller_that_was_killed_before_its_signal_is_made_up_for(bench: Any, running: Any) -> None:
+def test_a_canceller_that_was_killed_before_its_signal_is_made_up_for(harness: Any, running: Any) -> None:
     job = running()
-    store = bench.local._store
+    store = harness.local._store
     assert store.move(store.get(job.id), JobState.STOPPING, stop_reason="cancel")
-    assert bench.end(job.id, seconds=10).state is JobState.CANCELLED, "the supervisor looks at its row"
+    assert harness.end(job.id, seconds=10).state is JobState.CANCELLED, "the supervisor looks at its row"
 
 
 def test_a_spawner_killed_between_row_and_process_leaves_a_job_that_starts_again_by_itself(
-    bench: Any, tmp_path: Path
+    harness: Any, tmp_path: Path
 ) -> None:
     ran = tmp_path / "ran"
-    bench.local.configure(slots={"batch": 0})
-    job = bench.submit(["write", str(ran), "x"])
-    store = bench.local._store
+    harness.local.configure(slots={"batch": 0})
+    job = harness.submit(["write", str(ran), "x"])
+    store = harness.local._store
     moved = store.move(
         store.get(job.id), JobState.STARTING, token="0" * 32, boot_id=boot_id(), spawned=boot_clock()
     )
     assert moved is not None
-    bench.local.configure(slots={"batch": 1})
-    bench.local.turn()
-    assert bench.jobs.get(job.id).state is JobState.STARTING, "it might still be coming"
+    harness.local.configure(slots={"batch": 1})
+    harness.local.turn()
+    assert harness.jobs.get(job.id).state is JobState.STARTING, "it might still be coming"
     time.sleep(2.1)
-    bench.local.turn()
-    ended = bench.end(job.id)
+    harness.local.turn()
+    ended = harness.end(job.id)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2) and ran.read_text() == "x"
     assert store.attempts(job.id)[0].cause == "lost"
 
 
-def test_a_supervisor_that_comes_too_late_starts_nothing(bench: Any, state: Path, tmp_path: Path) -> None:
+def test_a_supervisor_that_comes_too_late_starts_nothing(harness: Any, state: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
-    bench.local.configure(slots={"batch": 0})
-    job = bench.submit(["write", str(ran), "x"])
-    store, mark = bench.local._store, "f" * 32
+    harness.local.configure(slots={"batch": 0})
+    job = harness.submit(["write", str(ran), "x"])
+    store, mark = harness.local._store, "f" * 32
     starting = store.move(
         store.get(job.id), JobState.STARTING, token=mark, boot_id="another boot", spawned=0.0
     )
     assert starting is not None
-    bench.local.turn()  # sees that it is lost, and queues it again
-    bench.local.state.job(job.id).attempt(1).path.mkdir(parents=True, exist_ok=True)
-    assert bench.jobs.get(job.id).attempt == 2
+    harness.local.turn()  # sees that it is lost, and queues it again
+    harness.local.state.job(job.id).attempt(1).path.mkdir(parents=True, exist_ok=True)
+    assert harness.jobs.get(job.id).attempt == 2
     late = [sys.executable, "-m", "ilab_jupyter.jobs.attempt.supervisor", str(state), job.id, "1", mark]
     assert subprocess.run(late, timeout=30).returncode == 0
-    assert not ran.exists() and bench.jobs.get(job.id).state is JobState.QUEUED
+    assert not ran.exists() and harness.jobs.get(job.id).state is JobState.QUEUED
 
 
 def test_a_job_whose_supervisor_never_starts_is_given_up_after_three_attempts(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setenv("ILAB_JUPYTER_WORKER_PYTHON", sys.exec_prefix + "/bin/python")
-    job = bench.submit(["print"])
+    job = harness.submit(["print"])
     deadline = time.monotonic() + 30
-    while not bench.jobs.get(job.id).state.ended and time.monotonic() < deadline:
-        bench.local.turn()
+    while not harness.jobs.get(job.id).state.ended and time.monotonic() < deadline:
+        harness.local.turn()
         time.sleep(0.1)
-    ended = bench.jobs.get(job.id)
+    ended = harness.jobs.get(job.id)
     assert (ended.state, ended.attempt, ended.cause) == (JobState.INTERRUPTED, 3, "lost")
     assert "supervisor.log" in ended.message
 
 
 def test_a_second_supervisor_of_the_same_attempt_starts_nothing(
-    bench: Any, state: Path, tmp_path: Path
+    harness: Any, state: Path, tmp_path: Path
 ) -> None:
-    job = bench.submit(["write", str(tmp_path / "ran"), "x"], ["sleep", 1])
-    bench.reach(job.id, JobState.RUNNING)
+    job = harness.submit(["write", str(tmp_path / "ran"), "x"], ["sleep", 1])
+    harness.reach(job.id, JobState.RUNNING)
     command = [
         sys.executable,
         "-m",
@@ -396,8 +396,8 @@ def test_a_second_supervisor_of_the_same_attempt_starts_nothing(
         str(state),
         job.id,
         "1",
-        token(bench, job.id),
+        token(harness, job.id),
     ]
     assert subprocess.run(command, timeout=60).returncode == 0
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+    assert harness.end(job.id).state is JobState.SUCCEEDED
     assert (tmp_path / "ran").read_text() == "x"

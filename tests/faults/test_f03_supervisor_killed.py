@@ -20,9 +20,9 @@ from tests.faults.processes import supervisor, written
 LIMIT = 2.0
 
 
-def tree(bench: Any, id: str, *pid_files: Path) -> list[Identity]:
+def tree(harness: Any, id: str, *pid_files: Path) -> list[Identity]:
     """The worker, what carries its token, and the processes named in files."""
-    pids = [*with_token(bench.local._store.get(id).token), *map(written, pid_files)]
+    pids = [*with_token(harness.local._store.get(id).token), *map(written, pid_files)]
     found = [Identity.of(pid) for pid in set(pids)]
     assert all(found)
     return [identity for identity in found if identity is not None]
@@ -37,15 +37,15 @@ def until_dead(processes: list[Identity], since: float) -> float:
     return time.monotonic() - since
 
 
-def leases(bench: Any, id: str) -> int:
-    with bench.local._store.read() as connection:
+def leases(harness: Any, id: str) -> int:
+    with harness.local._store.read() as connection:
         found = connection.exec_driver_sql("SELECT count(*) FROM lease WHERE job = ?", (id,))
         return int(found.scalar_one())
 
 
-def watchers(bench: Any, row: Any) -> list[int]:
+def watchers(harness: Any, row: Any) -> list[int]:
     """Guardian and supervisor, without a worker that is one in name only, between its fork and its exec."""
-    path = bench.local.folder(row.id) / f"attempts/{row.attempt}/supervisor.json"
+    path = harness.local.folder(row.id) / f"attempts/{row.attempt}/supervisor.json"
     known = json.loads(path.read_text())["pid"] if path.exists() else None
     found = []
     for pid in with_argument(row.token):
@@ -56,75 +56,75 @@ def watchers(bench: Any, row: Any) -> list[int]:
 
 
 def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted_and_the_slot_free(
-    bench: Any, running: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     times, told = [], []
     for number in range(count(3, 150)):
         child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
-        next_one = bench.submit(["print", "next"])
-        processes = tree(bench, job.id, child, daemon)
-        assert len(processes) == 3 and bench.jobs.get(next_one.id).state is JobState.QUEUED
+        next_one = harness.submit(["print", "next"])
+        processes = tree(harness, job.id, child, daemon)
+        assert len(processes) == 3 and harness.jobs.get(next_one.id).state is JobState.QUEUED
         killed = time.monotonic()
-        os.kill(supervisor(bench, job.id), signal.SIGKILL)
+        os.kill(supervisor(harness, job.id), signal.SIGKILL)
         times.append(until_dead(processes, killed))
         # Nobody asks: the guardian alone tells the end and moves the queue.
-        ended = bench.end(job.id)
+        ended = harness.end(job.id)
         told.append(time.monotonic() - killed)
         assert (ended.state, ended.cause, ended.exit_code) == (JobState.INTERRUPTED, "supervisor_lost", None)
-        assert "Resume" in ended.next_step and bench.log(job.id) == "ready\n"
-        assert leases(bench, job.id) == 0
-        assert bench.end(next_one.id).state is JobState.SUCCEEDED, "the slot is free"
+        assert "Resume" in ended.next_step and harness.log(job.id) == "ready\n"
+        assert leases(harness, job.id) == 0
+        assert harness.end(next_one.id).state is JobState.SUCCEEDED, "the slot is free"
         figures.add(kills=1)
         figures.most(tree_dead_seconds=times[-1], told_seconds=told[-1])
     assert max(times) <= LIMIT
 
 
 def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_whoever_is_alive(
-    bench: Any, running: Any, abandon: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, running: Any, abandon: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     times = []
     for number in range(count(2, 50)):
         child = tmp_path / f"child-{number}"
         job = running(["ignore_term"], ["child", str(child)])
-        worker, orphan = sorted(tree(bench, job.id, child), key=lambda one: one.pid == written(child))
+        worker, orphan = sorted(tree(harness, job.id, child), key=lambda one: one.pid == written(child))
         killed = time.monotonic()
         abandon(job.id)
         until_dead([worker], killed)
         assert orphan.alive, "nobody was left to kill it, so this shows who does"
-        bench.local.turn()
-        assert bench.jobs.get(job.id).state is JobState.INTERRUPTED
+        harness.local.turn()
+        assert harness.jobs.get(job.id).state is JobState.INTERRUPTED
         assert not orphan.alive, "the job was told to have ended before all of it was dead"
         times.append(time.monotonic() - killed)
-        assert with_token(bench.local._store.get(job.id).token) == [] and leases(bench, job.id) == 0
+        assert with_token(harness.local._store.get(job.id).token) == [] and leases(harness, job.id) == 0
         figures.add(kills=1)
         figures.most(tree_dead_without_guardian_seconds=times[-1])
     assert max(times) <= LIMIT
 
 
 def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
-    bench: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     chance = random.Random(7)
-    bench.local.configure(slots={"batch": 3})
+    harness.local.configure(slots={"batch": 3})
     files, ids, kills = [], [], 0
     for number in range(count(6, 100)):
         files.append(tmp_path / f"ran-{number}")
-        ids.append(bench.submit(["write", str(files[-1]), "x"], ["sleep", 0.2]).id)
+        ids.append(harness.submit(["write", str(files[-1]), "x"], ["sleep", 0.2]).id)
         time.sleep(chance.random() * 0.4)
-        live = [row for row in bench.local._store.in_states(LIVE) if row.token]
+        live = [row for row in harness.local._store.in_states(LIVE) if row.token]
         if live:
-            pids = watchers(bench, chance.choice(live))[:: chance.choice((1, -1))]
+            pids = watchers(harness, chance.choice(live))[:: chance.choice((1, -1))]
             for pid in pids[: chance.choice((1, 2))]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     kills += 1
     deadline = time.monotonic() + 60 + len(ids)
-    while bench.local.active() and time.monotonic() < deadline:
-        bench.local.turn()
+    while harness.local.active() and time.monotonic() < deadline:
+        harness.local.turn()
         time.sleep(0.1)
     for id, file in zip(ids, files, strict=True):
-        job = bench.jobs.get(id)
+        job = harness.jobs.get(id)
         assert job.state in (JobState.SUCCEEDED, JobState.INTERRUPTED)
         assert job.state is not JobState.SUCCEEDED or job.exit_code == 0
         assert not file.exists() or file.read_text() == "x", "it ran twice"
@@ -133,10 +133,10 @@ def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
 
 
 def test_whoever_only_follows_a_job_learns_that_everything_of_it_was_killed(
-    bench: Any, running: Any, abandon: Any
+    harness: Any, running: Any, abandon: Any
 ) -> None:
     job = running()
-    stream = bench.jobs.watch(job.id)
+    stream = harness.jobs.watch(job.id)
     assert next(stream).fields["job"]["state"] == "RUNNING"
     abandon(job.id)
     assert list(stream)[-1].fields["state"] == "INTERRUPTED"

@@ -47,7 +47,7 @@ for step in range(10**6):
     ],
 )
 def test_a_worker_that_dies_is_told_as_what_it_died_of(
-    bench: Any,
+    harness: Any,
     running: Callable[..., Any],
     count: Any,
     figures: Any,
@@ -56,27 +56,27 @@ def test_a_worker_that_dies_is_told_as_what_it_died_of(
     end: JobState,
     cause: str,
 ) -> None:
-    bench.local.configure(slots={"batch": 2})
+    harness.local.configure(slots={"batch": 2})
     for _ in range(count(2, 50)):
         before = time.monotonic()
         if code > 0:
-            id = bench.submit(["numbered", 300], ["exit", code]).id
+            id = harness.submit(["lines", 300], ["exit", code]).id
         else:
-            id = running(["numbered", 300]).id
+            id = running(["lines", 300]).id
             before = time.monotonic()
-            os.kill(worker(bench, id), -code)
-        ended = bench.end(id)
+            os.kill(worker(harness, id), -code)
+        ended = harness.end(id)
         told = time.monotonic() - before
         assert (ended.state, ended.cause, ended.exit_code) == (end, cause, code)
         assert ended.message and ended.next_step
-        lines = [line for line in bench.log(id).splitlines() if line != "ready"]
+        lines = [line for line in harness.log(id).splitlines() if line != "ready"]
         assert lines[-100:] == LINES[-100:]
         figures.add(deaths=1, false_causes=0)
         figures.most(told_seconds=told)
 
 
 def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails_the_job(
-    bench: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+    harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     script = tmp_path / "rank.py"
     script.write_text(RANK)
@@ -84,18 +84,18 @@ def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails
         folder = tmp_path / f"ranks-{number}"
         folder.mkdir()
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        job = bench.submit(["run", sys.executable, *torchrun, str(script), str(folder)])
+        job = harness.submit(["run", sys.executable, *torchrun, str(script), str(folder)])
         wait(lambda folder=folder: len(list(folder.glob("rank-[01]"))) == 2, seconds=120)
         ranks = [Identity.of(int((folder / f"rank-{rank}").read_text())) for rank in (0, 1)]
         assert all(ranks)
         before = time.monotonic()
         os.kill(ranks[number % 2].pid, signal.SIGKILL)
-        ended = bench.end(job.id, seconds=60)
+        ended = harness.end(job.id, seconds=60)
         told = time.monotonic() - before
         assert (ended.state, ended.exit_code) == (JobState.FAILED, 1)
         assert ended.cause in ("crashed", "killed") and ended.next_step
-        assert not any(rank.alive for rank in ranks) and with_token(token(bench, job.id)) == []
-        log = bench.log(job.id)
+        assert not any(rank.alive for rank in ranks) and with_token(token(harness, job.id)) == []
+        log = harness.log(job.id)
         assert [line for line in log.splitlines() if line.startswith("line ")][-100:] == LINES[-100:]
         assert "SIGKILL" in log, "the launcher's own report is in the log"
         figures.add(rank_deaths=1)

@@ -15,22 +15,22 @@ LIMIT = 30.0
 
 
 def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_after_its_grace(
-    bench: Any, running: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
-    bench.local.configure(grace_seconds=GRACE)
+    harness.local.configure(grace_seconds=GRACE)
     times = []
     for number in range(count(3, 45)):
         child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
-        ours = with_token(token(bench, job.id))
+        ours = with_token(token(harness, job.id))
         pids = {*ours, written(child), written(daemon)}
         left = [Identity.of(pid) for pid in pids]
         assert len(left) == 3 and all(left)
         assert written(daemon) not in ours, "the daemon does not carry our environment"
         asked = time.monotonic()
-        assert bench.jobs.cancel(job.id).state is JobState.STOPPING
-        assert bench.jobs.cancel(job.id).state is JobState.STOPPING, "asking twice shortens nothing"
-        ended = bench.end(job.id)
+        assert harness.jobs.cancel(job.id).state is JobState.STOPPING
+        assert harness.jobs.cancel(job.id).state is JobState.STOPPING, "asking twice shortens nothing"
+        ended = harness.end(job.id)
         took = time.monotonic() - asked
         assert not any(one.alive for one in left if one is not None), "ended before all of it was gone"
         assert took >= GRACE
@@ -42,14 +42,14 @@ def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_af
 
 
 def test_with_the_grace_of_an_installation_all_is_gone_in_thirty_seconds(
-    bench: Any, running: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     """The setting as it comes: the worker may use all of its grace, and then no more."""
     n = count(1, 5)
     if n == 1:
-        bench.local.configure(grace_seconds=3)
-    grace = bench.local._store.grace_seconds()
-    bench.local.configure(slots={"batch": n})
+        harness.local.configure(grace_seconds=3)
+    grace = harness.local._store.grace_seconds()
+    harness.local.configure(slots={"batch": n})
     jobs = {}
     for number in range(n):
         daemon = tmp_path / f"daemon-{number}"
@@ -57,9 +57,9 @@ def test_with_the_grace_of_an_installation_all_is_gone_in_thirty_seconds(
         jobs[job.id] = Identity.of(written(daemon))
     asked = time.monotonic()
     for id in jobs:
-        bench.jobs.cancel(id)
+        harness.jobs.cancel(id)
     for id, daemon in jobs.items():
-        assert bench.end(id, seconds=60).state is JobState.CANCELLED
+        assert harness.end(id, seconds=60).state is JobState.CANCELLED
         assert daemon is not None and not daemon.alive
     took = time.monotonic() - asked
     figures.add(stops=len(jobs))

@@ -117,7 +117,7 @@ LIES = tuple(lies(dict.fromkeys(("pid", "starttime", "boot_id", "namespace", "to
 
 
 def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted(
-    bench: Any,
+    harness: Any,
     running: Any,
     abandon: Any,
     start_bystander: Callable[[], Bystander],
@@ -128,15 +128,15 @@ def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted
     for lie in LIES[:: len(LIES) // count(5, len(LIES))]:
         bystander = start_bystander()
         job = running()
-        path = bench.local.folder(job.id) / "attempts/1/supervisor.json"
+        path = harness.local.folder(job.id) / "attempts/1/supervisor.json"
         record = json.loads(path.read_text())
         abandon(job.id)
         content = lies(record, bystander.process.pid)[lie]
         text = content if isinstance(content, str) else json.dumps(content)
         path.write_bytes(text.encode(errors="surrogatepass"))
         for _ in range(3):
-            bench.local.turn()
-        ended = bench.jobs.get(job.id)
+            harness.local.turn()
+        ended = harness.jobs.get(job.id)
         assert (ended.state, ended.cause) == (JobState.INTERRUPTED, "supervisor_lost"), lie
         assert bystander.unharmed and told == [], lie
         figures.add(forms=1, signalled=0)
@@ -144,7 +144,7 @@ def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted
 
 @pytest.mark.parametrize("lie", ["pid of an older process", "the whole identity of another", "pid ours"])
 def test_a_cancel_signals_nobody_either(
-    bench: Any,
+    harness: Any,
     running: Any,
     abandon: Any,
     start_bystander: Callable[[], Bystander],
@@ -153,12 +153,12 @@ def test_a_cancel_signals_nobody_either(
 ) -> None:
     bystander = start_bystander()
     job = running()
-    path = bench.local.folder(job.id) / "attempts/1/supervisor.json"
+    path = harness.local.folder(job.id) / "attempts/1/supervisor.json"
     record = json.loads(path.read_text())
     abandon(job.id)
     path.write_text(json.dumps(lies(record, bystander.process.pid)[lie]))
-    bench.jobs.cancel(job.id)
-    ended = bench.end(job.id)
+    harness.jobs.cancel(job.id)
+    ended = harness.end(job.id)
     assert ended.state is JobState.CANCELLED, "it was asked to stop, and nothing of it lives"
     assert bystander.unharmed and told == []
 
@@ -184,7 +184,7 @@ def take_number(pid: int, start: Callable[[], Bystander]) -> Bystander:
 
 
 def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone(
-    bench: Any,
+    harness: Any,
     running: Any,
     abandon: Any,
     start_bystander: Callable[[], Bystander],
@@ -194,15 +194,15 @@ def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone
 ) -> None:
     for cancelled in [False, True][: count(2, 2)]:
         job = running()
-        record = json.loads((bench.local.folder(job.id) / "attempts/1/supervisor.json").read_text())
+        record = json.loads((harness.local.folder(job.id) / "attempts/1/supervisor.json").read_text())
         abandon(job.id)
         wait(lambda pid=record["pid"]: not Path(f"/proc/{pid}").exists())
         bystander = take_number(record["pid"], start_bystander)
         assert Identity.of(record["pid"]) is not None, "there is a process of that number"
         if cancelled:
-            bench.jobs.cancel(job.id)
-        bench.local.turn()
-        ended = bench.jobs.get(job.id).state
+            harness.jobs.cancel(job.id)
+        harness.local.turn()
+        ended = harness.jobs.get(job.id).state
         assert ended is (JobState.CANCELLED if cancelled else JobState.INTERRUPTED)
         assert bystander.unharmed
         figures.add(forms=1)
@@ -210,22 +210,22 @@ def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone
 
 @pytest.mark.parametrize("torn", ['{"pid": ', "[" * 200_000], ids=["cut", "without end"])
 def test_a_torn_record_beside_a_supervisor_that_lives_costs_the_job_nothing(
-    bench: Any, tmp_path: Path, wait: Callable[..., Any], torn: str
+    harness: Any, tmp_path: Path, wait: Callable[..., Any], torn: str
 ) -> None:
-    bench.local.configure(slots={"batch": 2})
+    harness.local.configure(slots={"batch": 2})
     go = tmp_path / "go"
-    job, other = (bench.submit(["wait_for", str(go)]) for _ in range(2))
+    job, other = (harness.submit(["wait_for", str(go)]) for _ in range(2))
     for one in (job, other):
-        bench.reach(one.id, JobState.RUNNING)
-        (bench.local.folder(one.id) / "attempts/1/supervisor.json").write_text(torn)
-    bench.local.turn()
-    assert [bench.jobs.get(one.id).state for one in (job, other)] == [JobState.RUNNING] * 2
-    bench.jobs.cancel(other.id)
-    assert bench.end(other.id).state is JobState.CANCELLED, "its supervisor looks at its row"
+        harness.reach(one.id, JobState.RUNNING)
+        (harness.local.folder(one.id) / "attempts/1/supervisor.json").write_text(torn)
+    harness.local.turn()
+    assert [harness.jobs.get(one.id).state for one in (job, other)] == [JobState.RUNNING] * 2
+    harness.jobs.cancel(other.id)
+    assert harness.end(other.id).state is JobState.CANCELLED, "its supervisor looks at its row"
     go.touch()
-    ended = bench.end(job.id)
+    ended = harness.end(job.id)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
-    token = bench.local._store.get(job.id).token
+    token = harness.local._store.get(job.id).token
     wait(lambda: not with_token(token) and not with_argument(token))
 
 
@@ -234,33 +234,35 @@ def exit_of(token: str | None) -> str:
     return json.dumps({"token": token, "exit_code": 0, **flags, "ended": time.time()})
 
 
-def test_an_exit_of_another_attempt_is_not_believed(bench: Any, running: Any, abandon: Any) -> None:
+def test_an_exit_of_another_attempt_is_not_believed(harness: Any, running: Any, abandon: Any) -> None:
     job = running()
     abandon(job.id)
-    (bench.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of("another"))
-    bench.local.turn()
-    assert bench.jobs.get(job.id).state is JobState.INTERRUPTED
+    (harness.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of("another"))
+    harness.local.turn()
+    assert harness.jobs.get(job.id).state is JobState.INTERRUPTED
 
 
-def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(bench: Any, running: Any, abandon: Any) -> None:
+def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(
+    harness: Any, running: Any, abandon: Any
+) -> None:
     """The supervisor died between the file and the row."""
     job = running()
-    row = bench.local._store.get(job.id)
+    row = harness.local._store.get(job.id)
     abandon(job.id)
-    EventWriter(bench.local.folder(job.id) / "events.jsonl", attempt=1).write("result", result={"steps": 3})
-    (bench.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of(row.token))
-    bench.local.turn()
-    ended = bench.jobs.get(job.id)
+    EventWriter(harness.local.folder(job.id) / "events.jsonl", attempt=1).write("result", result={"steps": 3})
+    (harness.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of(row.token))
+    harness.local.turn()
+    ended = harness.jobs.get(job.id)
     assert (ended.state, ended.result) == (JobState.SUCCEEDED, {"steps": 3})
 
 
 def test_after_a_reboot_the_first_who_looks_finds_the_job_interrupted(
-    bench: Any, running: Any, abandon: Any, state: Path
+    harness: Any, running: Any, abandon: Any, state: Path
 ) -> None:
     job = running()
     abandon(job.id)
-    path = bench.local.folder(job.id) / "attempts/1/supervisor.json"
+    path = harness.local.folder(job.id) / "attempts/1/supervisor.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "boot_id": boot_id()[::-1]}))
-    fresh = type(bench)(state)
+    fresh = type(harness)(state)
     seen = fresh.jobs.list().jobs[0]
     assert (seen.state, seen.cause) == (JobState.INTERRUPTED, "supervisor_lost")

@@ -75,11 +75,11 @@ def check_checkpoints(folder: Path) -> int:
 
 
 def test_on_a_full_disk_a_submission_is_refused_with_advice_and_what_was_stored_is_intact(
-    bench: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
         with small_disk(tmp_path / f"disk-{number}") as disk:
-            small = type(bench)(disk / "state")
+            small = type(harness)(disk / "state")
             kept = small.submit(["print", "x"])
             assert small.end(kept.id).state is JobState.SUCCEEDED
             filler = fill(disk)
@@ -100,11 +100,11 @@ def test_on_a_full_disk_a_submission_is_refused_with_advice_and_what_was_stored_
 
 
 def test_a_disk_that_fills_while_a_job_ends_delays_its_end_and_does_not_falsify_it(
-    bench: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
         with small_disk(tmp_path / f"disk-{number}") as disk:
-            small = type(bench)(disk / "state")
+            small = type(harness)(disk / "state")
             job = small.submit(["wait_for", str(tmp_path / f"go-{number}")], ["exit", 5])
             small.reach(job.id, JobState.RUNNING)
             filler = fill(disk)
@@ -121,45 +121,45 @@ def test_a_disk_that_fills_while_a_job_ends_delays_its_end_and_does_not_falsify_
 
 
 def test_a_disk_of_the_logs_that_is_full_fails_the_job_as_what_it_is_once_that_can_be_written(
-    bench: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+    harness: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
         saved = tmp_path / f"checkpoints-{number}"
         saved.mkdir()
         with small_disk(state / "jobs"):
-            job = bench.submit(["saves", str(saved), 60, SIZE])
+            job = harness.submit(["save_checkpoints", str(saved), 60, SIZE])
             wait(lambda saved=saved: (saved / "checkpoint-3").exists())
             filler = fill(state / "jobs")
             time.sleep(1.5)
             filler.unlink()
-            ended = bench.end(job.id)
+            ended = harness.end(job.id)
             assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and ended.next_step
             last = check_checkpoints(saved)
-            bench.jobs.resume(job.id)
-            ended = bench.end(job.id)
+            harness.jobs.resume(job.id)
+            ended = harness.end(job.id)
             assert (ended.state, ended.result["first"]) == (JobState.SUCCEEDED, last + 1)
             assert check_checkpoints(saved) == 60
             check_database(state)
             figures.add(full_disks=1, false_ends=0)
-            with bench.local._store.write() as connection:  # its folder goes with the disk
+            with harness.local._store.write() as connection:  # its folder goes with the disk
                 for table in ("attempt", "lease", "job"):
                     column = "id" if table == "job" else "job"
                     connection.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = ?", (job.id,))
 
 
 def test_a_disk_of_the_checkpoints_that_is_full_fails_the_job_and_keeps_what_was_saved(
-    bench: Any, state: Path, tmp_path: Path, count: Any, figures: Any
+    harness: Any, state: Path, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
         with small_disk(tmp_path / f"disk-{number}", "256k") as saved:
-            job = bench.submit(["saves", str(saved), 20, SIZE])
-            ended = bench.end(job.id)
+            job = harness.submit(["save_checkpoints", str(saved), 20, SIZE])
+            ended = harness.end(job.id)
             assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and "space" in ended.next_step
             last = check_checkpoints(saved)
-            assert 3 < last < 20 and f"saved {last}" in bench.log(job.id)
+            assert 3 < last < 20 and f"saved {last}" in harness.log(job.id)
             subprocess.run(["mount", "-o", "remount,size=1m", str(saved)], check=True)
-            bench.jobs.resume(job.id)
-            ended = bench.end(job.id)
+            harness.jobs.resume(job.id)
+            ended = harness.end(job.id)
             assert (ended.state, ended.attempt, ended.result["first"]) == (JobState.SUCCEEDED, 2, last + 1)
             assert check_checkpoints(saved) == 20
             check_database(state)
@@ -293,7 +293,7 @@ class Asked:
 
 @pytest.fixture
 def asked(
-    bench: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[Path], Asked]]:
     source, shim, refusals = tmp_path / "shim.c", tmp_path / "shim.so", tmp_path / "refusals"
     source.write_text(SHIM)
@@ -355,7 +355,7 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
             assert server.ask("get", kept)["state"] == "SUCCEEDED", told
             server.allow()
         elif moment == "run":
-            job = server.ask("submit", ["saves", str(saved), 40, SIZE])["id"]
+            job = server.ask("submit", ["save_checkpoints", str(saved), 40, SIZE])["id"]
             wait(lambda saved=saved: (saved / "checkpoint-3").exists())
             server.refuse(number, prefix)
             time.sleep(1)

@@ -114,10 +114,10 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock.set(0)
 
 
-def keep_turning(bench: Any, seconds: float) -> None:
+def keep_turning(harness: Any, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        bench.local.turn()
+        harness.local.turn()
         time.sleep(0.2)
 
 
@@ -127,7 +127,7 @@ def in_order(job: Any) -> bool:
 
 
 def test_a_clock_that_is_set_during_a_run_leads_to_no_verdict_no_timeout_and_no_other_order(
-    bench: Any, servers: Any, clock: Clock, tmp_path: Path, count: Any, figures: Any
+    harness: Any, servers: Any, clock: Clock, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number, jump in enumerate(list(JUMPS)[:: len(JUMPS) // count(2, len(JUMPS))]):
         before, after = JUMPS[jump]
@@ -141,7 +141,7 @@ def test_a_clock_that_is_set_during_a_run_leads_to_no_verdict_no_timeout_and_no_
 import os
 def told(name, *do):
     submit(*do, ['write', {order!r}, name])
-told('1', ['numbered', 50], *{first_half!r}, ['wait_for', {go!r}], ['numbered', 50], *{rest!r})
+told('1', ['lines', 50], *{first_half!r}, ['wait_for', {go!r}], ['lines', 50], *{rest!r})
 while not os.path.exists({done!r}):
     local.turn()
     time.sleep(0.05)
@@ -153,9 +153,9 @@ while True:
     time.sleep(0.2)
 """)
         first = server.stdout.readline().strip()
-        bench.reach(first, JobState.RUNNING)
+        harness.reach(first, JobState.RUNNING)
         seen: list[Any] = []
-        stream = bench.jobs.watch(first, log_offset=0)
+        stream = harness.jobs.watch(first, log_offset=0)
         follower = threading.Thread(target=lambda seen=seen, stream=stream: seen.extend(stream))
         follower.start()
         time.sleep(0.3)
@@ -164,14 +164,14 @@ while True:
         ids = [first, *(server.stdout.readline().strip() for _ in range(2))]
         away = float(server.stdout.readline()) - time.time()
         assert abs(away - after) < 1, "the clock was not set at all"
-        keep_turning(bench, 3.0)  # longer than anything in the engine waits before it gives a verdict
-        now = bench.jobs.get(first)
+        keep_turning(harness, 3.0)  # longer than anything in the engine waits before it gives a verdict
+        now = harness.jobs.get(first)
         assert (now.state, now.attempt) == (JobState.RUNNING, 1), f"{jump}: a false verdict"
-        newest = [job.id for job in bench.jobs.list(limit=3).jobs]
+        newest = [job.id for job in harness.jobs.list(limit=3).jobs]
         assert newest == ids[::-1], f"{jump}: newest first, whatever the clock says"
         Path(go).touch()
         for id in ids:
-            ended = bench.end(id, seconds=60)
+            ended = harness.end(id, seconds=60)
             assert (ended.state, ended.attempt, ended.exit_code) == (JobState.SUCCEEDED, 1, 0), jump
             assert in_order(ended), f"{jump}: a duration below zero"
         follower.join(20)
@@ -186,7 +186,7 @@ while True:
 
 
 def test_servers_that_do_not_agree_on_the_time_share_a_queue_and_start_everything_once(
-    bench: Any,
+    harness: Any,
     servers: Any,
     clock: Clock,
     tmp_path: Path,
@@ -195,7 +195,7 @@ def test_servers_that_do_not_agree_on_the_time_share_a_queue_and_start_everythin
     figures: Any,
 ) -> None:
     offsets = [YEARS, -YEARS, HOUR, -HOUR][: count(2, 4)]
-    bench.local.configure(slots={"batch": 2})
+    harness.local.configure(slots={"batch": 2})
     ran = tmp_path / "ran"
     code = f"""
 for n in range(4):
@@ -217,7 +217,7 @@ while True:
         ids += [server.stdout.readline().strip() for _ in range(4)]
         assert abs(float(server.stdout.readline()) - time.time() - offset) < 60
     for id in ids:
-        ended = bench.end(id, seconds=60)
+        ended = harness.end(id, seconds=60)
         assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1) and in_order(ended)
     times = Counter(ran.read_text().split())
     assert len(times) == len(ids) and set(times.values()) == {1}
@@ -226,17 +226,17 @@ while True:
 
 @pytest.mark.parametrize("after", [YEARS, -YEARS], ids=["forward", "back"])
 def test_the_grace_of_a_worker_is_as_long_as_it_was_when_the_clock_is_set_in_its_middle(
-    bench: Any, running: Any, clock: Clock, count: Any, figures: Any, after: float
+    harness: Any, running: Any, clock: Clock, count: Any, figures: Any, after: float
 ) -> None:
-    bench.local.configure(grace_seconds=2)
+    harness.local.configure(grace_seconds=2)
     for _ in range(count(1, 3)):
         clock.set(0)
         job = running(["ignore_term"])
         asked = time.monotonic()
-        bench.jobs.cancel(job.id)
+        harness.jobs.cancel(job.id)
         time.sleep(0.5)
         clock.set(after)
-        ended = bench.end(job.id)
+        ended = harness.end(job.id)
         assert 2 <= time.monotonic() - asked < 10
         assert ended.state is JobState.CANCELLED and "killed" in ended.message and in_order(ended)
         figures.add(jumps=1, false_timeouts=0)
@@ -244,24 +244,30 @@ def test_the_grace_of_a_worker_is_as_long_as_it_was_when_the_clock_is_set_in_its
 
 @pytest.mark.parametrize("after", [YEARS, -YEARS], ids=["forward", "back"])
 def test_a_retry_is_due_after_its_time_and_not_by_the_clock_on_the_wall(
-    bench: Any, clock: Clock, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any, after: float
+    harness: Any,
+    clock: Clock,
+    tmp_path: Path,
+    wait: Callable[..., Any],
+    count: Any,
+    figures: Any,
+    after: float,
 ) -> None:
     count(1, 2)
     asked = time.monotonic()
     refusal = {"cause": "preempted", "message": "Another job needs its place.", "next_step": ""}
-    job = bench.submit([["event", "error", refusal], ["exit", 1]], [["write", str(tmp_path / "ran"), "x"]])
-    wait(lambda: bench.jobs.get(job.id).attempt == 2)
-    due = bench.local._store.get(job.id)
+    job = harness.submit([["event", "error", refusal], ["exit", 1]], [["write", str(tmp_path / "ran"), "x"]])
+    wait(lambda: harness.jobs.get(job.id).attempt == 2)
+    due = harness.local._store.get(job.id)
     assert due.due is not None and due.state is JobState.QUEUED
     clock.set(after)
-    keep_turning(bench, 1.0)
-    assert bench.jobs.get(job.id).state is JobState.QUEUED, "it is not due yet"
-    ended = bench.end(job.id, seconds=120)
+    keep_turning(harness, 1.0)
+    assert harness.jobs.get(job.id).state is JobState.QUEUED, "it is not due yet"
+    ended = harness.end(job.id, seconds=120)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2) and in_order(ended)
     figures.most(retry_seconds=time.monotonic() - asked)
 
 
-def test_what_is_shown_of_a_time_is_a_time_in_utc(bench: Any, clock: Clock) -> None:
+def test_what_is_shown_of_a_time_is_a_time_in_utc(harness: Any, clock: Clock) -> None:
     clock.set(YEARS)
-    ended = bench.end(bench.submit(["print"]).id)
+    ended = harness.end(harness.submit(["print"]).id)
     assert ended.ended_at.tzinfo is UTC and (ended.ended_at - datetime.now(UTC)).days > 3000

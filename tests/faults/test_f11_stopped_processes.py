@@ -21,49 +21,49 @@ from ilab_jupyter.jobs.state import LIVE, JobState
 from tests.faults.processes import supervisor, token
 
 
-def keep_turning(bench: Any, seconds: float, look: Callable[[], None] = lambda: None) -> None:
+def keep_turning(harness: Any, seconds: float, look: Callable[[], None] = lambda: None) -> None:
     """What a server does that goes on beside the stopped one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(Unavailable):  # who is stopped may hold the database's write lock
-            bench.local.turn()
+            harness.local.turn()
         look()
         time.sleep(0.25)
 
 
 def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_again(
-    bench: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+    harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     n = count(4, 12)
     pause = 3.0 if n == 4 else 60.0
-    bench.local.configure(slots={"batch": n})
+    harness.local.configure(slots={"batch": n})
     ran = [tmp_path / f"ran-{number}" for number in range(n)]
     go, jobs, stopped = tmp_path / "go", [], []
     try:
         for number in range(n):
             # Every fourth worker ends while its supervisor is stopped, every second guardian is stopped too.
             last = [] if number % 4 == 0 else [["wait_for", str(go)]]
-            job = bench.submit(["write", str(ran[number]), "x"], ["sleep", 1.5], *last)
+            job = harness.submit(["write", str(ran[number]), "x"], ["sleep", 1.5], *last)
             wait(ran[number].exists)
-            both = with_argument(token(bench, job.id))
+            both = with_argument(token(harness, job.id))
             assert len(both) == 2
-            for pid in both if number % 2 else [supervisor(bench, job.id)]:
+            for pid in both if number % 2 else [supervisor(harness, job.id)]:
                 os.kill(pid, signal.SIGSTOP)
                 stopped.append(pid)
             jobs.append(job)
 
         def look() -> None:
             for job in jobs:
-                now = bench.jobs.get(job.id)
+                now = harness.jobs.get(job.id)
                 assert (now.state, now.attempt) == (JobState.RUNNING, 1), "a verdict on the living"
 
-        keep_turning(bench, pause, look)
+        keep_turning(harness, pause, look)
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     go.touch()
     for job, file in zip(jobs, ran, strict=True):
-        ended = bench.end(job.id, seconds=60)
+        ended = harness.end(job.id, seconds=60)
         assert (ended.state, ended.attempt, ended.exit_code) == (JobState.SUCCEEDED, 1, 0)
         assert file.read_text() == "x", "it ran twice"
     figures.add(supervisors_stopped=n, second_starts=0, orphan_verdicts=0)
@@ -71,22 +71,22 @@ def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_a
 
 
 def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
-    bench: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+    harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
         ran = tmp_path / f"ran-{number}"
-        job = bench.submit(["write", str(ran), "x"])
-        stopped = wait(lambda id=job.id: (mark := token(bench, id)) and with_argument(mark))
+        job = harness.submit(["write", str(ran), "x"])
+        stopped = wait(lambda id=job.id: (mark := token(harness, id)) and with_argument(mark))
         try:
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
-            keep_turning(bench, 3.0)  # longer than a spawner that was killed is waited for
-            seen = bench.jobs.get(job.id)
+            keep_turning(harness, 3.0)  # longer than a spawner that was killed is waited for
+            seen = harness.jobs.get(job.id)
             assert seen.attempt == 1 and seen.state in LIVE
         finally:
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
-        ended = bench.end(job.id)
+        ended = harness.end(job.id)
         assert (ended.state, ended.attempt, ran.read_text()) == (JobState.SUCCEEDED, 1, "x")
         figures.add(supervisors_stopped=1)
 
@@ -101,11 +101,11 @@ def told(server: Any) -> list[str]:
 
 
 def test_servers_stopped_at_any_moment_and_woken_later_start_nothing_a_second_time(
-    bench: Any, servers: Any, tmp_path: Path, count: Any, figures: Any
+    harness: Any, servers: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     n = count(2, 6)
     pause, each = (3.0 if n == 2 else 60.0), 4
-    bench.local.configure(slots={"batch": 2})
+    harness.local.configure(slots={"batch": 2})
     ran, go, chance, ids = tmp_path / "ran", tmp_path / "go", random.Random(11), []
     code = f"""
 print('ready', flush=True)
@@ -128,7 +128,7 @@ while True:
         time.sleep(chance.random() * 0.1)
         server.send_signal(signal.SIGSTOP)
     try:
-        keep_turning(bench, pause)
+        keep_turning(harness, pause)
     finally:
         for server in started:
             server.send_signal(signal.SIGCONT)
@@ -136,7 +136,7 @@ while True:
         ids += told(server)
     assert len(ids) == len(set(ids)) == n * each
     for id in ids:
-        ended = bench.end(id, seconds=120)
+        ended = harness.end(id, seconds=120)
         assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
     times = Counter(ran.read_text().split())
     assert len(times) == n * each and set(times.values()) == {1}
@@ -144,15 +144,15 @@ while True:
 
 
 def test_a_server_that_is_stopped_in_the_middle_of_a_turn_holds_up_nobodys_submission(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ilab_jupyter.jobs.queue import scheduler
 
     turn = scheduler.turn
     monkeypatch.setattr(scheduler, "turn", lambda store: turn(store, timeout=0.3))
-    with locked(bench.local.state.turn_lock, 5) as got:
+    with locked(harness.local.state.turn_lock, 5) as got:
         assert got
-        job = bench.submit(["print"])
+        job = harness.submit(["print"])
         assert job.state is JobState.QUEUED
-    bench.local.turn()
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+    harness.local.turn()
+    assert harness.end(job.id).state is JobState.SUCCEEDED

@@ -55,15 +55,15 @@ def test_two_servers_and_a_kernel_on_one_folder_see_the_same_jobs_and_start_each
     assert {row["attempt"] for row in world.jobs.values()} == {1}
 
 
-def test_both_see_the_same_jobs_and_either_may_cancel(bench: Any, servers: Any, state: Path) -> None:
+def test_both_see_the_same_jobs_and_either_may_cancel(harness: Any, servers: Any, state: Path) -> None:
     server = servers.start("submit(['sleep', 60])\ntime.sleep(60)")
     id = server.stdout.readline().strip()
-    bench.reach(id, JobState.RUNNING)
-    bench.jobs.cancel(id)
-    assert bench.end(id).state is JobState.CANCELLED
+    harness.reach(id, JobState.RUNNING)
+    harness.jobs.cancel(id)
+    assert harness.end(id).state is JobState.CANCELLED
 
 
-def test_a_second_service_in_a_process_takes_no_lock_from_the_first(bench: Any, state: Path) -> None:
+def test_a_second_service_in_a_process_takes_no_lock_from_the_first(harness: Any, state: Path) -> None:
     """Without its lock a database in use looks unused to others, who then remove its journal."""
 
     def locks() -> int:
@@ -73,8 +73,8 @@ def test_a_second_service_in_a_process_takes_no_lock_from_the_first(bench: Any, 
             line[4] == str(os.getpid()) and line[5].endswith(f":{inode}") for line in held if "->" not in line
         )
 
-    bench.submit(["print"])
+    harness.submit(["print"])
     before = locks()
     assert before
-    type(bench)(state).local.close()
+    type(harness)(state).local.close()
     assert locks() == before

@@ -45,20 +45,20 @@ def until_free(before: int) -> int:
     ids=["out of memory", "cuda error"],
 )
 def test_a_job_that_breaks_on_the_gpu_fails_as_that_and_leaves_the_gpu_to_the_next_one(
-    bench: Any, tmp_path: Path, count: Any, figures: Any, how: str, causes: set[str]
+    harness: Any, tmp_path: Path, count: Any, figures: Any, how: str, causes: set[str]
 ) -> None:
     before = used()
     for number in range(count(1, 10)):
         broken = tmp_path / f"broken-{number}"
-        job = bench.submit(["on_gpu", how, 3 + number, str(broken)])
-        following = bench.submit(["on_gpu", "well", 3, str(tmp_path / f"well-{number}")])
-        ended = bench.end(job.id, seconds=180)
+        job = harness.submit(["on_gpu", how, 3 + number, str(broken)])
+        following = harness.submit(["on_gpu", "well", 3, str(tmp_path / f"well-{number}")])
+        ended = harness.end(job.id, seconds=180)
         took = ended.ended_at.timestamp() - broken.stat().st_mtime
         assert (ended.state, ended.exit_code) == (JobState.FAILED, 1) and ended.cause in causes
         assert ended.message and ended.next_step
         assert took <= LIMIT
-        assert with_token(token(bench, job.id)) == []
-        after = bench.end(following.id, seconds=180)
+        assert with_token(token(harness, job.id)) == []
+        after = harness.end(following.id, seconds=180)
         assert after.state is JobState.SUCCEEDED and after.result["memory"] > 0
         assert until_free(before) <= before + NEAR, "memory of a job that has ended is still in use"
         figures.add(breaks=1, false_causes=0)

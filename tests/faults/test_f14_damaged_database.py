@@ -18,9 +18,9 @@ from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.sync import SyncJobs
+from tests.support.jobs import WORKER
 
 PAGE = 4096
-WORKER = Path(__file__).parent.parent / "jobs/worker"
 OLDER = sorted((Path(__file__).parent.parent / "jobs/data").glob("schema_*.sql"))
 Truth = list[dict[str, Any]]
 

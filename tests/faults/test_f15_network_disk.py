@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.jobs import WORKER
+
 HERE = Path(__file__).parent
 # In a process of its own, with the refusing file system below it and below the supervisor that it starts.
 PROGRAM = """
@@ -46,7 +48,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on(shim: Path, state: Path, **refusal: str) -> Any:
     environment = {**os.environ, "LD_PRELOAD": str(shim), **refusal}
-    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent.parent), str(HERE.parent / "jobs/worker")])
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent.parent), str(WORKER)])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(state)],
         env=environment,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -23,16 +22,12 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.training.run import train
 from ilab_jupyter.training.spec import TrainingArguments
 from tests.faults.processes import supervisor
-from tests.server.process import Process, wait_for
+from tests.support.events import EventRecorder
+from tests.support.server import JupyterServerProcess
+from tests.support.training import pairs, tiny
+from tests.support.waiting import until
 
-_spec = importlib.util.spec_from_file_location(
-    "tiny_models", Path(__file__).parent.parent / "training/conftest.py"
-)
-assert _spec is not None and _spec.loader is not None
-_models = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = _models
-_spec.loader.exec_module(_models)
-tiny, pairs = _models.tiny, _models.pairs
+__all__ = ["pairs", "tiny"]
 
 # Real trainings, which import torch seven times: a busy machine takes its time.
 pytestmark = pytest.mark.timeout(900)
@@ -46,13 +41,13 @@ SETTINGS = (f"--IlabApp.grace_seconds={WORKER_GRACE}", f"--IlabApp.slots={{'batc
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Process]]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., JupyterServerProcess]]:
     """Start a Jupyter server on the folder of this test; all of them are gone in the end."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    started: list[Process] = []
+    started: list[JupyterServerProcess] = []
 
-    def start(*settings: str) -> Process:
-        process = Process(tmp_path, *SETTINGS, *settings, python=python)
+    def start(*settings: str) -> JupyterServerProcess:
+        process = JupyterServerProcess(tmp_path, *SETTINGS, *settings, python=python)
         process.start()
         started.append(process)
         return process
@@ -93,24 +88,24 @@ def arguments(data: Path, name: str) -> dict[str, Any]:
     }
 
 
-def submit(server: Process, model: Path, data: Path, name: str) -> str:
+def submit(server: JupyterServerProcess, model: Path, data: Path, name: str) -> str:
     spec = {"kind": "train", "arguments": {"model": str(model), **arguments(data, name)}}
     answer = server.http.post("ilab/api/jobs", json=spec)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
 
-def ended(server: Process, id: str) -> dict[str, Any]:
+def ended(server: JupyterServerProcess, id: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
         job = server.http.get(f"ilab/api/jobs/{id}").json()
         return job if job["ended_at"] else None
 
-    job: dict[str, Any] = wait_for(look, 180, pause=0.5)
+    job: dict[str, Any] = until(look, 180, pause=0.5)
     assert job["state"] == "SUCCEEDED", (json.dumps(job), server.log[-3000:])
     return job
 
 
-def at_steps(server: Process, ids: list[str], step: int) -> list[int]:
+def at_steps(server: JupyterServerProcess, ids: list[str], step: int) -> list[int]:
     """How far these trainings are, once all have begun and the first has come to `step`."""
 
     def look() -> list[int] | None:
@@ -120,7 +115,7 @@ def at_steps(server: Process, ids: list[str], step: int) -> list[int]:
         steps = [one["step"] if one["total"] == STEPS else 0 for one in told]
         return steps if min(steps) >= 2 and max(steps) >= step else None
 
-    return list(wait_for(look, 120))
+    return list(until(look, 120))
 
 
 def saved(id: str) -> int:
@@ -146,7 +141,7 @@ def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
     found = []
     for number in range(2):
         given = TrainingArguments.model_validate(arguments(data, f"whole-{number}"))
-        done = train(model.name, model, given, job_id=None, resume=False, reporter=_models.Recorder())
+        done = train(model.name, model, given, job_id=None, resume=False, reporter=EventRecorder())
         assert done.final_loss is not None
         found.append(done.final_loss)
     spread = abs(found[0] - found[1])
@@ -155,7 +150,7 @@ def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
 
 
 def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_that_they_would_have_had(
-    server: Callable[..., Process], tiny: Path, pairs: Path, count: Any, figures: Any
+    server: Callable[..., JupyterServerProcess], tiny: Path, pairs: Path, count: Any, figures: Any
 ) -> None:
     chance = random.Random(17)
     expected, tolerance = uninterrupted(tiny, pairs)
@@ -196,7 +191,12 @@ def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_it_had_saved(
-    server: Callable[..., Process], tiny: Path, pairs: Path, own_namespace: None, count: Any, figures: Any
+    server: Callable[..., JupyterServerProcess],
+    tiny: Path,
+    pairs: Path,
+    own_namespace: None,
+    count: Any,
+    figures: Any,
 ) -> None:
     expected, _ = uninterrupted(tiny, pairs)
     pod = server()
@@ -214,7 +214,7 @@ def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_i
             pod.kill()
             kept = saved(id)
             assert kept >= SAVE_STEPS
-        wait_for(lambda: not of_jobs(), 5)
+        until(lambda: not of_jobs(), 5)
         pod = server()
         job = ended(pod, id)
         assert (job["attempt"], job["result"]["resumed_from"]) == (2, kept)
@@ -223,10 +223,10 @@ def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_i
 
 
 def test_a_shutdown_lets_the_worker_save_and_interrupts_the_job(
-    bench: Any, running: Any, tmp_path: Path
+    harness: Any, running: Any, tmp_path: Path
 ) -> None:
-    job = running(["save_when_told", str(tmp_path / "saved")])
-    os.kill(supervisor(bench, job.id), signal.SIGTERM)
-    ended = bench.end(job.id)
+    job = running(["save_on_term", str(tmp_path / "saved")])
+    os.kill(supervisor(harness, job.id), signal.SIGTERM)
+    ended = harness.end(job.id)
     assert (ended.state, ended.cause) == (JobState.INTERRUPTED, "shutdown")
     assert (tmp_path / "saved").exists()

@@ -12,7 +12,7 @@ from typing import Any
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.postgres import ON_BOTH
+from tests.support.postgres import ON_BOTH
 
 # Submits without end, and notes when each was acknowledged.
 CLIENT = """
@@ -27,7 +27,7 @@ while True:
 
 @ON_BOTH
 def test_a_restored_backup_has_every_job_that_was_acknowledged_before_it(
-    bench: Any,
+    harness: Any,
     servers: Any,
     count: Any,
     figures: Any,
@@ -37,8 +37,8 @@ def test_a_restored_backup_has_every_job_that_was_acknowledged_before_it(
 ) -> None:
     if database_url is not None:
         monkeypatch.setenv("ILAB_JUPYTER_DATABASE_URL", database_url)
-    bench.local.configure(slots={"batch": 2})
-    done = bench.end(bench.submit(["print", "first"]).id)
+    harness.local.configure(slots={"batch": 2})
+    done = harness.end(harness.submit(["print", "first"]).id)
     clients = [servers.start(CLIENT) for _ in range(2)]
     firsts = [client.stdout.readline() for client in clients]
     archives = []
@@ -47,7 +47,7 @@ def test_a_restored_backup_has_every_job_that_was_acknowledged_before_it(
         archive = tmp_path / f"{number}.tar.gz"
         command = [sys.executable, "-m", "ilab_jupyter", "backup", str(archive)]
         taken = subprocess.run(
-            [*command, "--state", str(bench.local.state.path)], capture_output=True, text=True, check=True
+            [*command, "--state", str(harness.local.state.path)], capture_output=True, text=True, check=True
         )
         archives.append(archive)
         assert "jobs" in taken.stdout

@@ -64,14 +64,5 @@ def main() -> None:
     os._exit(code)
 
 
-def make_interpreter(path: Path, options: str = "-S") -> Path:
-    """A program that is called as an interpreter of jobs and runs this file instead of the tasks."""
-    path.write_text(
-        f"#!{sys.executable} {options}\nimport runpy\nrunpy.run_path({__file__!r}, run_name='__main__')\n"
-    )
-    path.chmod(0o755)
-    return path
-
-
 if __name__ == "__main__":
     main()

@@ -14,15 +14,15 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 
 
-def said(bench: Any, **asked: Any) -> list[tuple[str, str, str]]:
-    return [(one.actor, one.action, one.target) for one in bench.jobs.audit(**asked)]
+def said(harness: Any, **asked: Any) -> list[tuple[str, str, str]]:
+    return [(one.actor, one.action, one.target) for one in harness.jobs.audit(**asked)]
 
 
-def test_what_a_person_does_is_kept_with_who_did_it(bench: Any, state: Any) -> None:
-    me = bench.local.owner
-    bench.local.configure(slots={"batch": 0})
-    bench.local.configure(slots={"batch": 0})
-    first, second = bench.submit(["print"]).id, bench.submit(["print"]).id
+def test_what_a_person_does_is_kept_with_who_did_it(harness: Any, state: Any) -> None:
+    me = harness.local.owner
+    harness.local.configure(slots={"batch": 0})
+    harness.local.configure(slots={"batch": 0})
+    first, second = harness.submit(["print"]).id, harness.submit(["print"]).id
     admin = LocalJobs(state, owner=me, actor="ada")
     jobs = SyncJobs(admin)
     jobs.pause("a new disk")
@@ -31,7 +31,7 @@ def test_what_a_person_does_is_kept_with_who_did_it(bench: Any, state: Any) -> N
     jobs.cancel(first)
     jobs.resume(first)
     jobs.unpause()
-    assert said(bench) == [
+    assert said(harness) == [
         (me, "configure", "queue"),
         (me, "submit", first),
         (me, "submit", second),
@@ -41,49 +41,49 @@ def test_what_a_person_does_is_kept_with_who_did_it(bench: Any, state: Any) -> N
         ("ada", "resume", first),
         ("ada", "unpause", "queue"),
     ]
-    entries = bench.jobs.audit(limit=3)
-    assert said(bench, after=entries[-1].seq, limit=1) == [("ada", "pause", "queue")]
-    assert bench.jobs.audit()[0].detail == {"slots": '{"batch": 0, "serving": 4}'}
+    entries = harness.jobs.audit(limit=3)
+    assert said(harness, after=entries[-1].seq, limit=1) == [("ada", "pause", "queue")]
+    assert harness.jobs.audit()[0].detail == {"slots": '{"batch": 0, "serving": 4}'}
     admin.close()
 
 
-def test_another_owner_sees_what_was_done_to_the_queue_and_not_to_my_jobs(bench: Any, state: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    bench.submit(["print"])
+def test_another_owner_sees_what_was_done_to_the_queue_and_not_to_my_jobs(harness: Any, state: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    harness.submit(["print"])
     other = LocalJobs(state, owner="grace")
     assert [(one.action, one.target) for one in SyncJobs(other).audit()] == [("configure", "queue")]
     other.close()
 
 
-def test_a_change_without_its_entry_does_not_happen(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    id = bench.submit(["print"], key="once").id
-    assert bench.submit(["print"], key="once").id == id
+def test_a_change_without_its_entry_does_not_happen(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    id = harness.submit(["print"], key="once").id
+    assert harness.submit(["print"], key="once").id == id
     with pytest.raises(InvalidInput):
-        bench.jobs.audit(limit=0)
-    before = said(bench)
-    with closing(sqlite3.connect(bench.local.state.database)) as connection:
+        harness.jobs.audit(limit=0)
+    before = said(harness)
+    with closing(sqlite3.connect(harness.local.state.database)) as connection:
         connection.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'no'); END")
         connection.commit()
-    jobs = bench.jobs
-    for change in (lambda: jobs.cancel(id), lambda: bench.submit(["print"]), jobs.pause):
+    jobs = harness.jobs
+    for change in (lambda: jobs.cancel(id), lambda: harness.submit(["print"]), jobs.pause):
         with pytest.raises(Exception, match="no"):
             change()
-    with closing(sqlite3.connect(bench.local.state.database)) as connection:
+    with closing(sqlite3.connect(harness.local.state.database)) as connection:
         connection.execute("DROP TRIGGER full")
         connection.commit()
-    assert said(bench) == before and not bench.jobs.queue().paused
-    assert [job.state for job in bench.jobs.list().jobs] == ["QUEUED"]
-    assert len(list(bench.local.state.jobs.iterdir())) == 1
+    assert said(harness) == before and not harness.jobs.queue().paused
+    assert [job.state for job in harness.jobs.list().jobs] == ["QUEUED"]
+    assert len(list(harness.local.state.jobs.iterdir())) == 1
 
 
-def test_what_nobody_asked_for_is_kept_as_done_by_the_engine(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    store, id = bench.local._store, bench.submit(["print"]).id
+def test_what_nobody_asked_for_is_kept_as_done_by_the_engine(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    store, id = harness.local._store, harness.submit(["print"]).id
     ended = store.move(store.get(id), JobState.CANCELLED)
     assert store.again(ended, ended.launch, why="restart", retries=1).retries == 1
-    last = bench.jobs.audit()[-1]
+    last = harness.jobs.audit()[-1]
     assert (last.actor, last.action, last.detail["why"]) == ("ilab-jupyter", "retry", "restart")
-    assert [one.why for one in bench.jobs.attempts(id)] == ["submitted", "restart"]
-    by_hand = bench.jobs.resume(bench.jobs.cancel(id).id)
+    assert [one.why for one in harness.jobs.attempts(id)] == ["submitted", "restart"]
+    by_hand = harness.jobs.resume(harness.jobs.cancel(id).id)
     assert store.get(id).retries == 0 and by_hand.attempt == 3

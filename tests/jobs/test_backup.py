@@ -26,7 +26,8 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store.backup import take
 from ilab_jupyter.jobs.store.restore import restore
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.postgres import ON_BOTH
+from tests.support.jobs import WORKER
+from tests.support.postgres import ON_BOTH
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 
@@ -36,7 +37,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StateFold
     """A state folder with one job that has ended, and a backup of it."""
     folder = tmp_path_factory.mktemp("sample")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "worker"))
+        patch.setenv("PYTHONPATH", str(WORKER))
         local = LocalJobs(folder / "state", worker_module="scripted")
         jobs = SyncJobs(local)
         Finish(jobs, jobs.submit(JobSpec(kind="train", arguments={"do": [["print", "hello"]]})).id)()
@@ -51,22 +52,22 @@ def archive(sample: tuple[StateFolder, Path]) -> Path:
 
 @ON_BOTH
 def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
-    bench: Any, tmp_path: Path, database_url: str | None, capsys: pytest.CaptureFixture[str]
+    harness: Any, tmp_path: Path, database_url: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = bench.end(bench.submit(["print", "hello"], key="once", name="Grüße").id)
-    failed = bench.end(bench.submit(["nonsense"]).id)
-    bench.end(bench.jobs.resume(failed.id).id)
-    live = bench.submit(["print", "working"], ["sleep", 60], secrets={"MY_KEY": "open sesame 123"})
-    bench.reach(live.id, JobState.RUNNING)
-    waiting = bench.submit(["print", "later"], priority=3, key="later")
-    artifacts = bench.local.folder(done.id) / "artifacts"
+    done = harness.end(harness.submit(["print", "hello"], key="once", name="Grüße").id)
+    failed = harness.end(harness.submit(["nonsense"]).id)
+    harness.end(harness.jobs.resume(failed.id).id)
+    live = harness.submit(["print", "working"], ["sleep", 60], secrets={"MY_KEY": "open sesame 123"})
+    harness.reach(live.id, JobState.RUNNING)
+    waiting = harness.submit(["print", "later"], priority=3, key="later")
+    artifacts = harness.local.folder(done.id) / "artifacts"
     (artifacts / "run.sh").write_text("echo hello")
     (artifacts / "run.sh").chmod(0o700)
     (artifacts / "link").symlink_to("/etc/passwd")
     (artifacts / "deep").mkdir()
     (artifacts / "deep/weights.bin").write_bytes(bytes(range(256)) * 5000)
 
-    taken = take(bench.local.state, tmp_path / "jobs.tar.gz", url=database_url)
+    taken = take(harness.local.state, tmp_path / "jobs.tar.gz", url=database_url)
     assert (taken.jobs, taken.live, taken.queued) == (4, 1, 1)
     assert taken.left_out == (f"jobs/{done.id}/artifacts/link",)
     assert b"sesame" not in gzip.decompress(taken.path.read_bytes())
@@ -79,12 +80,12 @@ def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
     local = LocalJobs(other, worker_module="scripted")
     local.configure(slots={"batch": 0})
     jobs = SyncJobs(local)
-    before = {job.id: job for job in bench.jobs.list().jobs}
+    before = {job.id: job for job in harness.jobs.list().jobs}
     after = {job.id: job for job in jobs.list().jobs}
     assert list(after) == list(before), "also in the same order"
     for id in (done.id, failed.id):
-        assert after[id] == before[id] and jobs.attempts(id) == bench.jobs.attempts(id)
-        assert jobs.logs(id).text == bench.log(id) and jobs.events(id) == bench.jobs.events(id)
+        assert after[id] == before[id] and jobs.attempts(id) == harness.jobs.attempts(id)
+        assert jobs.logs(id).text == harness.log(id) and jobs.events(id) == harness.jobs.events(id)
     copied = local.folder(done.id) / "artifacts"
     assert (copied / "deep/weights.bin").read_bytes() == (artifacts / "deep/weights.bin").read_bytes()
     assert (copied / "run.sh").stat().st_mode & 0o777 == 0o700 and not (copied / "link").exists()
@@ -95,7 +96,7 @@ def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
     assert jobs.submit(same, key="later").id == waiting.id
     assert "restore" in [entry.action for entry in jobs.audit(limit=1000)]
     assert jobs.resume(live.id).attempt == 2, "a live one can go on, and the original is left alone"
-    assert bench.jobs.get(live.id).state is JobState.RUNNING
+    assert harness.jobs.get(live.id).state is JobState.RUNNING
     assert jobs.cancel(live.id).state is JobState.CANCELLED
     local.configure(slots={"batch": 1})
     local.turn()
@@ -120,7 +121,7 @@ class Finish:
 def test_a_backup_of_sqlite_is_restored_into_postgresql(
     archive: Path, tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "worker"))
+    monkeypatch.setenv("PYTHONPATH", str(WORKER))
     restore(StateFolder(tmp_path / "other"), archive, url=postgres_database, actor="ada")
     local = LocalJobs(tmp_path / "other", worker_module="scripted", database_url=postgres_database)
     jobs = SyncJobs(local)
@@ -132,11 +133,11 @@ def test_a_backup_of_sqlite_is_restored_into_postgresql(
     local.close()
 
 
-def test_artifacts_may_be_left_behind(bench: Any, tmp_path: Path) -> None:
-    job = bench.end(bench.submit(["print"]).id)
-    (bench.local.folder(job.id) / "artifacts/large.bin").write_bytes(b"x" * 1000)
+def test_artifacts_may_be_left_behind(harness: Any, tmp_path: Path) -> None:
+    job = harness.end(harness.submit(["print"]).id)
+    (harness.local.folder(job.id) / "artifacts/large.bin").write_bytes(b"x" * 1000)
     path = tmp_path / "small.tar.gz"
-    assert main(["backup", str(path), "--state", str(bench.local.state.path), "--without-artifacts"]) == 0
+    assert main(["backup", str(path), "--state", str(harness.local.state.path), "--without-artifacts"]) == 0
     with tarfile.open(path) as tar:
         names = tar.getnames()
     assert not any("artifacts" in name for name in names)
@@ -144,10 +145,10 @@ def test_artifacts_may_be_left_behind(bench: Any, tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_backup_neither_overwrites_nor_makes_a_store(bench: Any, tmp_path: Path) -> None:
+def test_a_backup_neither_overwrites_nor_makes_a_store(harness: Any, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     with pytest.raises(Conflict):
-        take(bench.local.state, tmp_path / "there")
+        take(harness.local.state, tmp_path / "there")
     with pytest.raises(NotFound):
         take(StateFolder(tmp_path / "typo"), tmp_path / "new.tar.gz")
     assert not (tmp_path / "typo").exists()
@@ -296,12 +297,12 @@ def test_a_backup_that_does_not_fit_is_refused_before_it_is_unpacked(archive: Pa
 
 
 def test_a_restore_that_was_killed_leaves_no_half_store_and_can_be_run_again(
-    bench: Any, tmp_path: Path
+    harness: Any, tmp_path: Path
 ) -> None:
-    job = bench.end(bench.submit(["print"]).id)
+    job = harness.end(harness.submit(["print"]).id)
     for n in range(300):
-        (bench.local.folder(job.id) / f"artifacts/{n}").write_bytes(b"x" * 20_000)
-    archive = take(bench.local.state, tmp_path / "jobs.tar.gz").path
+        (harness.local.folder(job.id) / f"artifacts/{n}").write_bytes(b"x" * 20_000)
+    archive = take(harness.local.state, tmp_path / "jobs.tar.gz").path
     other = tmp_path / "other"
     command = [sys.executable, "-m", "ilab_jupyter", "restore", str(archive), "--state", str(other)]
     outcomes = set()

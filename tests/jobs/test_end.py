@@ -17,15 +17,15 @@ from ilab_jupyter.jobs.attempt.process import Identity, with_token
 from ilab_jupyter.jobs.state import JobState
 
 
-def test_an_exit_code_is_a_failure_that_points_to_the_log(bench: Any) -> None:
-    job = bench.end(bench.submit(["print", "before"], ["exit", 3]).id)
+def test_an_exit_code_is_a_failure_that_points_to_the_log(harness: Any) -> None:
+    job = harness.end(harness.submit(["print", "before"], ["exit", 3]).id)
     assert (job.state, job.exit_code, job.cause) == (JobState.FAILED, 3, "crashed")
     assert "exit code 3" in job.message and "log" in job.next_step
 
 
-def test_a_workers_own_words_on_its_error_are_the_jobs(bench: Any) -> None:
+def test_a_workers_own_words_on_its_error_are_the_jobs(harness: Any) -> None:
     error = {"cause": "bad_data", "message": "Row 3 has no messages.", "next_step": "Remove it."}
-    job = bench.end(bench.submit(["event", "error", error], ["exit", 1]).id)
+    job = harness.end(harness.submit(["event", "error", error], ["exit", 1]).id)
     assert (job.state, job.cause, job.message, job.next_step) == (JobState.FAILED, *error.values())
 
 
@@ -37,87 +37,87 @@ def test_a_workers_own_words_on_its_error_are_the_jobs(bench: Any) -> None:
     ],
 )
 def test_an_interpreter_that_does_no_work_is_named_and_never_a_success(
-    bench: Any, tmp_path: Path, program: str, said: str
+    harness: Any, tmp_path: Path, program: str, said: str
 ) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{program}\n")
     python.chmod(0o755)
-    bench.local._python = str(python)
-    job = bench.end(bench.submit().id)
+    harness.local._python = str(python)
+    job = harness.end(harness.submit().id)
     assert job.state is JobState.FAILED and said in job.message and "worker_python" in job.next_step
 
 
-def test_a_result_without_a_clean_exit_is_no_success(bench: Any) -> None:
-    job = bench.end(bench.submit(["event", "result", {"result": {"a": 1}}], ["die", signal.SIGSEGV]).id)
+def test_a_result_without_a_clean_exit_is_no_success(harness: Any) -> None:
+    job = harness.end(harness.submit(["event", "result", {"result": {"a": 1}}], ["die", signal.SIGSEGV]).id)
     assert (job.state, job.exit_code, job.cause, job.result) == (JobState.FAILED, -11, "crashed", {})
     assert "SIGSEGV" in job.message
 
 
 def test_a_missing_worker_module_is_a_failure_with_its_traceback_in_the_log(
-    bench: Any, state: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.local, "_module", "no_such_module")
-    job = bench.end(bench.submit(["print"]).id)
-    assert job.state is JobState.FAILED and "no_such_module" in bench.log(job.id)
+    monkeypatch.setattr(harness.local, "_module", "no_such_module")
+    job = harness.end(harness.submit(["print"]).id)
+    assert job.state is JobState.FAILED and "no_such_module" in harness.log(job.id)
 
 
 def test_an_interpreter_that_was_removed_while_the_job_waited_is_named(
-    bench: Any, state: Path, tmp_path: Path
+    harness: Any, state: Path, tmp_path: Path
 ) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\n")
     python.chmod(0o755)
-    bench.local.configure(slots={"batch": 0})
-    job = type(bench)(state, worker_python=str(python)).submit(["print"])
+    harness.local.configure(slots={"batch": 0})
+    job = type(harness)(state, worker_python=str(python)).submit(["print"])
     python.unlink()
-    bench.local.configure(slots={"batch": 1})
-    bench.local.turn()
-    ended = bench.end(job.id)
+    harness.local.configure(slots={"batch": 1})
+    harness.local.turn()
+    ended = harness.end(job.id)
     assert (ended.state, ended.cause) == (JobState.FAILED, "worker_failed")
     assert "No such file" in ended.message and "worker_python" in ended.next_step
 
 
-def test_a_worker_that_is_told_to_stop_may_save_first(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit(["save_when_told", str(tmp_path / "saved")], ["print", "ready"], ["sleep", 60])
-    until_logged(bench, job.id, "ready")
-    stopping = bench.jobs.cancel(job.id)
+def test_a_worker_that_is_told_to_stop_may_save_first(harness: Any, tmp_path: Path) -> None:
+    job = harness.submit(["save_on_term", str(tmp_path / "saved")], ["print", "ready"], ["sleep", 60])
+    until_logged(harness, job.id, "ready")
+    stopping = harness.jobs.cancel(job.id)
     assert stopping.state in (JobState.STOPPING, JobState.CANCELLED)
-    ended = bench.end(job.id)
+    ended = harness.end(job.id)
     assert (ended.state, ended.cause, ended.exit_code) == (JobState.CANCELLED, "cancelled", 143)
     assert (tmp_path / "saved").read_text() == "saved"
-    again = bench.jobs.cancel(job.id)
+    again = harness.jobs.cancel(job.id)
     assert again == ended, "cancelling what has ended changes nothing"
 
 
-def test_a_job_that_finishes_although_it_was_cancelled_has_succeeded(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit(["ignore_term"], ["print", "ready"], ["wait_for", str(tmp_path / "go")])
-    until_logged(bench, job.id, "ready")
-    bench.jobs.cancel(job.id)
+def test_a_job_that_finishes_although_it_was_cancelled_has_succeeded(harness: Any, tmp_path: Path) -> None:
+    job = harness.submit(["ignore_term"], ["print", "ready"], ["wait_for", str(tmp_path / "go")])
+    until_logged(harness, job.id, "ready")
+    harness.jobs.cancel(job.id)
     (tmp_path / "go").touch()
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+    assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
 def test_a_job_that_is_cancelled_while_it_starts_never_starts_its_worker_or_stops_it(
-    bench: Any, tmp_path: Path
+    harness: Any, tmp_path: Path
 ) -> None:
     for number in range(5):
-        job = bench.submit(["sleep", 60], ["write", str(tmp_path / "done"), "x"])
+        job = harness.submit(["sleep", 60], ["write", str(tmp_path / "done"), "x"])
         time.sleep(0.06 * number)
-        bench.jobs.cancel(job.id)
-        assert bench.end(job.id).state is JobState.CANCELLED
+        harness.jobs.cancel(job.id)
+        assert harness.end(job.id).state is JobState.CANCELLED
     assert not (tmp_path / "done").exists()
 
 
-def test_nothing_of_a_worker_outlives_its_end(bench: Any, tmp_path: Path) -> None:
+def test_nothing_of_a_worker_outlives_its_end(harness: Any, tmp_path: Path) -> None:
     child, daemon = tmp_path / "child", tmp_path / "daemon"
-    job = bench.submit(["daemon", str(daemon)], ["child", str(child)], ["wait_for", str(child)])
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+    job = harness.submit(["daemon", str(daemon)], ["child", str(child)], ["wait_for", str(child)])
+    assert harness.end(job.id).state is JobState.SUCCEEDED
     for file in (child, daemon):
         assert Identity.of(int(file.read_text())) is None
 
 
 def test_a_job_that_a_job_submitted_outlives_it(
-    bench: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nested = tmp_path / "nested_worker.py"
     nested.write_text(
@@ -132,61 +132,64 @@ def test_a_job_that_a_job_submitted_outlives_it(
         "EventWriter(Path(sys.argv[1]) / 'events.jsonl', attempt=1).write('result', result={})\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    bench.local._module = "nested_worker"
-    outer = bench.end(bench.submit().id)
+    harness.local._module = "nested_worker"
+    outer = harness.end(harness.submit().id)
     assert outer.state is JobState.SUCCEEDED
-    inner = bench.end(bench.log(outer.id).strip())
+    inner = harness.end(harness.log(outer.id).strip())
     assert inner.state is JobState.SUCCEEDED and inner.ended_at > outer.ended_at
-    assert bench.log(inner.id) == "done\n"
+    assert harness.log(inner.id) == "done\n"
 
 
 # Resume.
 
 
-def test_resume_is_a_new_attempt_of_the_same_job_with_a_log_of_its_own(bench: Any) -> None:
-    job = bench.submit(
+def test_resume_is_a_new_attempt_of_the_same_job_with_a_log_of_its_own(harness: Any) -> None:
+    job = harness.submit(
         [["print", "first"], ["event", "phase", {"name": "training"}], ["exit", 1]],
         [["print", "second"], ["event", "result", {"result": {"ok": True}}]],
     )
-    first = bench.end(job.id)
+    first = harness.end(job.id)
     assert first.state is JobState.FAILED and first.progress.phase == "training"
-    resumed = bench.jobs.resume(job.id)
+    resumed = harness.jobs.resume(job.id)
     assert (resumed.id, resumed.attempt) == (job.id, 2) and resumed.version > first.version
     assert resumed.cause is None and resumed.ended_at is None and resumed.progress.phase == ""
-    ended = bench.end(job.id)
+    ended = harness.end(job.id)
     assert ended.state is JobState.SUCCEEDED and ended.result == {"ok": True}
-    assert bench.jobs.logs(job.id, attempt=1).text == "first\n" and bench.jobs.logs(job.id).text == "second\n"
-    assert [event.seq for event in bench.jobs.events(job.id)] == [1, 2]
-    assert [(row.n, row.state) for row in bench.local._store.attempts(job.id)] == [
+    assert (
+        harness.jobs.logs(job.id, attempt=1).text == "first\n"
+        and harness.jobs.logs(job.id).text == "second\n"
+    )
+    assert [event.seq for event in harness.jobs.events(job.id)] == [1, 2]
+    assert [(row.n, row.state) for row in harness.local._store.attempts(job.id)] == [
         (1, JobState.FAILED),
         (2, JobState.SUCCEEDED),
     ]
 
 
-def test_what_lives_or_has_succeeded_cannot_be_resumed(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit(["wait_for", str(tmp_path / "go")])
+def test_what_lives_or_has_succeeded_cannot_be_resumed(harness: Any, tmp_path: Path) -> None:
+    job = harness.submit(["wait_for", str(tmp_path / "go")])
     with pytest.raises(Conflict):
-        bench.jobs.resume(job.id)
+        harness.jobs.resume(job.id)
     (tmp_path / "go").touch()
-    bench.end(job.id)
+    harness.end(job.id)
     with pytest.raises(Conflict, match="succeeded"):
-        bench.jobs.resume(job.id)
+        harness.jobs.resume(job.id)
 
 
-def test_a_cancelled_job_can_be_resumed_at_once(bench: Any) -> None:
-    job = bench.submit([["sleep", 60]], [["print", "on"]])
-    bench.reach(job.id, JobState.RUNNING)
-    bench.jobs.cancel(job.id)
-    bench.end(job.id)
-    assert bench.jobs.resume(job.id).attempt == 2
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+def test_a_cancelled_job_can_be_resumed_at_once(harness: Any) -> None:
+    job = harness.submit([["sleep", 60]], [["print", "on"]])
+    harness.reach(job.id, JobState.RUNNING)
+    harness.jobs.cancel(job.id)
+    harness.end(job.id)
+    assert harness.jobs.resume(job.id).attempt == 2
+    assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_resume_kills_what_is_left_of_the_last_attempt_first(bench: Any, tmp_path: Path) -> None:
+def test_resume_kills_what_is_left_of_the_last_attempt_first(harness: Any, tmp_path: Path) -> None:
     """A process of attempt 1 that its supervisor could not kill must not meet attempt 2."""
-    job = bench.submit([["exit", 1]], [["print", "on"]])
-    bench.end(job.id)
-    token = bench.local._store.get(job.id).token
+    job = harness.submit([["exit", 1]], [["print", "on"]])
+    harness.end(job.id)
+    token = harness.local._store.get(job.id).token
     left = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, "ILAB_JOB_TOKEN": token}
     )
@@ -194,15 +197,15 @@ def test_resume_kills_what_is_left_of_the_last_attempt_first(bench: Any, tmp_pat
         time.sleep(0.2)
         assert with_token(token) == [left.pid]
         # It is our child and stays a zombie until we wait, which is dead enough.
-        bench.jobs.resume(job.id)
+        harness.jobs.resume(job.id)
         assert left.wait(timeout=5) == -signal.SIGKILL
-        assert bench.end(job.id).state is JobState.SUCCEEDED
+        assert harness.end(job.id).state is JobState.SUCCEEDED
     finally:
         left.kill()
 
 
-def until_logged(bench: Any, id: str, text: str) -> None:
+def until_logged(harness: Any, id: str, text: str) -> None:
     deadline = time.monotonic() + 20
-    while text not in bench.log(id):
+    while text not in harness.log(id):
         assert time.monotonic() < deadline
         time.sleep(0.02)

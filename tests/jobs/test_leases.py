@@ -21,8 +21,8 @@ from ilab_jupyter.jobs.queue import leases
 from ilab_jupyter.jobs.queue.leases import machine
 from ilab_jupyter.jobs.record import Job, Resources
 from ilab_jupyter.jobs.state import JobState
-from tests.jobs.conftest import until
-from tests.postgres import ON_BOTH
+from tests.support.postgres import ON_BOTH
+from tests.support.waiting import until
 
 GB = 10**9
 GPUS = [Device(uuid=f"GPU-{letter}", name="H", memory_total=80 * GB) for letter in "ab"]
@@ -30,19 +30,19 @@ VISIBLE = ["show_env", "CUDA_VISIBLE_DEVICES"]
 
 
 @pytest.fixture
-def gpu(bench: Any) -> Any:
-    """A bench with one GPU and slots enough."""
-    bench.local.configure(devices=GPUS[:1], slots={"batch": 4})
-    return bench
+def gpu(harness: Any) -> Any:
+    """A harness with one GPU and slots enough."""
+    harness.local.configure(devices=GPUS[:1], slots={"batch": 4})
+    return harness
 
 
-def sees(bench: Any, job: Job) -> str | None:
+def sees(harness: Any, job: Job) -> str | None:
     """CUDA_VISIBLE_DEVICES of the job's worker."""
-    return json.loads(bench.log(job.id).splitlines()[0])["CUDA_VISIBLE_DEVICES"]
+    return json.loads(harness.log(job.id).splitlines()[0])["CUDA_VISIBLE_DEVICES"]
 
 
-def held(bench: Any) -> list[tuple[str, str]]:
-    return [(lease.device, lease.job) for lease in bench.jobs.queue().leases]
+def held(harness: Any) -> list[tuple[str, str]]:
+    return [(lease.device, lease.job) for lease in harness.jobs.queue().leases]
 
 
 @ON_BOTH
@@ -62,21 +62,21 @@ def test_a_job_has_the_gpu_for_itself_and_the_next_one_says_for_whom_it_waits(gp
     assert held(gpu) == []
 
 
-def test_two_gpus_go_to_two_jobs_and_one_that_wants_both_gets_both(bench: Any, state: Path) -> None:
-    bench.local.configure(devices=GPUS, slots={"batch": 4})
-    jobs = [bench.submit(VISIBLE, ["wait_for", str(state / "go")]) for _ in range(2)]
+def test_two_gpus_go_to_two_jobs_and_one_that_wants_both_gets_both(harness: Any, state: Path) -> None:
+    harness.local.configure(devices=GPUS, slots={"batch": 4})
+    jobs = [harness.submit(VISIBLE, ["wait_for", str(state / "go")]) for _ in range(2)]
     for job in jobs:
-        bench.reach(job.id, JobState.RUNNING)
-    both = bench.submit(VISIBLE, resources=Resources(gpus=2))
-    bench.local.turn()
+        harness.reach(job.id, JobState.RUNNING)
+    both = harness.submit(VISIBLE, resources=Resources(gpus=2))
+    harness.local.turn()
     used = " and ".join(sorted([jobs[0].id, jobs[1].id]))
-    reason = bench.jobs.get(both.id).pending_reason
+    reason = harness.jobs.get(both.id).pending_reason
     assert reason.startswith("It waits for 2 GPUs: both are used by ")
     assert " and ".join(sorted(reason.removesuffix(".").split(" by ")[1].split(" and "))) == used
     (state / "go").touch()
-    bench.end(both.id)
-    assert {sees(bench, job) for job in jobs} == {"GPU-a", "GPU-b"}
-    assert sees(bench, both) == "GPU-a,GPU-b"
+    harness.end(both.id)
+    assert {sees(harness, job) for job in jobs} == {"GPU-a", "GPU-b"}
+    assert sees(harness, both) == "GPU-a,GPU-b"
 
 
 def test_jobs_that_ask_for_a_part_of_the_memory_share_a_gpu(gpu: Any, state: Path) -> None:
@@ -102,12 +102,12 @@ def test_a_job_that_asks_for_no_gpu_sees_none_and_does_not_wait_for_one(gpu: Any
 
 
 def test_where_no_device_is_known_a_job_keeps_what_its_submitter_chose(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    job = bench.submit(VISIBLE)
-    bench.end(job.id)
-    assert sees(bench, job) == "7"
+    job = harness.submit(VISIBLE)
+    harness.end(job.id)
+    assert sees(harness, job) == "7"
 
 
 @pytest.mark.parametrize(
@@ -127,32 +127,32 @@ def test_what_a_process_hides_from_itself_is_not_hidden_from_the_queue(
 
 
 def test_a_kernel_without_gpus_starts_another_s_job_on_the_gpu_that_is_free(
-    bench: Any, state: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "_ask_nvml", lambda: tuple(GPUS))
     monkeypatch.setattr(leases, "_seen", None)
-    bench.local.configure(slots={"batch": 4})
-    first = bench.submit(VISIBLE, ["wait_for", str(state / "go")])
-    bench.reach(first.id, JobState.RUNNING)
-    bench.jobs.pause()
-    other = bench.submit(VISIBLE)
+    harness.local.configure(slots={"batch": 4})
+    first = harness.submit(VISIBLE, ["wait_for", str(state / "go")])
+    harness.reach(first.id, JobState.RUNNING)
+    harness.jobs.pause()
+    other = harness.submit(VISIBLE)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(leases, "_seen", None)
-    mine = bench.submit(VISIBLE)
-    bench.jobs.unpause()
+    mine = harness.submit(VISIBLE)
+    harness.jobs.unpause()
     for job in (other, mine):
-        bench.end(job.id)
+        harness.end(job.id)
     (state / "go").touch()
-    bench.end(first.id)
-    assert {sees(bench, first), sees(bench, other)} == {"GPU-a", "GPU-b"}
-    assert sees(bench, mine) == "" and bench.jobs.get(mine.id).spec.resources.gpus == 0
+    harness.end(first.id)
+    assert {sees(harness, first), sees(harness, other)} == {"GPU-a", "GPU-b"}
+    assert sees(harness, mine) == "" and harness.jobs.get(mine.id).spec.resources.gpus == 0
 
 
-def test_devices_that_an_administrator_took_away_are_seen_by_nobody(bench: Any) -> None:
-    bench.local.configure(devices=[])
-    job = bench.submit(VISIBLE)
-    bench.end(job.id)
-    assert sees(bench, job) == ""
+def test_devices_that_an_administrator_took_away_are_seen_by_nobody(harness: Any) -> None:
+    harness.local.configure(devices=[])
+    job = harness.submit(VISIBLE)
+    harness.end(job.id)
+    assert sees(harness, job) == ""
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_what_this_machine_can_never_give_is_refused_at_once(gpu: Any, asked: Re
     assert gpu.jobs.list().jobs == []
 
 
-def test_a_machine_without_a_gpu_refuses_one_that_is_asked_for(bench: Any) -> None:
-    bench.local.configure(devices=[])
+def test_a_machine_without_a_gpu_refuses_one_that_is_asked_for(harness: Any) -> None:
+    harness.local.configure(devices=[])
     with pytest.raises(InvalidInput, match="It asks for 1 GPU; this machine has none"):
-        bench.submit(["print"], resources=Resources(gpus=1))
+        harness.submit(["print"], resources=Resources(gpus=1))
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_a_machine_without_a_gpu_refuses_one_that_is_asked_for(bench: Any) -> No
         [GPUS[0], GPUS[0]],
     ],
 )
-def test_senseless_devices_are_refused(bench: Any, devices: list[Device]) -> None:
+def test_senseless_devices_are_refused(harness: Any, devices: list[Device]) -> None:
     with pytest.raises(InvalidInput):
-        bench.local.configure(devices=devices)
+        harness.local.configure(devices=devices)
 
 
 @pytest.mark.parametrize("end", ["fails", "crashes", "cancelled", "supervisor killed"])
@@ -208,60 +208,60 @@ def test_however_a_job_ends_its_gpu_is_free_again(gpu: Any, state: Path, end: st
     assert gpu.end(gpu.submit(["print"]).id).state is JobState.SUCCEEDED
 
 
-def test_a_gpu_whose_last_process_is_still_there_is_given_to_nobody_until_it_is_gone(bench: Any) -> None:
-    bench.local.configure(devices=GPUS[:1], slots={"batch": 0})
-    store = bench.local._store
-    job = bench.submit(["print"])
+def test_a_gpu_whose_last_process_is_still_there_is_given_to_nobody_until_it_is_gone(harness: Any) -> None:
+    harness.local.configure(devices=GPUS[:1], slots={"batch": 0})
+    store = harness.local._store
+    job = harness.submit(["print"])
     lease = [Lease(device="GPU-a", job=job.id)]
     starting = store.move(
         store.get(job.id), JobState.STARTING, leases=lease, token="t0k3n", boot_id=boot_id()
     )
     store.move(starting, JobState.FAILED, keep_leases=True, ended=time.time(), cause="crashed")
-    assert held(bench) == [("GPU-a", job.id)]
+    assert held(harness) == [("GPU-a", job.id)]
     left = subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, TOKEN: "t0k3n"}
     )
-    bench.local.configure(slots={"batch": 1})
-    after = bench.submit(["print"])
-    assert bench.end(after.id).state is JobState.SUCCEEDED
+    harness.local.configure(slots={"batch": 1})
+    after = harness.submit(["print"])
+    assert harness.end(after.id).state is JobState.SUCCEEDED
     assert left.wait(10) == -signal.SIGKILL
-    assert held(bench) == []
+    assert held(harness) == []
 
 
-def test_memory_that_jobs_have_asked_for_is_not_promised_twice(bench: Any, state: Path) -> None:
-    bench.local.configure(slots={"batch": 4})
+def test_memory_that_jobs_have_asked_for_is_not_promised_twice(harness: Any, state: Path) -> None:
+    harness.local.configure(slots={"batch": 4})
     most = round(machine(state, ()).memory / GB * 0.6, 1)
-    first = bench.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, memory_gb=most))
-    bench.reach(first.id, JobState.RUNNING)
-    second = bench.submit(["print"], resources=Resources(gpus=0, memory_gb=most))
-    third = bench.submit(["print"], resources=Resources(gpus=0))
-    assert bench.end(third.id).state is JobState.SUCCEEDED, "who asks for nothing does not wait"
-    reason = bench.jobs.get(second.id).pending_reason
+    first = harness.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, memory_gb=most))
+    harness.reach(first.id, JobState.RUNNING)
+    second = harness.submit(["print"], resources=Resources(gpus=0, memory_gb=most))
+    third = harness.submit(["print"], resources=Resources(gpus=0))
+    assert harness.end(third.id).state is JobState.SUCCEEDED, "who asks for nothing does not wait"
+    reason = harness.jobs.get(second.id).pending_reason
     assert reason.startswith(f"It waits for {most:g} GB of memory; ")
     assert reason.endswith(" GB are free.")
     (state / "go").touch()
-    assert bench.end(second.id).state is JobState.SUCCEEDED
+    assert harness.end(second.id).state is JobState.SUCCEEDED
 
 
-def test_processors_that_jobs_have_asked_for_are_not_promised_twice(bench: Any, state: Path) -> None:
-    bench.local.configure(slots={"batch": 4})
+def test_processors_that_jobs_have_asked_for_are_not_promised_twice(harness: Any, state: Path) -> None:
+    harness.local.configure(slots={"batch": 4})
     all_of_them = len(os.sched_getaffinity(0))
-    first = bench.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, cpus=all_of_them))
-    bench.reach(first.id, JobState.RUNNING)
-    second = bench.submit(["print"], resources=Resources(gpus=0, cpus=0.5))
-    bench.local.turn()
-    assert bench.jobs.get(second.id).pending_reason == "It waits for 0.5 CPUs; 0 are free."
+    first = harness.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, cpus=all_of_them))
+    harness.reach(first.id, JobState.RUNNING)
+    second = harness.submit(["print"], resources=Resources(gpus=0, cpus=0.5))
+    harness.local.turn()
+    assert harness.jobs.get(second.id).pending_reason == "It waits for 0.5 CPUs; 0 are free."
     (state / "go").touch()
-    assert bench.end(second.id).state is JobState.SUCCEEDED
+    assert harness.end(second.id).state is JobState.SUCCEEDED
 
 
-def test_a_job_waits_until_the_disk_has_room_and_holds_nobody_up(bench: Any, state: Path) -> None:
+def test_a_job_waits_until_the_disk_has_room_and_holds_nobody_up(harness: Any, state: Path) -> None:
     disk = shutil.disk_usage(state)
     between = round((disk.free + (disk.total - disk.free) / 2) / GB, 1)
-    job = bench.submit(["print"], resources=Resources(gpus=0, disk_gb=between))
-    other = bench.submit(["print"], resources=Resources(gpus=0))
-    assert bench.end(other.id).state is JobState.SUCCEEDED
-    assert bench.jobs.get(job.id).pending_reason.startswith(f"It waits for {between:g} GB of disk; ")
+    job = harness.submit(["print"], resources=Resources(gpus=0, disk_gb=between))
+    other = harness.submit(["print"], resources=Resources(gpus=0))
+    assert harness.end(other.id).state is JobState.SUCCEEDED
+    assert harness.jobs.get(job.id).pending_reason.startswith(f"It waits for {between:g} GB of disk; ")
 
 
 # A deployment that has the GPU, and a job that wants it.
@@ -269,7 +269,10 @@ def test_a_job_waits_until_the_disk_has_room_and_holds_nobody_up(bench: Any, sta
 
 def test_an_idle_deployment_makes_room_for_a_training_and_comes_back_after_it(gpu: Any, state: Path) -> None:
     served = gpu.submit(
-        [["serve_until_asked"]], [[*VISIBLE], ["wait_for", str(state / "end")]], kind="serve", queue="serving"
+        [["serve_until_preempted"]],
+        [[*VISIBLE], ["wait_for", str(state / "end")]],
+        kind="serve",
+        queue="serving",
     )
     note = gpu.local.state.job(served.id).release
     gpu.reach(served.id, JobState.RUNNING)

@@ -138,37 +138,37 @@ def test_a_private_key_is_hidden_from_its_first_line_on_also_without_an_end() ->
     assert GENERAL.text(f"{KEY}\nafter").endswith("\nafter")
 
 
-def test_a_job_that_succeeded_forgets_its_secrets_and_they_stay_hidden(bench: Any) -> None:
-    job = bench.submit(
+def test_a_job_that_succeeded_forgets_its_secrets_and_they_stay_hidden(harness: Any) -> None:
+    job = harness.submit(
         ["show_env", "MY_PASSWORD"],
         ["event", "warning", {"message": f"refused {OWN}", "n": [1, {"deep": OWN}]}],
         ["event", "result", {"result": {"told": OWN}}],
         secrets={"MY_PASSWORD": OWN},
     )
-    ended = bench.end(job.id)
+    ended = harness.end(job.id)
     assert ended.state == "SUCCEEDED" and OWN not in ended.model_dump_json(exclude={"spec"})
-    folder = bench.local.state.job(job.id)
+    folder = harness.local.state.job(job.id)
     deadline = time.monotonic() + 10
     while folder.secrets.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert OWN in folder.attempt(1).log.read_text(), "the log on disk is what was printed"
     assert OWN not in (folder.path / "masks.json").read_text()
-    told = [event.model_dump_json() for event in bench.jobs.events(job.id)]
-    stream = bench.jobs.watch(job.id, log_offset=0)
+    told = [event.model_dump_json() for event in harness.jobs.events(job.id)]
+    stream = harness.jobs.watch(job.id, log_offset=0)
     streamed = [event.model_dump_json() for event in stream if event.type != "state"]
-    texts = [bench.log(job.id), *told, *streamed]
+    texts = [harness.log(job.id), *told, *streamed]
     assert not any(OWN in text or "battery" in text for text in texts)
     assert '"MY_PASSWORD": "****' in texts[0] and any("refused ****" in text for text in told)
 
 
-def test_a_failure_tells_no_secret_in_its_message(bench: Any) -> None:
-    job = bench.submit(
+def test_a_failure_tells_no_secret_in_its_message(harness: Any) -> None:
+    job = harness.submit(
         ["event", "error", {"cause": "asked", "message": f"no access with {OWN}", "next_step": f"not {OWN}"}],
         ["exit", 1],
         secrets={"MY_PASSWORD": OWN},
     )
-    failed = bench.end(job.id)
+    failed = harness.end(job.id)
     assert failed.cause == "asked" and failed.message is not None
     assert failed.message.startswith("no access with ***")
     assert OWN not in failed.model_dump_json(exclude={"spec"})

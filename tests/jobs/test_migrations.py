@@ -30,7 +30,7 @@ from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.postgres import read_url
 from ilab_jupyter.jobs.store.rows import Store
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.postgres import ON_BOTH
+from tests.support.postgres import ON_BOTH
 
 DATA = {version: Path(__file__).parent / f"data/schema_{version}.sql" for version in ("1", "2")}
 DONE, TWICE, LIVE, OVER, LOST = (

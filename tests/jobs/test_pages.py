@@ -16,7 +16,7 @@ from ilab_jupyter.jobs.record import JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.rows import Store
-from tests.postgres import ON_BOTH
+from tests.support.postgres import ON_BOTH
 
 STATES = ((), (JobState.RUNNING,), (JobState.FAILED, JobState.SUCCEEDED), tuple(JobState))
 KINDS = ((), ("train",), ("merge",), ("merge", "train"), ("nothing",))
@@ -113,8 +113,8 @@ def steps(store: Store, filter: JobFilter) -> int:
 
 
 @ON_BOTH
-def test_more_kinds_than_one_may_ask_for_are_refused(bench: Any) -> None:
+def test_more_kinds_than_one_may_ask_for_are_refused(harness: Any) -> None:
     most = tuple(f"kind-{number}" for number in range(50))
-    assert bench.jobs.list(JobFilter(kinds=most)).jobs == []
+    assert harness.jobs.list(JobFilter(kinds=most)).jobs == []
     with pytest.raises(InvalidInput, match="at most 50 kinds"):
-        bench.jobs.list(JobFilter(kinds=(*most, "train")))
+        harness.jobs.list(JobFilter(kinds=(*most, "train")))

@@ -16,42 +16,45 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.postgres import ON_BOTH, Server
+from tests.support.postgres import ON_BOTH, Server
 
 ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 SECRET = re.compile(r"s3cret|p@ss|p%40ss")
 
 
 @ON_BOTH
-def test_a_job_runs_to_its_end_and_again(bench: Any) -> None:
-    job = bench.submit(["print", "hello"], key="once", name="Grüße\0 an \u4e16\u754c")
-    ended = bench.end(job.id)
-    assert ended.state is JobState.SUCCEEDED and bench.log(job.id) == "hello\n"
-    failed = bench.end(bench.submit(["nonsense"]).id)
+def test_a_job_runs_to_its_end_and_again(harness: Any) -> None:
+    job = harness.submit(["print", "hello"], key="once", name="Grüße\0 an \u4e16\u754c")
+    ended = harness.end(job.id)
+    assert ended.state is JobState.SUCCEEDED and harness.log(job.id) == "hello\n"
+    failed = harness.end(harness.submit(["nonsense"]).id)
     assert failed.state is JobState.FAILED
-    assert bench.end(bench.jobs.resume(failed.id).id).attempt == 2
-    assert [job.id for job in bench.jobs.list().jobs] == [failed.id, job.id]
-    assert [(one.n, one.why) for one in bench.jobs.attempts(failed.id)] == [(1, "submitted"), (2, "resumed")]
-    said = [(entry.action, entry.target) for entry in bench.jobs.audit() if entry.target != "queue"]
+    assert harness.end(harness.jobs.resume(failed.id).id).attempt == 2
+    assert [job.id for job in harness.jobs.list().jobs] == [failed.id, job.id]
+    assert [(one.n, one.why) for one in harness.jobs.attempts(failed.id)] == [
+        (1, "submitted"),
+        (2, "resumed"),
+    ]
+    said = [(entry.action, entry.target) for entry in harness.jobs.audit() if entry.target != "queue"]
     assert said == [("submit", job.id), ("submit", failed.id), ("resume", failed.id)]
 
 
 @ON_BOTH
-def test_a_hundred_submissions_under_one_key_are_one_job(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
+def test_a_hundred_submissions_under_one_key_are_one_job(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
     spec = JobSpec(kind="train", arguments={"do": []})
     with ThreadPoolExecutor(25) as pool:
-        got = list(pool.map(lambda _: bench.jobs.submit(spec, key="same").id, range(100)))
-    assert len(set(got)) == 1 and len(bench.jobs.list().jobs) == 1
-    assert len(list(bench.local.state.jobs.iterdir())) == 1
+        got = list(pool.map(lambda _: harness.jobs.submit(spec, key="same").id, range(100)))
+    assert len(set(got)) == 1 and len(harness.jobs.list().jobs) == 1
+    assert len(list(harness.local.state.jobs.iterdir())) == 1
     with pytest.raises(Conflict, match="was used for another job"):
-        bench.jobs.submit(JobSpec(kind="train"), key="same")
+        harness.jobs.submit(JobSpec(kind="train"), key="same")
 
 
 @ON_BOTH
-def test_of_many_who_move_the_same_row_one_succeeds(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    store, id = bench.local._store, bench.submit(["print"]).id
+def test_of_many_who_move_the_same_row_one_succeeds(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    store, id = harness.local._store, harness.submit(["print"]).id
     row = store.get(id)
     with ThreadPoolExecutor(16) as pool:
         moved = list(pool.map(lambda n: store.move(row, JobState.CANCELLED, message=str(n)), range(16)))
@@ -60,22 +63,22 @@ def test_of_many_who_move_the_same_row_one_succeeds(bench: Any) -> None:
 
 
 @ON_BOTH
-def test_a_list_goes_on_where_its_last_page_ended(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    ids = [bench.submit(["print"], name=f"Job {n} of 100%").id for n in range(7)]
-    first = bench.jobs.list(limit=4)
-    second = bench.jobs.list(limit=4, cursor=first.cursor)
+def test_a_list_goes_on_where_its_last_page_ended(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    ids = [harness.submit(["print"], name=f"Job {n} of 100%").id for n in range(7)]
+    first = harness.jobs.list(limit=4)
+    second = harness.jobs.list(limit=4, cursor=first.cursor)
     assert [job.id for job in first.jobs + second.jobs] == ids[::-1] and second.cursor is None
 
 
 @ON_POSTGRES
 def test_the_address_reaches_supervisors_and_no_worker_no_log_and_no_file(
-    bench: Any, state: Path, database_url: str, caplog: pytest.LogCaptureFixture
+    harness: Any, state: Path, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    job = bench.submit(["show_env", "ILAB_JUPYTER_DATABASE_URL"], ["sleep", 0.5])
-    assert bench.end(job.id).state is JobState.SUCCEEDED
-    assert bench.log(job.id) == '{"ILAB_JUPYTER_DATABASE_URL": null}\n'
+    job = harness.submit(["show_env", "ILAB_JUPYTER_DATABASE_URL"], ["sleep", 0.5])
+    assert harness.end(job.id).state is JobState.SUCCEEDED
+    assert harness.log(job.id) == '{"ILAB_JUPYTER_DATABASE_URL": null}\n'
     assert not (state / "jobs.db").exists()
     for path in state.rglob("*"):
         assert not path.is_file() or not SECRET.search(path.read_text(errors="replace")), path
@@ -112,22 +115,22 @@ def test_a_server_that_is_not_there_or_lets_nobody_in_is_said_with_a_next_step(
 
 
 @ON_POSTGRES
-def test_a_server_that_goes_away_and_comes_back_costs_no_job(bench: Any, postgres_server: Server) -> None:
-    job = bench.submit(["print", "before"], ["sleep", 2])
-    bench.reach(job.id, JobState.RUNNING)
+def test_a_server_that_goes_away_and_comes_back_costs_no_job(harness: Any, postgres_server: Server) -> None:
+    job = harness.submit(["print", "before"], ["sleep", 2])
+    harness.reach(job.id, JobState.RUNNING)
     postgres_server.kill()
     try:
         with pytest.raises(Unavailable) as away:
-            bench.jobs.list()
+            harness.jobs.list()
         assert away.value.cause == "store_unreachable" and not SECRET.search(str(away.value))
     finally:
         postgres_server.start()
-    assert bench.end(job.id, 40).state is JobState.SUCCEEDED
+    assert harness.end(job.id, 40).state is JobState.SUCCEEDED
 
 
 @ON_POSTGRES
 def test_a_server_without_a_free_connection_says_so(
-    bench: Any, state: Path, tmp_path: Path, database_url: str
+    harness: Any, state: Path, tmp_path: Path, database_url: str
 ) -> None:
     held = []
     try:
@@ -143,25 +146,25 @@ def test_a_server_without_a_free_connection_says_so(
 
 @ON_POSTGRES
 def test_a_database_that_may_only_be_read_says_so(
-    bench: Any, database_url: str, postgres_server: Server
+    harness: Any, database_url: str, postgres_server: Server
 ) -> None:
-    name = bench.local._store.where.split(" ")[0]
-    bench.local.configure(slots={"batch": 0})
+    name = harness.local._store.where.split(" ")[0]
+    harness.local.configure(slots={"batch": 0})
     postgres_server.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    bench.local._store.close()
+    harness.local._store.close()
     with pytest.raises(Unavailable) as refused:
-        bench.submit(["print"])
+        harness.submit(["print"])
     assert refused.value.cause == "store_readonly"
-    assert bench.jobs.list().jobs == []
+    assert harness.jobs.list().jobs == []
     postgres_server.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-    bench.local._store.close()
+    harness.local._store.close()
 
 
 @ON_POSTGRES
 def test_a_database_and_a_state_folder_belong_together(
-    bench: Any, state: Path, tmp_path: Path, database_url: str, postgres_server: Server
+    harness: Any, state: Path, tmp_path: Path, database_url: str, postgres_server: Server
 ) -> None:
-    bench.end(bench.submit(["print"]).id)
+    harness.end(harness.submit(["print"]).id)
     assert refused(tmp_path / "other", database_url).cause == "store_elsewhere"
     with pytest.raises(Unavailable, match="ILAB_JUPYTER_DATABASE_URL"):
         LocalJobs(state)

@@ -9,217 +9,221 @@ import pytest
 
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound
 from ilab_jupyter.jobs.state import JobState
-from tests.jobs.conftest import until
-from tests.postgres import ON_BOTH
+from tests.support.postgres import ON_BOTH
+from tests.support.waiting import until
 
 
-def test_a_second_batch_job_waits_and_says_for_whom(bench: Any, state: Path) -> None:
-    first = bench.submit(["wait_for", str(state / "go")])
-    bench.reach(first.id, JobState.RUNNING)
-    second = bench.jobs.get(bench.submit(["print"]).id)
-    third = bench.jobs.get(bench.submit(["print"]).id)
+def test_a_second_batch_job_waits_and_says_for_whom(harness: Any, state: Path) -> None:
+    first = harness.submit(["wait_for", str(state / "go")])
+    harness.reach(first.id, JobState.RUNNING)
+    second = harness.jobs.get(harness.submit(["print"]).id)
+    third = harness.jobs.get(harness.submit(["print"]).id)
     assert (second.state, third.state) == (JobState.QUEUED, JobState.QUEUED)
     place = f"in the queue 'batch' (1 slot, used by {first.id})."
     assert (second.position, second.pending_reason) == (1, f"1 job is ahead of it {place}")
     assert (third.position, third.pending_reason) == (2, f"2 jobs are ahead of it {place}")
-    assert bench.jobs.get(first.id).pending_reason is None
+    assert harness.jobs.get(first.id).pending_reason is None
     (state / "go").touch()
-    assert bench.end(third.id).state is JobState.SUCCEEDED
-    assert bench.jobs.get(second.id).ended_at <= bench.jobs.get(third.id).started_at
+    assert harness.end(third.id).state is JobState.SUCCEEDED
+    assert harness.jobs.get(second.id).ended_at <= harness.jobs.get(third.id).started_at
 
 
-def test_higher_priority_goes_first_and_equals_go_in_the_order_they_came(bench: Any, state: Path) -> None:
+def test_higher_priority_goes_first_and_equals_go_in_the_order_they_came(harness: Any, state: Path) -> None:
     order = state / "order"
-    gate = bench.submit(["wait_for", str(state / "go")])
-    bench.reach(gate.id, JobState.RUNNING)
+    gate = harness.submit(["wait_for", str(state / "go")])
+    harness.reach(gate.id, JobState.RUNNING)
     names = [("low", -5), ("a", 0), ("b", 0), ("high", 9), ("c", 0)]
-    jobs = [bench.submit(["write", str(order), f"{name} "], priority=priority) for name, priority in names]
+    jobs = [harness.submit(["write", str(order), f"{name} "], priority=priority) for name, priority in names]
     (state / "go").touch()
     for job in [gate, *jobs]:
-        bench.end(job.id)
+        harness.end(job.id)
     assert order.read_text().split() == ["high", "a", "b", "c", "low"]
 
 
-def test_a_queue_of_its_own_does_not_wait_for_another(bench: Any, state: Path) -> None:
-    bench.submit(["wait_for", str(state / "go")])
-    served = bench.submit(["print"], kind="serve", queue="serving")
-    assert bench.end(served.id).state is JobState.SUCCEEDED
+def test_a_queue_of_its_own_does_not_wait_for_another(harness: Any, state: Path) -> None:
+    harness.submit(["wait_for", str(state / "go")])
+    served = harness.submit(["print"], kind="serve", queue="serving")
+    assert harness.end(served.id).state is JobState.SUCCEEDED
 
 
-def test_more_slots_let_more_run_at_once_for_every_process_on_the_folder(bench: Any, state: Path) -> None:
-    type(bench)(state).local.configure(slots={"batch": 2})
-    jobs = [bench.submit(["wait_for", str(state / "go")]) for _ in range(3)]
-    bench.reach(jobs[0].id, JobState.RUNNING)
-    bench.reach(jobs[1].id, JobState.RUNNING)
-    assert bench.jobs.get(jobs[2].id).state is JobState.QUEUED
-    assert "2 slots" in bench.jobs.get(jobs[2].id).pending_reason
+def test_more_slots_let_more_run_at_once_for_every_process_on_the_folder(harness: Any, state: Path) -> None:
+    type(harness)(state).local.configure(slots={"batch": 2})
+    jobs = [harness.submit(["wait_for", str(state / "go")]) for _ in range(3)]
+    harness.reach(jobs[0].id, JobState.RUNNING)
+    harness.reach(jobs[1].id, JobState.RUNNING)
+    assert harness.jobs.get(jobs[2].id).state is JobState.QUEUED
+    assert "2 slots" in harness.jobs.get(jobs[2].id).pending_reason
 
 
-def test_a_queue_without_slots_is_closed_and_opens_again(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    job = bench.submit(["print"])
-    assert bench.jobs.get(job.id).pending_reason == "The queue 'batch' is closed: it has no slots."
-    bench.local.configure(slots={"batch": 1})
-    assert bench.jobs.get(job.id).pending_reason == "It starts at the next turn of the queue."
-    bench.local.turn()
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+def test_a_queue_without_slots_is_closed_and_opens_again(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    job = harness.submit(["print"])
+    assert harness.jobs.get(job.id).pending_reason == "The queue 'batch' is closed: it has no slots."
+    harness.local.configure(slots={"batch": 1})
+    assert harness.jobs.get(job.id).pending_reason == "It starts at the next turn of the queue."
+    harness.local.turn()
+    assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
 @pytest.mark.parametrize("slots", [{"batch": -1}, {"Batch!": 1}, {"batch": 10**9}])
-def test_senseless_slots_are_refused(bench: Any, slots: dict[str, int]) -> None:
+def test_senseless_slots_are_refused(harness: Any, slots: dict[str, int]) -> None:
     with pytest.raises(InvalidInput):
-        bench.local.configure(slots=slots)
+        harness.local.configure(slots=slots)
 
 
-def test_a_queued_job_is_cancelled_at_once_and_its_successor_moves_up(bench: Any, state: Path) -> None:
-    bench.reach(bench.submit(["wait_for", str(state / "go")]).id, JobState.RUNNING)
-    second, third = bench.submit(["print"]), bench.submit(["print"])
-    cancelled = bench.jobs.cancel(second.id)
+def test_a_queued_job_is_cancelled_at_once_and_its_successor_moves_up(harness: Any, state: Path) -> None:
+    harness.reach(harness.submit(["wait_for", str(state / "go")]).id, JobState.RUNNING)
+    second, third = harness.submit(["print"]), harness.submit(["print"])
+    cancelled = harness.jobs.cancel(second.id)
     assert (
         cancelled.state is JobState.CANCELLED
         and cancelled.cause == "cancelled"
         and cancelled.exit_code is None
     )
-    assert bench.jobs.get(third.id).pending_reason.startswith("1 job is ahead")
-    log = bench.jobs.logs(second.id)
+    assert harness.jobs.get(third.id).pending_reason.startswith("1 job is ahead")
+    log = harness.jobs.logs(second.id)
     assert log.ended and log.size == 0
 
 
-def held_up(bench: Any, count: int, **spec: Any) -> list[str]:
+def held_up(harness: Any, count: int, **spec: Any) -> list[str]:
     """Jobs that wait in a closed queue."""
-    bench.local.configure(slots={"batch": 0})
-    return [bench.submit(["print"], **spec).id for _ in range(count)]
+    harness.local.configure(slots={"batch": 0})
+    return [harness.submit(["print"], **spec).id for _ in range(count)]
 
 
-def waiting(bench: Any) -> list[str]:
-    return bench.jobs.queue().waiting
+def waiting(harness: Any) -> list[str]:
+    return harness.jobs.queue().waiting
 
 
 @ON_BOTH
-def test_a_paused_queue_starts_nothing_says_who_paused_it_and_goes_on_afterwards(bench: Any) -> None:
-    stands = bench.jobs.pause("maintenance")
-    assert (stands.paused, stands.paused_by, stands.paused_reason) == (True, bench.local.owner, "maintenance")
-    job = bench.submit(["print"])
-    bench.local.turn()
-    waits = bench.jobs.get(job.id)
+def test_a_paused_queue_starts_nothing_says_who_paused_it_and_goes_on_afterwards(harness: Any) -> None:
+    stands = harness.jobs.pause("maintenance")
+    assert (stands.paused, stands.paused_by, stands.paused_reason) == (
+        True,
+        harness.local.owner,
+        "maintenance",
+    )
+    job = harness.submit(["print"])
+    harness.local.turn()
+    waits = harness.jobs.get(job.id)
     assert waits.state is JobState.QUEUED
-    assert waits.pending_reason == f"The queue is paused by {bench.local.owner}: maintenance."
+    assert waits.pending_reason == f"The queue is paused by {harness.local.owner}: maintenance."
     assert waits.position == 1
-    assert not bench.jobs.unpause().paused
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+    assert not harness.jobs.unpause().paused
+    assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_a_pause_holds_for_every_process_and_lets_live_jobs_go_on(bench: Any, state: Path) -> None:
-    live = bench.submit(["wait_for", str(state / "go")])
-    bench.reach(live.id, JobState.RUNNING)
-    other = type(bench)(state)
+def test_a_pause_holds_for_every_process_and_lets_live_jobs_go_on(harness: Any, state: Path) -> None:
+    live = harness.submit(["wait_for", str(state / "go")])
+    harness.reach(live.id, JobState.RUNNING)
+    other = type(harness)(state)
     other.jobs.pause()
-    job = bench.submit(["print"])
+    job = harness.submit(["print"])
     (state / "go").touch()
-    assert bench.end(live.id).state is JobState.SUCCEEDED
-    bench.local.turn()
-    assert bench.jobs.get(job.id).pending_reason == f"The queue is paused by {bench.local.owner}."
+    assert harness.end(live.id).state is JobState.SUCCEEDED
+    harness.local.turn()
+    assert harness.jobs.get(job.id).pending_reason == f"The queue is paused by {harness.local.owner}."
 
 
-def test_a_reason_of_many_lines_is_refused(bench: Any) -> None:
+def test_a_reason_of_many_lines_is_refused(harness: Any) -> None:
     for reason in ("two\nlines", "x" * 501):
         with pytest.raises(InvalidInput):
-            bench.jobs.pause(reason)
+            harness.jobs.pause(reason)
 
 
 @ON_BOTH
-def test_a_job_is_put_before_another_and_starts_before_it(bench: Any, state: Path) -> None:
-    bench.local.configure(slots={"batch": 0})
+def test_a_job_is_put_before_another_and_starts_before_it(harness: Any, state: Path) -> None:
+    harness.local.configure(slots={"batch": 0})
     order = state / "order"
-    a, b, c, d = [bench.submit(["write", str(order), name]).id for name in "abcd"]
-    assert bench.jobs.reorder(d, before=b).id == d
-    assert waiting(bench) == [a, d, b, c]
-    bench.jobs.reorder(c)
-    assert waiting(bench) == [c, a, d, b]
-    bench.jobs.reorder(c, before=b)
-    assert waiting(bench) == [a, d, c, b]
-    assert [bench.jobs.get(id).position for id in (a, d, c, b)] == [1, 2, 3, 4]
-    bench.local.configure(slots={"batch": 1})
-    bench.local.turn()
+    a, b, c, d = [harness.submit(["write", str(order), name]).id for name in "abcd"]
+    assert harness.jobs.reorder(d, before=b).id == d
+    assert waiting(harness) == [a, d, b, c]
+    harness.jobs.reorder(c)
+    assert waiting(harness) == [c, a, d, b]
+    harness.jobs.reorder(c, before=b)
+    assert waiting(harness) == [a, d, c, b]
+    assert [harness.jobs.get(id).position for id in (a, d, c, b)] == [1, 2, 3, 4]
+    harness.local.configure(slots={"batch": 1})
+    harness.local.turn()
     for id in (a, b, c, d):
-        bench.end(id)
+        harness.end(id)
     assert order.read_text() == "adcb"
 
 
-def test_a_job_can_be_moved_as_often_as_one_likes(bench: Any) -> None:
-    a, b, c = held_up(bench, 3)
+def test_a_job_can_be_moved_as_often_as_one_likes(harness: Any) -> None:
+    a, b, c = held_up(harness, 3)
     expected = [a, b, c]
     for _ in range(120):  # more often than a number can be halved
         last = expected.pop()
         expected.insert(1, last)
-        bench.jobs.reorder(last, before=expected[2])
-    assert waiting(bench) == expected
+        harness.jobs.reorder(last, before=expected[2])
+    assert waiting(harness) == expected
 
 
-def test_moving_a_job_to_the_front_does_not_pass_the_jobs_of_others(bench: Any, state: Path) -> None:
-    held_up(bench, 1)
-    others = type(bench)(state, owner="another")
+def test_moving_a_job_to_the_front_does_not_pass_the_jobs_of_others(harness: Any, state: Path) -> None:
+    held_up(harness, 1)
+    others = type(harness)(state, owner="another")
     theirs = others.submit(["print"]).id
-    mine = bench.submit(["print"]).id
-    bench.jobs.reorder(mine)
-    assert waiting(bench)[0] == mine
+    mine = harness.submit(["print"]).id
+    harness.jobs.reorder(mine)
+    assert waiting(harness)[0] == mine
     assert others.jobs.get(theirs).position == 2
 
 
-def test_only_waiting_jobs_of_one_queue_and_priority_have_an_order(bench: Any, state: Path) -> None:
-    running = bench.submit(["wait_for", str(state / "go")])
-    bench.reach(running.id, JobState.RUNNING)
-    job = bench.submit(["print"])
-    urgent = bench.submit(["print"], priority=5)
-    other = bench.submit(["wait_for", str(state / "go")], queue="elsewhere")
-    foreign = type(bench)(state, owner="another").submit(["print"])
+def test_only_waiting_jobs_of_one_queue_and_priority_have_an_order(harness: Any, state: Path) -> None:
+    running = harness.submit(["wait_for", str(state / "go")])
+    harness.reach(running.id, JobState.RUNNING)
+    job = harness.submit(["print"])
+    urgent = harness.submit(["print"], priority=5)
+    other = harness.submit(["wait_for", str(state / "go")], queue="elsewhere")
+    foreign = type(harness)(state, owner="another").submit(["print"])
     for id, before in ((running.id, None), (job.id, running.id), (job.id, urgent.id), (job.id, other.id)):
         with pytest.raises(Conflict):
-            bench.jobs.reorder(id, before=before)
+            harness.jobs.reorder(id, before=before)
     with pytest.raises(Conflict):
-        bench.jobs.reorder(job.id, before=foreign.id)
+        harness.jobs.reorder(job.id, before=foreign.id)
     with pytest.raises(InvalidInput):
-        bench.jobs.reorder(job.id, before=job.id)
+        harness.jobs.reorder(job.id, before=job.id)
     with pytest.raises(NotFound):
-        bench.jobs.reorder(foreign.id)
+        harness.jobs.reorder(foreign.id)
 
 
-def test_owners_take_turns(bench: Any, state: Path) -> None:
-    gate = bench.submit(["wait_for", str(state / "go")])
-    bench.reach(gate.id, JobState.RUNNING)
+def test_owners_take_turns(harness: Any, state: Path) -> None:
+    gate = harness.submit(["wait_for", str(state / "go")])
+    harness.reach(gate.id, JobState.RUNNING)
     order = state / "order"
-    mine = [bench.submit(["write", str(order), "m"]).id for _ in range(3)]
-    others = type(bench)(state, owner="another")
+    mine = [harness.submit(["write", str(order), "m"]).id for _ in range(3)]
+    others = type(harness)(state, owner="another")
     theirs = [others.submit(["write", str(order), "t"]).id for _ in range(2)]
     (state / "go").touch()
     for id in mine:
-        bench.end(id)
+        harness.end(id)
     for id in theirs:
         others.end(id)
     assert order.read_text() in ("mtmtm", "tmtmm"), "the gate was mine, and nobody was waiting then"
 
 
 def test_how_long_a_job_waits_is_told_from_past_runs_and_not_where_there_were_none(
-    bench: Any, state: Path
+    harness: Any, state: Path
 ) -> None:
     for _ in range(3):
-        bench.end(bench.submit(["sleep", 2]).id)
-    live = bench.submit(["wait_for", str(state / "go")])
-    bench.reach(live.id, JobState.RUNNING)
-    first, second = bench.submit(["print"]), bench.submit(["print"])
-    unknown = bench.submit(["print"], kind="generate")
-    after = bench.submit(["print"])
-    waits = [bench.jobs.get(job.id).wait_seconds for job in (first, second, unknown, after)]
+        harness.end(harness.submit(["sleep", 2]).id)
+    live = harness.submit(["wait_for", str(state / "go")])
+    harness.reach(live.id, JobState.RUNNING)
+    first, second = harness.submit(["print"]), harness.submit(["print"])
+    unknown = harness.submit(["print"], kind="generate")
+    after = harness.submit(["print"])
+    waits = [harness.jobs.get(job.id).wait_seconds for job in (first, second, unknown, after)]
     assert 0 <= waits[0] <= 4
     assert waits[0] + 2 <= waits[1] <= waits[0] + 6
     assert waits[2] >= waits[1] + 2
     assert waits[3] is None, "nobody knows how long a job takes that never ran"
 
 
-def test_a_running_job_that_says_how_long_it_takes_is_believed(bench: Any, state: Path) -> None:
-    live = bench.submit(
+def test_a_running_job_that_says_how_long_it_takes_is_believed(harness: Any, state: Path) -> None:
+    live = harness.submit(
         ["event", "progress", {"step": 1, "total": 9, "eta_seconds": 321.0}], ["wait_for", str(state / "go")]
     )
-    bench.reach(live.id, JobState.RUNNING)
-    job = bench.submit(["print"])
-    until(lambda: bench.jobs.get(job.id).wait_seconds == 321.0)
+    harness.reach(live.id, JobState.RUNNING)
+    job = harness.submit(["print"])
+    until(lambda: harness.jobs.get(job.id).wait_seconds == 321.0)

@@ -11,73 +11,73 @@ from typing import Any
 from ilab_jupyter.jobs.state import JobState
 
 
-def supervisor(bench: Any, id: str) -> int:
-    attempt = bench.jobs.get(id).attempt
-    record = bench.local.folder(id) / "attempts" / str(attempt) / "supervisor.json"
+def supervisor(harness: Any, id: str) -> int:
+    attempt = harness.jobs.get(id).attempt
+    record = harness.local.folder(id) / "attempts" / str(attempt) / "supervisor.json"
     return int(json.loads(record.read_text())["pid"])
 
 
-def interrupted(bench: Any, id: str) -> None:
-    bench.reach(id, JobState.RUNNING)
-    bench.local.interrupt([id])
-    assert bench.jobs.get(id).state is JobState.INTERRUPTED
+def interrupted(harness: Any, id: str) -> None:
+    harness.reach(id, JobState.RUNNING)
+    harness.local.interrupt([id])
+    assert harness.jobs.get(id).state is JobState.INTERRUPTED
 
 
-def test_an_interrupted_job_is_queued_again_and_the_audit_says_that_nobody_asked(bench: Any) -> None:
-    job = bench.submit([["sleep", 60]], [["print", "second"]])
-    interrupted(bench, job.id)
-    assert [again.id for again in bench.local.restart_interrupted()] == [job.id]
-    ended = bench.end(job.id)
+def test_an_interrupted_job_is_queued_again_and_the_audit_says_that_nobody_asked(harness: Any) -> None:
+    job = harness.submit([["sleep", 60]], [["print", "second"]])
+    interrupted(harness, job.id)
+    assert [again.id for again in harness.local.restart_interrupted()] == [job.id]
+    ended = harness.end(job.id)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2)
-    assert [attempt.why for attempt in bench.jobs.attempts(job.id)] == ["submitted", "restart"]
-    entries = [entry for entry in bench.jobs.audit() if entry.target == job.id]
+    assert [attempt.why for attempt in harness.jobs.attempts(job.id)] == ["submitted", "restart"]
+    entries = [entry for entry in harness.jobs.audit() if entry.target == job.id]
     assert [(entry.actor, entry.detail.get("why")) for entry in entries] == [
-        (bench.local.owner, None),
+        (harness.local.owner, None),
         ("ilab-jupyter", "restart"),
     ]
 
 
-def test_a_killed_supervisor_counts_as_a_machine_that_stopped(bench: Any) -> None:
-    job = bench.submit([["sleep", 60]], [["print", "second"]])
-    bench.reach(job.id, JobState.RUNNING)
-    os.kill(supervisor(bench, job.id), signal.SIGKILL)
-    assert bench.end(job.id).cause == "supervisor_lost"
-    assert len(bench.local.restart_interrupted()) == 1
+def test_a_killed_supervisor_counts_as_a_machine_that_stopped(harness: Any) -> None:
+    job = harness.submit([["sleep", 60]], [["print", "second"]])
+    harness.reach(job.id, JobState.RUNNING)
+    os.kill(supervisor(harness, job.id), signal.SIGKILL)
+    assert harness.end(job.id).cause == "supervisor_lost"
+    assert len(harness.local.restart_interrupted()) == 1
 
 
-def test_a_job_that_comes_no_further_waits_for_a_person_after_three_times(bench: Any) -> None:
-    job = bench.submit(["sleep", 60])
+def test_a_job_that_comes_no_further_waits_for_a_person_after_three_times(harness: Any) -> None:
+    job = harness.submit(["sleep", 60])
     for _ in range(3):
-        interrupted(bench, job.id)
-        assert len(bench.local.restart_interrupted()) == 1
-    interrupted(bench, job.id)
-    assert bench.local.restart_interrupted() == []
-    bench.jobs.resume(job.id)
-    interrupted(bench, job.id)
-    assert len(bench.local.restart_interrupted()) == 1, "a person has asked for it again"
+        interrupted(harness, job.id)
+        assert len(harness.local.restart_interrupted()) == 1
+    interrupted(harness, job.id)
+    assert harness.local.restart_interrupted() == []
+    harness.jobs.resume(job.id)
+    interrupted(harness, job.id)
+    assert len(harness.local.restart_interrupted()) == 1, "a person has asked for it again"
 
 
-def test_a_job_that_comes_further_each_time_is_always_queued_again(bench: Any, tmp_path: Path) -> None:
+def test_a_job_that_comes_further_each_time_is_always_queued_again(harness: Any, tmp_path: Path) -> None:
     def come_to(step: int) -> list[list[Any]]:
         progress = ["event", "progress", {"phase": "train", "step": step}]
         return [progress, ["write", str(tmp_path / f"at-{step}"), "x"], ["sleep", 60]]
 
     steps = [come_to(step) for step in range(1, 7)]
-    job = bench.submit(*steps)
+    job = harness.submit(*steps)
     for n in range(1, 6):
         while not (tmp_path / f"at-{n}").exists():
-            bench.reach(job.id, JobState.QUEUED, JobState.STARTING, JobState.RUNNING)
-        interrupted(bench, job.id)
-        assert len(bench.local.restart_interrupted()) == 1, n
+            harness.reach(job.id, JobState.QUEUED, JobState.STARTING, JobState.RUNNING)
+        interrupted(harness, job.id)
+        assert len(harness.local.restart_interrupted()) == 1, n
 
 
-def test_what_a_person_or_the_work_itself_ended_stays_ended(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 3})
-    cancelled = bench.submit(["sleep", 60])
-    failed = bench.submit(["exit", 3])
-    done = bench.submit(["print", "x"])
-    bench.reach(cancelled.id, JobState.RUNNING)
-    bench.jobs.cancel(cancelled.id)
+def test_what_a_person_or_the_work_itself_ended_stays_ended(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 3})
+    cancelled = harness.submit(["sleep", 60])
+    failed = harness.submit(["exit", 3])
+    done = harness.submit(["print", "x"])
+    harness.reach(cancelled.id, JobState.RUNNING)
+    harness.jobs.cancel(cancelled.id)
     for job in (cancelled, failed, done):
-        bench.end(job.id)
-    assert bench.local.restart_interrupted() == []
+        harness.end(job.id)
+    assert harness.local.restart_interrupted() == []

@@ -14,8 +14,8 @@ from ilab_jupyter.jobs.queue import retries
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import schema
-from tests.jobs.conftest import until
-from tests.postgres import ON_BOTH
+from tests.support.postgres import ON_BOTH
+from tests.support.waiting import until
 
 
 def fails(cause: str) -> list[Any]:
@@ -27,130 +27,132 @@ def fails(cause: str) -> list[Any]:
     ]
 
 
-def second(bench: Any, id: str) -> Job:
+def second(harness: Any, id: str) -> Job:
     """The job once its second attempt waits."""
-    until(lambda: bench.jobs.get(id).attempt == 2)
-    return bench.jobs.get(id)
+    until(lambda: harness.jobs.get(id).attempt == 2)
+    return harness.jobs.get(id)
 
 
-def change(bench: Any, id: str, **columns: Any) -> None:
-    with bench.local._store.write() as connection:
+def change(harness: Any, id: str, **columns: Any) -> None:
+    with harness.local._store.write() as connection:
         connection.execute(sa.update(schema.job).where(schema.job.c.id == id).values(**columns))
 
 
 @ON_BOTH
-def test_a_preempted_job_starts_again_in_a_few_seconds_with_a_log_of_its_own(bench: Any) -> None:
-    job = bench.submit(fails("preempted"), [["print", "second"]])
-    waits = second(bench, job.id)
+def test_a_preempted_job_starts_again_in_a_few_seconds_with_a_log_of_its_own(harness: Any) -> None:
+    job = harness.submit(fails("preempted"), [["print", "second"]])
+    waits = second(harness, job.id)
     assert waits.state is JobState.QUEUED
     assert waits.pending_reason.startswith("Retry 1 in ")
     assert waits.position is None and 0 < waits.wait_seconds <= 5
-    ended = bench.end(job.id, 40)
+    ended = harness.end(job.id, 40)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2)
-    assert bench.jobs.logs(job.id, attempt=1).text == "ended by preempted\n"
-    assert bench.jobs.logs(job.id, attempt=2).text == "second\n"
-    first, again = bench.jobs.attempts(job.id)
+    assert harness.jobs.logs(job.id, attempt=1).text == "ended by preempted\n"
+    assert harness.jobs.logs(job.id, attempt=2).text == "second\n"
+    first, again = harness.jobs.attempts(job.id)
     assert (first.state, first.cause) == (JobState.INTERRUPTED, "preempted")
     assert (again.why, again.state) == ("retry", JobState.SUCCEEDED)
     assert (again.started_at - first.ended_at).total_seconds() >= 4.5
 
 
-def test_nobody_sees_a_job_that_is_tried_again_as_ended(bench: Any) -> None:
-    job = bench.submit(fails("preempted"), [["print"]])
-    states = [event.fields["job"]["state"] for event in bench.jobs.watch(job.id) if event.type == "state"]
+def test_nobody_sees_a_job_that_is_tried_again_as_ended(harness: Any) -> None:
+    job = harness.submit(fails("preempted"), [["print"]])
+    states = [event.fields["job"]["state"] for event in harness.jobs.watch(job.id) if event.type == "state"]
     assert not {"FAILED", "INTERRUPTED"} & set(states)
-    assert bench.jobs.get(job.id).state is JobState.SUCCEEDED
+    assert harness.jobs.get(job.id).state is JobState.SUCCEEDED
 
 
-def test_a_teacher_that_limits_the_rate_is_left_alone_for_longer_each_time(bench: Any) -> None:
-    job = bench.submit(fails("teacher_rate_limited"), fails("teacher_rate_limited"), [["print"]])
-    waits = second(bench, job.id)
+def test_a_teacher_that_limits_the_rate_is_left_alone_for_longer_each_time(harness: Any) -> None:
+    job = harness.submit(fails("teacher_rate_limited"), fails("teacher_rate_limited"), [["print"]])
+    waits = second(harness, job.id)
     assert 10 < waits.wait_seconds <= 15
     assert waits.pending_reason.startswith("Retry 1 of 5 in 1")
     assert waits.pending_reason.endswith(" s: the teacher had too many requests.")
-    change(bench, job.id, due=boot_clock())
-    bench.local.turn()
-    until(lambda: bench.jobs.get(job.id).attempt == 3)
-    waits = bench.jobs.get(job.id)
+    change(harness, job.id, due=boot_clock())
+    harness.local.turn()
+    until(lambda: harness.jobs.get(job.id).attempt == 3)
+    waits = harness.jobs.get(job.id)
     assert 25 < waits.wait_seconds <= 30
     assert waits.pending_reason.startswith("Retry 2 of 5 in ")
 
 
-def test_after_so_many_retries_the_failure_stays_and_a_person_who_resumes_it_starts_anew(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    job = bench.submit(fails("teacher_rate_limited"), fails("teacher_rate_limited"))
-    change(bench, job.id, retries=5)
-    bench.local.configure(slots={"batch": 1})
-    bench.local.turn()
-    ended = bench.end(job.id)
+def test_after_so_many_retries_the_failure_stays_and_a_person_who_resumes_it_starts_anew(
+    harness: Any,
+) -> None:
+    harness.local.configure(slots={"batch": 0})
+    job = harness.submit(fails("teacher_rate_limited"), fails("teacher_rate_limited"))
+    change(harness, job.id, retries=5)
+    harness.local.configure(slots={"batch": 1})
+    harness.local.turn()
+    ended = harness.end(job.id)
     assert (ended.state, ended.attempt, ended.cause) == (JobState.FAILED, 1, "teacher_rate_limited")
-    bench.jobs.resume(job.id)
-    until(lambda: bench.jobs.get(job.id).attempt == 3)
-    assert bench.jobs.get(job.id).pending_reason.startswith("Retry 1 of 5 in ")
+    harness.jobs.resume(job.id)
+    until(lambda: harness.jobs.get(job.id).attempt == 3)
+    assert harness.jobs.get(job.id).pending_reason.startswith("Retry 1 of 5 in ")
 
 
-def test_a_failure_that_another_attempt_cannot_help_is_not_tried_again(bench: Any) -> None:
+def test_a_failure_that_another_attempt_cannot_help_is_not_tried_again(harness: Any) -> None:
     for cause in ("bad_data", "crashed", "teacher_unreachable"):
-        job = bench.submit(fails(cause), [["print"]])
-        assert bench.end(job.id).state is JobState.FAILED
-        assert bench.jobs.get(job.id).attempt == 1
+        job = harness.submit(fails(cause), [["print"]])
+        assert harness.end(job.id).state is JobState.FAILED
+        assert harness.jobs.get(job.id).attempt == 1
 
 
-def test_an_administrator_can_switch_retries_off(bench: Any) -> None:
-    bench.local.configure(retries=False)
-    job = bench.submit(fails("teacher_rate_limited"), [["print"]])
-    assert bench.end(job.id).cause == "teacher_rate_limited"
-    assert len(bench.jobs.attempts(job.id)) == 1
-    preempted = bench.submit(fails("preempted"), [["print"]])
-    assert second(bench, preempted.id).state is JobState.QUEUED, "it has only made room"
+def test_an_administrator_can_switch_retries_off(harness: Any) -> None:
+    harness.local.configure(retries=False)
+    job = harness.submit(fails("teacher_rate_limited"), [["print"]])
+    assert harness.end(job.id).cause == "teacher_rate_limited"
+    assert len(harness.jobs.attempts(job.id)) == 1
+    preempted = harness.submit(fails("preempted"), [["print"]])
+    assert second(harness, preempted.id).state is JobState.QUEUED, "it has only made room"
 
 
-def test_a_retry_that_waits_can_be_cancelled_and_then_never_starts(bench: Any) -> None:
-    job = bench.submit(fails("preempted"), [["print"]])
-    second(bench, job.id)
-    assert bench.jobs.cancel(job.id).state is JobState.CANCELLED
+def test_a_retry_that_waits_can_be_cancelled_and_then_never_starts(harness: Any) -> None:
+    job = harness.submit(fails("preempted"), [["print"]])
+    second(harness, job.id)
+    assert harness.jobs.cancel(job.id).state is JobState.CANCELLED
     time.sleep(6)
-    bench.local.turn()
-    assert bench.jobs.get(job.id).state is JobState.CANCELLED
-    assert bench.jobs.logs(job.id).size == 0
+    harness.local.turn()
+    assert harness.jobs.get(job.id).state is JobState.CANCELLED
+    assert harness.jobs.logs(job.id).size == 0
 
 
-def test_a_job_that_was_asked_to_stop_is_not_tried_again(bench: Any, state: Path) -> None:
-    job = bench.submit([["wait_for", str(state / "go")], *fails("preempted")], [["print"]])
-    bench.reach(job.id, JobState.RUNNING)
-    bench.jobs.cancel(job.id)
-    assert bench.end(job.id).state is JobState.CANCELLED
+def test_a_job_that_was_asked_to_stop_is_not_tried_again(harness: Any, state: Path) -> None:
+    job = harness.submit([["wait_for", str(state / "go")], *fails("preempted")], [["print"]])
+    harness.reach(job.id, JobState.RUNNING)
+    harness.jobs.cancel(job.id)
+    assert harness.end(job.id).state is JobState.CANCELLED
 
 
-def test_other_jobs_go_on_while_a_retry_waits(bench: Any) -> None:
-    job = bench.submit(fails("teacher_rate_limited"), [["print"]])
-    second(bench, job.id)
-    other = bench.submit(["print"])
-    assert bench.end(other.id).state is JobState.SUCCEEDED
-    assert bench.jobs.get(job.id).state is JobState.QUEUED
+def test_other_jobs_go_on_while_a_retry_waits(harness: Any) -> None:
+    job = harness.submit(fails("teacher_rate_limited"), [["print"]])
+    second(harness, job.id)
+    other = harness.submit(["print"])
+    assert harness.end(other.id).state is JobState.SUCCEEDED
+    assert harness.jobs.get(job.id).state is JobState.QUEUED
 
 
-def test_a_retry_starts_also_when_no_server_and_no_kernel_is_left(bench: Any, state: Path) -> None:
-    job = bench.submit(fails("preempted"), [["write", str(state / "again"), "x"]])
-    second(bench, job.id)
-    bench.local.close()
+def test_a_retry_starts_also_when_no_server_and_no_kernel_is_left(harness: Any, state: Path) -> None:
+    job = harness.submit(fails("preempted"), [["write", str(state / "again"), "x"]])
+    second(harness, job.id)
+    harness.local.close()
     until((state / "again").exists)
-    type(bench)(state).end(job.id)
+    type(harness)(state).end(job.id)
 
 
-def test_after_a_reboot_there_is_nothing_left_to_wait_for(bench: Any) -> None:
-    job = bench.submit(fails("teacher_rate_limited"), [["print"]])
-    second(bench, job.id)
-    version = bench.jobs.get(job.id).version + 1
-    change(bench, job.id, boot_id="another boot", due=boot_clock() + 1e9, version=version)
-    bench.local.turn()
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+def test_after_a_reboot_there_is_nothing_left_to_wait_for(harness: Any) -> None:
+    job = harness.submit(fails("teacher_rate_limited"), [["print"]])
+    second(harness, job.id)
+    version = harness.jobs.get(job.id).version + 1
+    change(harness, job.id, boot_id="another boot", due=boot_clock() + 1e9, version=version)
+    harness.local.turn()
+    assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_an_attempt_that_worked_for_long_makes_the_count_begin_anew(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    store = bench.local._store
-    row = store.get(bench.submit(["print"]).id)._replace(retries=5, boot_id=retries.boot_id())
+def test_an_attempt_that_worked_for_long_makes_the_count_begin_anew(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    store = harness.local._store
+    row = store.get(harness.submit(["print"]).id)._replace(retries=5, boot_id=retries.boot_id())
     columns = {"cause": "teacher_rate_limited", "progress": {"step": 7}}
     for spawned, expected in ((boot_clock() - 700, 1), (boot_clock() - 60, None)):
         found = retries.following(store, row._replace(spawned=spawned), JobState.FAILED, columns)
@@ -160,12 +162,12 @@ def test_an_attempt_that_worked_for_long_makes_the_count_begin_anew(bench: Any) 
 
 
 @pytest.mark.parametrize("count", [3])
-def test_the_process_that_only_waits_wakes_for_the_next_retry(bench: Any, count: int) -> None:
-    assert bench.local.due_in() is None
-    jobs = [bench.submit(fails("preempted"), [["print"]]) for _ in range(count)]
+def test_the_process_that_only_waits_wakes_for_the_next_retry(harness: Any, count: int) -> None:
+    assert harness.local.due_in() is None
+    jobs = [harness.submit(fails("preempted"), [["print"]]) for _ in range(count)]
     for job in jobs:
-        second(bench, job.id)
-    assert 0 < bench.local.due_in() <= 5
+        second(harness, job.id)
+    assert 0 < harness.local.due_in() <= 5
     for job in jobs:
-        assert bench.end(job.id, 40).state is JobState.SUCCEEDED
-    assert bench.local.due_in() is None
+        assert harness.end(job.id, 40).state is JobState.SUCCEEDED
+    assert harness.local.due_in() is None

@@ -48,17 +48,17 @@ def test_a_search_goes_on_where_it_stopped_and_finds_each_line_once(tmp_path: Pa
     assert seen == [str(n) for n in range(20_000)]
 
 
-def test_a_pattern_that_cannot_be_is_refused_in_words(bench: Any) -> None:
-    job = bench.submit(["print", "hello"])
-    bench.end(job.id)
+def test_a_pattern_that_cannot_be_is_refused_in_words(harness: Any) -> None:
+    job = harness.submit(["print", "hello"])
+    harness.end(job.id)
     for pattern, regex in (("", False), ("x" * 1001, False), ("(", True), (r"(?=x)", True), (r"(a)\1", True)):
         with pytest.raises(InvalidInput):
-            bench.jobs.search(job.id, pattern, regex=regex)
+            harness.jobs.search(job.id, pattern, regex=regex)
     with pytest.raises(InvalidInput):
-        bench.jobs.search(job.id, "x", limit=0)
+        harness.jobs.search(job.id, "x", limit=0)
     with pytest.raises(NotFound):
-        bench.jobs.search(job.id, "x", attempt=2)
-    assert [one.text for one in bench.jobs.search(job.id, "HELLO").matches] == ["hello"]
+        harness.jobs.search(job.id, "x", attempt=2)
+    assert [one.text for one in harness.jobs.search(job.id, "HELLO").matches] == ["hello"]
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(.*a){20}b", "(x+x+)+y"])

@@ -24,62 +24,62 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
 
 
-def test_a_submitted_job_runs_in_its_own_process_and_ends_with_its_result(bench: Any) -> None:
-    job = bench.submit(
+def test_a_submitted_job_runs_in_its_own_process_and_ends_with_its_result(harness: Any) -> None:
+    job = harness.submit(
         ["print", "hello"], ["event", "result", {"result": {"answer": 42}}], name="My first", priority=3
     )
     assert job.id.startswith("train-") and job.name == "My first" and job.attempt == 1
-    ended = bench.end(job.id)
+    ended = harness.end(job.id)
     assert ended.state is JobState.SUCCEEDED and ended.exit_code == 0 and ended.result == {"answer": 42}
     assert ended.cause is None and ended.spec.priority == 3
     assert ended.created_at <= ended.started_at <= ended.ended_at  # type: ignore[operator]
     assert abs(datetime.now(UTC) - ended.created_at) < timedelta(minutes=1)
-    assert bench.log(job.id) == "hello\n"
+    assert harness.log(job.id) == "hello\n"
 
 
-def test_a_job_is_in_a_folder_that_only_its_user_can_enter(bench: Any, state: Path) -> None:
-    job = bench.submit(["print", "x"])
-    folder = bench.local.folder(job.id)
+def test_a_job_is_in_a_folder_that_only_its_user_can_enter(harness: Any, state: Path) -> None:
+    job = harness.submit(["print", "x"])
+    folder = harness.local.folder(job.id)
     assert folder == state / "jobs" / job.id
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and stat.S_IMODE(state.stat().st_mode) == 0o700
-    bench.end(job.id)
+    harness.end(job.id)
     assert stat.S_IMODE((folder / "attempts/1/log.txt").stat().st_mode) == 0o600
 
 
-def test_a_list_is_newest_first_and_its_cursor_leads_through_all_pages(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    ids = [bench.submit(["print"], name=f"n{number}").id for number in range(5)]
+def test_a_list_is_newest_first_and_its_cursor_leads_through_all_pages(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    ids = [harness.submit(["print"], name=f"n{number}").id for number in range(5)]
     seen, cursor = [], None
     while True:
-        page = bench.jobs.list(limit=2, cursor=cursor)
+        page = harness.jobs.list(limit=2, cursor=cursor)
         seen += [job.id for job in page.jobs]
         cursor = page.cursor
         if cursor is None:
             break
-        bench.submit(["print"], name="later")  # a newer job moves no older one to another page
+        harness.submit(["print"], name="later")  # a newer job moves no older one to another page
     assert seen == ids[::-1]
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "MQ", "YmVmb3JlOi0x", "🙂", "YmVmb3JlOjAwMQ=="])
-def test_a_cursor_from_elsewhere_is_refused(bench: Any, cursor: str) -> None:
+def test_a_cursor_from_elsewhere_is_refused(harness: Any, cursor: str) -> None:
     with pytest.raises(InvalidInput):
-        bench.jobs.list(cursor=cursor)
+        harness.jobs.list(cursor=cursor)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 501])
-def test_a_limit_out_of_bounds_is_refused(bench: Any, limit: int) -> None:
+def test_a_limit_out_of_bounds_is_refused(harness: Any, limit: int) -> None:
     with pytest.raises(InvalidInput):
-        bench.jobs.list(limit=limit)
+        harness.jobs.list(limit=limit)
 
 
-def test_a_filter_takes_only_what_fulfils_all_its_conditions(bench: Any) -> None:
-    bench.local.configure(slots={"batch": 0})
-    one = bench.submit(["print"], kind="generate", name="100% sure")
-    two = bench.submit(["print"], kind="train", name="Nightly")
-    bench.jobs.cancel(two.id)
+def test_a_filter_takes_only_what_fulfils_all_its_conditions(harness: Any) -> None:
+    harness.local.configure(slots={"batch": 0})
+    one = harness.submit(["print"], kind="generate", name="100% sure")
+    two = harness.submit(["print"], kind="train", name="Nightly")
+    harness.jobs.cancel(two.id)
 
     def found(**conditions: Any) -> list[str]:
-        return [job.id for job in bench.jobs.list(JobFilter(**conditions)).jobs]
+        return [job.id for job in harness.jobs.list(JobFilter(**conditions)).jobs]
 
     assert found() == [two.id, one.id]
     assert found(kinds=("train",)) == [two.id]
@@ -92,18 +92,24 @@ def test_a_filter_takes_only_what_fulfils_all_its_conditions(bench: Any) -> None
 @pytest.mark.parametrize(
     "id", ["train-aaaaaaaa", "nonsense", "", "../../etc", "train-aaaaaaaa/..", "x" * 5000]
 )
-def test_an_unknown_id_is_not_found_whatever_is_asked(bench: Any, id: str) -> None:
-    for ask in (bench.jobs.get, bench.jobs.cancel, bench.jobs.resume, bench.jobs.logs, bench.jobs.events):
+def test_an_unknown_id_is_not_found_whatever_is_asked(harness: Any, id: str) -> None:
+    for ask in (
+        harness.jobs.get,
+        harness.jobs.cancel,
+        harness.jobs.resume,
+        harness.jobs.logs,
+        harness.jobs.events,
+    ):
         with pytest.raises(NotFound):
             ask(id)
     with pytest.raises(NotFound):
-        next(bench.jobs.watch(id))
+        next(harness.jobs.watch(id))
     with pytest.raises(NotFound):
-        bench.local.folder(id)
+        harness.local.folder(id)
 
 
-def test_another_owners_job_is_not_found(bench: Any, state: Path) -> None:
-    job = bench.submit(["print", "x"])
+def test_another_owners_job_is_not_found(harness: Any, state: Path) -> None:
+    job = harness.submit(["print", "x"])
     stranger = SyncJobs(LocalJobs(state, owner="stranger"))
     with pytest.raises(NotFound):
         stranger.get(job.id)
@@ -112,41 +118,41 @@ def test_another_owners_job_is_not_found(bench: Any, state: Path) -> None:
     assert stranger.list().jobs == []
 
 
-def test_the_same_key_gives_the_same_job_and_for_something_else_a_conflict(bench: Any) -> None:
-    job = bench.submit(["print", "x"], key="k")
-    assert bench.submit(["print", "x"], key="k").id == job.id
-    assert bench.end(job.id).state is JobState.SUCCEEDED
-    assert bench.submit(["print", "x"], key="k").id == job.id
+def test_the_same_key_gives_the_same_job_and_for_something_else_a_conflict(harness: Any) -> None:
+    job = harness.submit(["print", "x"], key="k")
+    assert harness.submit(["print", "x"], key="k").id == job.id
+    assert harness.end(job.id).state is JobState.SUCCEEDED
+    assert harness.submit(["print", "x"], key="k").id == job.id
     with pytest.raises(Conflict):
-        bench.submit(["print", "y"], key="k")
+        harness.submit(["print", "y"], key="k")
     with pytest.raises(InvalidInput):
-        bench.submit(["print", "y"], key="")
+        harness.submit(["print", "y"], key="")
 
 
-def test_fifty_parallel_submissions_of_one_key_are_one_job_that_runs_once(bench: Any, state: Path) -> None:
+def test_fifty_parallel_submissions_of_one_key_are_one_job_that_runs_once(harness: Any, state: Path) -> None:
     mark = state / "mark"
 
     def submit(number: int) -> str:
-        service = bench if number % 2 else other
+        service = harness if number % 2 else other
         return service.submit(["write", str(mark), "x"], key="same").id
 
-    other = type(bench)(state)
+    other = type(harness)(state)
     with ThreadPoolExecutor(16) as pool:
         ids = set(pool.map(submit, range(50)))
     assert len(ids) == 1
-    bench.end(ids.pop())
+    harness.end(ids.pop())
     assert mark.read_text() == "x" and len(list((state / "jobs").iterdir())) == 1
 
 
-def test_two_owners_may_use_the_same_key(bench: Any, state: Path) -> None:
-    other = type(bench)(state, owner="other")
-    assert bench.submit(["print"], key="k").id != other.submit(["print"], key="k").id
+def test_two_owners_may_use_the_same_key(harness: Any, state: Path) -> None:
+    other = type(harness)(state, owner="other")
+    assert harness.submit(["print"], key="k").id != other.submit(["print"], key="k").id
     other.clean()
 
 
-def test_numbers_that_json_does_not_have_are_refused(bench: Any, state: Path) -> None:
+def test_numbers_that_json_does_not_have_are_refused(harness: Any, state: Path) -> None:
     with pytest.raises(InvalidInput, match="no JSON"):
-        bench.submit(["sleep", float("nan")])
+        harness.submit(["sleep", float("nan")])
     assert list((state / "jobs").iterdir()) == []
 
 
@@ -160,10 +166,10 @@ def test_an_interpreter_that_is_none_is_refused_at_once(state: Path, monkeypatch
     assert jobs.list().jobs == []
 
 
-def test_the_blocking_form_works_inside_a_running_loop(bench: Any) -> None:
+def test_the_blocking_form_works_inside_a_running_loop(harness: Any) -> None:
     async def cell() -> str:
-        job = bench.submit(["print", "from a notebook"])
-        for event in bench.jobs.watch(job.id):
+        job = harness.submit(["print", "from a notebook"])
+        for event in harness.jobs.watch(job.id):
             last = event.type
         return last
 
@@ -171,7 +177,7 @@ def test_the_blocking_form_works_inside_a_running_loop(bench: Any) -> None:
     assert run(asyncio.sleep(0, "and outside")) == "and outside"
 
 
-def test_an_interrupted_wait_ends_and_the_job_goes_on(bench: Any, state: Path) -> None:
+def test_an_interrupted_wait_ends_and_the_job_goes_on(harness: Any, state: Path) -> None:
     code = """
 import sys, pathlib
 from ilab_jupyter.jobs.local import LocalJobs
@@ -182,8 +188,8 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
-    job = bench.submit(["wait_for", str(state / "go")])
-    bench.reach(job.id, JobState.RUNNING)
+    job = harness.submit(["wait_for", str(state / "go")])
+    harness.reach(job.id, JobState.RUNNING)
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(state), job.id],
         stdout=subprocess.PIPE,
@@ -194,11 +200,11 @@ except KeyboardInterrupt:
     process.send_signal(signal.SIGINT)
     said, complaints = process.communicate(timeout=20)
     assert (said, complaints, process.returncode) == ("interrupted\n", "", 0)
-    assert bench.jobs.get(job.id).state is JobState.RUNNING
+    assert harness.jobs.get(job.id).state is JobState.RUNNING
 
 
-def test_a_wait_that_was_never_finished_does_not_keep_the_process(bench: Any, state: Path) -> None:
-    job = bench.submit(["wait_for", str(state / "go")])
+def test_a_wait_that_was_never_finished_does_not_keep_the_process(harness: Any, state: Path) -> None:
+    job = harness.submit(["wait_for", str(state / "go")])
     code = """
 import sys, pathlib
 from ilab_jupyter.jobs.local import LocalJobs
@@ -211,8 +217,8 @@ print(next(stream).type)
     assert (done.stdout, done.stderr, done.returncode) == ("state\n", "", 0)
 
 
-def test_what_a_job_writes_while_the_process_ends_troubles_nobody(bench: Any, state: Path) -> None:
-    job = bench.submit(["wait_for", str(state / "go")])
+def test_what_a_job_writes_while_the_process_ends_troubles_nobody(harness: Any, state: Path) -> None:
+    job = harness.submit(["wait_for", str(state / "go")])
     code = """
 import gc, sys, pathlib, threading, time
 from ilab_jupyter.jobs.local import LocalJobs
@@ -235,56 +241,56 @@ threading.Thread(target=linger).start()
     assert (done.stdout, done.stderr, done.returncode) == ("state\n", "", 0)
 
 
-def test_what_active_counts_is_what_is_not_ended(bench: Any, state: Path) -> None:
-    assert bench.local.active() == 0
-    first = bench.submit(["wait_for", str(state / "go")])
-    second = bench.submit(["print"])
-    assert bench.local.active() == 2
+def test_what_active_counts_is_what_is_not_ended(harness: Any, state: Path) -> None:
+    assert harness.local.active() == 0
+    first = harness.submit(["wait_for", str(state / "go")])
+    second = harness.submit(["print"])
+    assert harness.local.active() == 2
     (state / "go").touch()
-    bench.end(first.id)
-    bench.end(second.id)
-    assert bench.local.active() == 0
+    harness.end(first.id)
+    harness.end(second.id)
+    assert harness.local.active() == 0
 
 
 def test_a_worker_sees_its_submitters_choices_its_interpreter_first_and_no_tokens(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "hub-token")
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    job = bench.submit(["show_env", "CUDA_VISIBLE_DEVICES", "JUPYTERHUB_API_TOKEN", "MPLBACKEND", "PATH"])
-    assert bench.end(job.id).state is JobState.SUCCEEDED
-    shown = json.loads(bench.log(job.id))
+    job = harness.submit(["show_env", "CUDA_VISIBLE_DEVICES", "JUPYTERHUB_API_TOKEN", "MPLBACKEND", "PATH"])
+    assert harness.end(job.id).state is JobState.SUCCEEDED
+    shown = json.loads(harness.log(job.id))
     assert shown["CUDA_VISIBLE_DEVICES"] == "7"
     assert shown["JUPYTERHUB_API_TOKEN"] is None and shown["MPLBACKEND"] is None
     assert shown["PATH"].split(os.pathsep)[0] == os.path.dirname(sys.executable)
 
 
 def test_a_library_is_not_replaced_by_a_file_of_its_name_where_the_job_was_submitted(
-    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert bench.end(bench.submit(["print", "x"]).id).state is JobState.SUCCEEDED
+    assert harness.end(harness.submit(["print", "x"]).id).state is JobState.SUCCEEDED
 
 
 # Secrets.
 
 
-def test_secrets_reach_the_worker_and_nothing_else(bench: Any, state: Path) -> None:
+def test_secrets_reach_the_worker_and_nothing_else(harness: Any, state: Path) -> None:
     value = "s3cret-value-of-the-teacher"
-    job = bench.submit(
+    job = harness.submit(
         *(["show_env", "ILAB_TEACHER_API_KEY"], ["wait_for", str(state / "go")]),
         secrets={"ILAB_TEACHER_API_KEY": value},
     )
-    file = bench.local.folder(job.id) / "secrets.json"
+    file = harness.local.folder(job.id) / "secrets.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    bench.reach(job.id, JobState.RUNNING)
+    harness.reach(job.id, JobState.RUNNING)
     (state / "go").touch()
-    ended = bench.end(job.id)
-    log = bench.local.folder(job.id) / "attempts/1/log.txt"
+    ended = harness.end(job.id)
+    log = harness.local.folder(job.id) / "attempts/1/log.txt"
     assert value in log.read_text()  # the worker itself printed it: it did reach it
-    assert value not in bench.log(job.id) + ended.model_dump_json() + bench.jobs.list().model_dump_json()
+    assert value not in harness.log(job.id) + ended.model_dump_json() + harness.jobs.list().model_dump_json()
     deadline = time.monotonic() + 10
     while file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -308,20 +314,20 @@ def test_secrets_reach_the_worker_and_nothing_else(bench: Any, state: Path) -> N
         "1A",
     ],
 )
-def test_a_secret_cannot_be_a_variable_that_makes_programs_load_code(bench: Any, name: str) -> None:
+def test_a_secret_cannot_be_a_variable_that_makes_programs_load_code(harness: Any, name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        bench.submit(["print"], secrets={name: "the-value"})
+        harness.submit(["print"], secrets={name: "the-value"})
     assert "the-value" not in str(refused.value)
-    assert bench.jobs.list().jobs == []
+    assert harness.jobs.list().jobs == []
 
 
-def test_half_a_character_is_refused_in_arguments_and_secrets(bench: Any) -> None:
+def test_half_a_character_is_refused_in_arguments_and_secrets(harness: Any) -> None:
     with pytest.raises(InvalidInput, match="half a character"):
-        bench.submit(["print", "\ud800"])
+        harness.submit(["print", "\ud800"])
     with pytest.raises(InvalidInput, match="no text"):
-        bench.submit(["print"], secrets={"KEY": "\ud800"})
+        harness.submit(["print"], secrets={"KEY": "\ud800"})
 
 
-def test_a_secret_with_a_null_byte_is_refused(bench: Any) -> None:
+def test_a_secret_with_a_null_byte_is_refused(harness: Any) -> None:
     with pytest.raises(InvalidInput):
-        bench.submit(["print"], secrets={"KEY": "a\0b"})
+        harness.submit(["print"], secrets={"KEY": "a\0b"})

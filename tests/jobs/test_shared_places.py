@@ -57,14 +57,14 @@ HOLD = "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.flock(lock, 2); 
 
 
 @pytest.fixture
-def elsewhere(bench: Any) -> Iterator[Any]:
+def elsewhere(harness: Any) -> Iterator[Any]:
     """Start a job whose supervisor holds its lock in another container, where it has the number `pid`."""
     held = []
 
     def start(pid: int) -> Any:
-        bench.jobs.pause()
-        job = bench.submit(["print"])
-        store = bench.local._store
+        harness.jobs.pause()
+        job = harness.submit(["print"])
+        store = harness.local._store
         row = store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="another", spawned=5.0)
         store.move(row, JobState.RUNNING, started=time.time())
         attempt = store.state.job(job.id).attempt(1)
@@ -85,19 +85,19 @@ def elsewhere(bench: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("ours", [False, True])
 def test_a_supervisor_elsewhere_that_has_our_number_is_not_taken_for_dead(
-    bench: Any, elsewhere: Any, ours: bool
+    harness: Any, elsewhere: Any, ours: bool
 ) -> None:
     job = elsewhere(os.getpid() if ours else os.getpid() + 100_000)
-    scheduler._reconcile(bench.local._store, bench.local._store.get(job.id))
-    assert bench.jobs.get(job.id).state is JobState.RUNNING
+    scheduler._reconcile(harness.local._store, harness.local._store.get(job.id))
+    assert harness.jobs.get(job.id).state is JobState.RUNNING
 
 
 def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.jobs.pause()
-    job = bench.submit(["print"])
-    store = bench.local._store
+    harness.jobs.pause()
+    job = harness.submit(["print"])
+    store = harness.local._store
     store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="b", spawned=5.0)
     store.state.job(job.id).attempt(1).path.mkdir(parents=True)
     move, worked, unheard = store.move, [], []
@@ -111,31 +111,31 @@ def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
 
     monkeypatch.setattr(store, "move", lost)
     supervisor = object.__new__(Supervisor)
-    supervisor.duty = Duty(bench.local.state, job.id, 1, "t" * 32)
+    supervisor.duty = Duty(harness.local.state, job.id, 1, "t" * 32)
     supervisor.told_to_end = supervisor._forced = False
     supervisor._oom_kills, supervisor._over = 0, None
     monkeypatch.setattr(supervisor, "_work", lambda *_: worked.append(1) or 0)
     supervisor._supervise(store)
-    assert worked == [1] and bench.jobs.get(job.id).state.ended
+    assert worked == [1] and harness.jobs.get(job.id).state.ended
 
 
 @pytest.mark.parametrize("since", [1.0, 60.0])
-def test_a_supervisor_that_another_machine_has_just_started_is_waited_for(bench: Any, since: float) -> None:
-    bench.jobs.pause()
-    job = bench.submit(["print"])
-    store = bench.local._store
+def test_a_supervisor_that_another_machine_has_just_started_is_waited_for(harness: Any, since: float) -> None:
+    harness.jobs.pause()
+    job = harness.submit(["print"])
+    store = harness.local._store
     store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="another", spawned=5.0)
     attempt = store.state.job(job.id).attempt(1)
     attempt.path.mkdir(parents=True)
     attempt.supervisor_log.touch()
     os.utime(attempt.supervisor_log, times=(time.time() - since,) * 2)
     scheduler._reconcile(store, store.get(job.id))
-    seen = bench.jobs.get(job.id)
+    seen = harness.jobs.get(job.id)
     assert (seen.state, seen.attempt) == ((JobState.STARTING, 1) if since < 8 else (JobState.QUEUED, 2))
 
 
 def test_a_stream_outlives_some_seconds_in_which_the_rows_cannot_be_read(
-    bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    harness: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     newer, failed = tails.Hub._newer, []
 
@@ -147,8 +147,8 @@ def test_a_stream_outlives_some_seconds_in_which_the_rows_cannot_be_read(
         return newer(*arguments)
 
     monkeypatch.setattr(tails.Hub, "_newer", failing)
-    job = bench.submit(["wait_for", str(tmp_path / "go")], ["print", "x"])
-    told = list(bench.jobs.watch(job.id, log_offset=0))
+    job = harness.submit(["wait_for", str(tmp_path / "go")], ["print", "x"])
+    told = list(harness.jobs.watch(job.id, log_offset=0))
     assert len(failed) == 3 and told[-1].type == "end"
     assert "".join(event.fields["text"] for event in told if event.type == "log") == "x\n"
 

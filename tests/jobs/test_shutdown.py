@@ -14,54 +14,58 @@ from ilab_jupyter.jobs.attempt.container import ends_with_us
 from ilab_jupyter.jobs.state import JobState
 
 
-def test_live_jobs_save_and_are_interrupted_while_waiting_ones_wait_on(bench: Any, tmp_path: Path) -> None:
-    bench.local.configure(slots={"batch": 2}, grace_seconds=10)
+def test_live_jobs_save_and_are_interrupted_while_waiting_ones_wait_on(harness: Any, tmp_path: Path) -> None:
+    harness.local.configure(slots={"batch": 2}, grace_seconds=10)
     saves = [tmp_path / f"saved-{number}" for number in range(2)]
-    live = [bench.submit(["save_when_told", str(path)], ["print", "on"], ["sleep", 60]) for path in saves]
-    waiting = bench.submit(["print", "later"])
+    live = [harness.submit(["save_on_term", str(path)], ["print", "on"], ["sleep", 60]) for path in saves]
+    waiting = harness.submit(["print", "later"])
     for job in live:
-        bench.reach(job.id, JobState.RUNNING)
-    while any("on" not in bench.log(job.id) for job in live):
+        harness.reach(job.id, JobState.RUNNING)
+    while any("on" not in harness.log(job.id) for job in live):
         time.sleep(0.02)
-    ended = bench.local.interrupt()
+    ended = harness.local.interrupt()
     assert {(job.state, job.cause) for job in ended} == {(JobState.INTERRUPTED, "shutdown")}
     assert {job.id for job in ended} == {job.id for job in live}
     assert all(path.read_text() == "saved" for path in saves)
     time.sleep(1)
-    assert bench.local._store.get(waiting.id).state is JobState.QUEUED, "no job starts on a machine that ends"
-    bench.local.turn()
-    assert bench.end(waiting.id).state is JobState.SUCCEEDED
+    assert harness.local._store.get(waiting.id).state is JobState.QUEUED, (
+        "no job starts on a machine that ends"
+    )
+    harness.local.turn()
+    assert harness.end(waiting.id).state is JobState.SUCCEEDED
 
 
-def test_a_job_that_has_just_been_started_is_interrupted_before_it_works(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit(["write", str(tmp_path / "worked"), "x"], ["sleep", 60])
-    (ended,) = bench.local.interrupt()
+def test_a_job_that_has_just_been_started_is_interrupted_before_it_works(
+    harness: Any, tmp_path: Path
+) -> None:
+    job = harness.submit(["write", str(tmp_path / "worked"), "x"], ["sleep", 60])
+    (ended,) = harness.local.interrupt()
     assert (ended.id, ended.state, ended.cause) == (job.id, JobState.INTERRUPTED, "shutdown")
 
 
-def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(bench: Any) -> None:
-    bench.local.configure(grace_seconds=0.5)
-    bench.submit(["ignore_term"], ["print", "deaf"], ["sleep", 60])
-    job = bench.jobs.list().jobs[0]
-    while "deaf" not in bench.log(job.id):
+def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(harness: Any) -> None:
+    harness.local.configure(grace_seconds=0.5)
+    harness.submit(["ignore_term"], ["print", "deaf"], ["sleep", 60])
+    job = harness.jobs.list().jobs[0]
+    while "deaf" not in harness.log(job.id):
         time.sleep(0.02)
     began = time.monotonic()
-    (ended,) = bench.local.interrupt()
+    (ended,) = harness.local.interrupt()
     assert ended.state is JobState.INTERRUPTED and time.monotonic() - began < 5
 
 
-def test_only_the_named_jobs_are_asked_and_another_owners_never(bench: Any, state: Path) -> None:
+def test_only_the_named_jobs_are_asked_and_another_owners_never(harness: Any, state: Path) -> None:
     from ilab_jupyter.jobs.local import LocalJobs
 
-    bench.local.configure(slots={"batch": 2})
-    first, second = (bench.submit(["sleep", 60]) for _ in range(2))
+    harness.local.configure(slots={"batch": 2})
+    first, second = (harness.submit(["sleep", 60]) for _ in range(2))
     for job in (first, second):
-        bench.reach(job.id, JobState.RUNNING)
+        harness.reach(job.id, JobState.RUNNING)
     other = LocalJobs(state, owner="somebody-else")
     assert other.interrupt() == []
     other.close()
-    assert [job.id for job in bench.local.interrupt([first.id])] == [first.id]
-    assert bench.jobs.get(second.id).state is JobState.RUNNING
+    assert [job.id for job in harness.local.interrupt([first.id])] == [first.id]
+    assert harness.jobs.get(second.id).state is JobState.RUNNING
 
 
 def test_a_program_below_another_one_is_not_taken_for_a_container() -> None:

@@ -18,9 +18,9 @@ from ilab_jupyter.jobs.store.rows import Store, filesystem
 
 
 @pytest.fixture
-def queued(bench: Any) -> tuple[Store, str]:
-    bench.local.configure(slots={"batch": 0})
-    return bench.local._store, bench.submit(["print"]).id
+def queued(harness: Any) -> tuple[Store, str]:
+    harness.local.configure(slots={"batch": 0})
+    return harness.local._store, harness.submit(["print"]).id
 
 
 def test_an_end_is_never_overwritten(queued: tuple[Store, str]) -> None:
@@ -56,13 +56,13 @@ def test_a_stale_view_cannot_resume(queued: tuple[Store, str]) -> None:
     assert store.again(ended, ended.launch) is None
 
 
-def shut(bench: Any) -> Path:
+def shut(harness: Any) -> Path:
     """Close the service, so that nothing turns the queue any more, and put everything into the main file."""
-    bench.local.close()
-    connection = sqlite3.connect(bench.local.state.database)
+    harness.local.close()
+    connection = sqlite3.connect(harness.local.state.database)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
-    return bench.local.state.database
+    return harness.local.state.database
 
 
 def refuse(state: Path) -> Unavailable:
@@ -73,9 +73,9 @@ def refuse(state: Path) -> Unavailable:
 
 
 @pytest.mark.parametrize("junk", [b"this is no database at all" * 100, b"SQLite format 3\0" + b"\0" * 5000])
-def test_a_corrupt_database_is_refused_and_left_as_it_is(bench: Any, state: Path, junk: bytes) -> None:
-    bench.end(bench.submit(["print"]).id)
-    database = shut(bench)
+def test_a_corrupt_database_is_refused_and_left_as_it_is(harness: Any, state: Path, junk: bytes) -> None:
+    harness.end(harness.submit(["print"]).id)
+    database = shut(harness)
     for extra in ("-wal", "-shm"):
         Path(f"{database}{extra}").unlink(missing_ok=True)
     intact = database.read_bytes()
@@ -85,11 +85,11 @@ def test_a_corrupt_database_is_refused_and_left_as_it_is(bench: Any, state: Path
     database.write_bytes(intact)
 
 
-def test_a_truncated_database_is_refused_wherever_it_was_cut(bench: Any, state: Path) -> None:
+def test_a_truncated_database_is_refused_wherever_it_was_cut(harness: Any, state: Path) -> None:
     for number in range(20):
-        bench.local.configure(slots={f"q{number}": 1, "batch": 0})
-        bench.submit(["print", "x" * 500])
-    database = shut(bench)
+        harness.local.configure(slots={f"q{number}": 1, "batch": 0})
+        harness.submit(["print", "x" * 500])
+    database = shut(harness)
     intact = database.read_bytes()
     for size in range(4096, len(intact), 4096):
         database.write_bytes(intact[:size])
@@ -101,10 +101,10 @@ def test_a_truncated_database_is_refused_wherever_it_was_cut(bench: Any, state: 
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_database_that_is_gone_while_its_jobs_are_there_is_not_made_anew(
-    bench: Any, state: Path, tmp_path: Path, empty: bool
+    harness: Any, state: Path, tmp_path: Path, empty: bool
 ) -> None:
-    bench.end(bench.submit(["print"]).id)
-    database = shut(bench)
+    harness.end(harness.submit(["print"]).id)
+    database = shut(harness)
     kept = database.rename(tmp_path / "kept.db")
     if empty:
         database.touch()
@@ -112,16 +112,16 @@ def test_a_database_that_is_gone_while_its_jobs_are_there_is_not_made_anew(
     kept.replace(database)
 
 
-def test_a_database_that_is_removed_under_a_running_service_is_noticed(bench: Any, tmp_path: Path) -> None:
-    bench.end(bench.submit(["print"]).id)
-    database = bench.local.state.database
+def test_a_database_that_is_removed_under_a_running_service_is_noticed(harness: Any, tmp_path: Path) -> None:
+    harness.end(harness.submit(["print"]).id)
+    database = harness.local.state.database
     kept = database.rename(tmp_path / "kept.db")
     with pytest.raises(Unavailable, match="removed or replaced"):
-        bench.submit(["print"])
+        harness.submit(["print"])
     with pytest.raises(Unavailable):
-        bench.jobs.list()
+        harness.jobs.list()
     kept.rename(database)
-    assert len(bench.jobs.list().jobs) == 1
+    assert len(harness.jobs.list().jobs) == 1
 
 
 def test_a_database_whose_making_was_cut_short_is_made_again(state: Path) -> None:
@@ -135,10 +135,10 @@ def test_a_database_whose_making_was_cut_short_is_made_again(state: Path) -> Non
     jobs.close()
 
 
-def test_a_database_of_another_version_is_refused(bench: Any, state: Path) -> None:
-    bench.local._store.put_setting("schema", "99")
+def test_a_database_of_another_version_is_refused(harness: Any, state: Path) -> None:
+    harness.local._store.put_setting("schema", "99")
     assert refuse(state).cause == "store_version"
-    bench.local._store.put_setting("schema", "1")
+    harness.local._store.put_setting("schema", "1")
 
 
 def test_a_database_of_something_else_is_refused(state: Path) -> None:
@@ -177,27 +177,27 @@ def test_the_file_system_of_a_folder_is_that_of_its_nearest_mount(tmp_path: Path
 
 
 @pytest.mark.parametrize("seal", ["seal", "NULL"])
-def test_a_row_with_a_state_that_nobody_knows_is_refused_aloud(bench: Any, seal: str) -> None:
-    job = bench.submit(["print"])
-    bench.end(job.id)
-    intact = bench.local._store.get(job.id)
-    with sqlite3.connect(bench.local.state.database) as connection:
+def test_a_row_with_a_state_that_nobody_knows_is_refused_aloud(harness: Any, seal: str) -> None:
+    job = harness.submit(["print"])
+    harness.end(job.id)
+    intact = harness.local._store.get(job.id)
+    with sqlite3.connect(harness.local.state.database) as connection:
         kept = connection.execute("SELECT seal FROM job").fetchone()[0]
         connection.execute(f"UPDATE job SET state = 'ODD', seal = {seal}")
     with pytest.raises(Unavailable, match=job.id if seal == "seal" else "ODD"):
-        bench.jobs.get(job.id)
-    with sqlite3.connect(bench.local.state.database) as connection:
+        harness.jobs.get(job.id)
+    with sqlite3.connect(harness.local.state.database) as connection:
         connection.execute("UPDATE job SET state = 'SUCCEEDED', seal = ?", (kept,))
-    assert bench.local._store.get(job.id) == intact
+    assert harness.local._store.get(job.id) == intact
 
 
-def test_a_letter_that_the_disk_has_changed_is_noticed(bench: Any) -> None:
-    job = bench.submit(["print"])
-    bench.end(job.id)
-    with sqlite3.connect(bench.local.state.database) as connection:
+def test_a_letter_that_the_disk_has_changed_is_noticed(harness: Any) -> None:
+    job = harness.submit(["print"])
+    harness.end(job.id)
+    with sqlite3.connect(harness.local.state.database) as connection:
         connection.execute("UPDATE job SET launch = replace(launch, 'scripted', 'scriptex')")
     with pytest.raises(Unavailable) as refused:
-        bench.jobs.list()
+        harness.jobs.list()
     assert refused.value.cause == "store_damaged" and job.id in refused.value.message
-    with sqlite3.connect(bench.local.state.database) as connection:
+    with sqlite3.connect(harness.local.state.database) as connection:
         connection.execute("UPDATE job SET launch = replace(launch, 'scriptex', 'scripted')")

@@ -67,33 +67,34 @@ def test_bytes_that_are_no_text_are_replaced_and_shift_no_offset(tmp_path: Path)
     assert offset == 70 and whole.count("a") == whole.count("b") == whole.count("\n") == 10
 
 
-def test_a_range_of_a_log_is_what_was_asked_for(bench: Any) -> None:
-    job = bench.submit(["numbered", 1000])
-    bench.end(job.id)
-    whole = bench.log(job.id)
+def test_a_range_of_a_log_is_what_was_asked_for(harness: Any) -> None:
+    job = harness.submit(["lines", 1000])
+    harness.end(job.id)
+    whole = harness.log(job.id)
     assert whole == "".join(f"line {number}\n" for number in range(1000))
-    chunk = bench.jobs.logs(job.id, offset=7, limit=7)
+    chunk = harness.jobs.logs(job.id, offset=7, limit=7)
     assert (chunk.text, chunk.offset, chunk.next_offset, chunk.size, chunk.ended) == (
         *("line 1\n", 7, 14, len(whole)),
         False,
     )
     assert (
-        bench.jobs.logs(job.id, offset=-9).text == "line 999\n" and bench.jobs.logs(job.id, offset=-9).ended
+        harness.jobs.logs(job.id, offset=-9).text == "line 999\n"
+        and harness.jobs.logs(job.id, offset=-9).ended
     )
-    past = bench.jobs.logs(job.id, offset=10**9)
+    past = harness.jobs.logs(job.id, offset=10**9)
     assert (past.text, past.offset, past.ended) == ("", len(whole), True)
     with pytest.raises(NotFound):
-        bench.jobs.logs(job.id, attempt=2)
+        harness.jobs.logs(job.id, attempt=2)
     with pytest.raises(InvalidInput):
-        bench.jobs.logs(job.id, limit=0)
+        harness.jobs.logs(job.id, limit=0)
 
 
-def test_the_log_of_a_running_job_has_not_ended(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit(["print", "x"], ["wait_for", str(tmp_path / "go")])
+def test_the_log_of_a_running_job_has_not_ended(harness: Any, tmp_path: Path) -> None:
+    job = harness.submit(["print", "x"], ["wait_for", str(tmp_path / "go")])
     deadline = time.monotonic() + 20
-    while not bench.log(job.id):
+    while not harness.log(job.id):
         assert time.monotonic() < deadline
-    assert bench.jobs.logs(job.id).ended is False
+    assert harness.jobs.logs(job.id).ended is False
 
 
 # Events.
@@ -163,17 +164,17 @@ def test_a_writer_that_is_shared_by_threads_writes_each_number_once(tmp_path: Pa
     assert {line["number"] for line in read} == set(range(400))
 
 
-def test_the_progress_of_a_running_job_is_its_newest_word(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit(
+def test_the_progress_of_a_running_job_is_its_newest_word(harness: Any, tmp_path: Path) -> None:
+    job = harness.submit(
         ["event", "phase", {"name": "training", "message": "Epoch 1"}],
         ["event", "progress", {"step": 1, "total": 4, "loss": 2.5}],
         ["event", "progress", {"step": 2, "total": 4, "loss": 1.5, "eta_seconds": 7.0}],
         *(["print", "now"], ["wait_for", str(tmp_path / "go")]),
         ["event", "phase", {"name": "saving"}],
     )
-    while "now" not in bench.log(job.id):
+    while "now" not in harness.log(job.id):
         time.sleep(0.02)
-    live = bench.jobs.get(job.id).progress
+    live = harness.jobs.get(job.id).progress
     assert (live.phase, live.message, live.step, live.total, live.eta_seconds) == (
         "training",
         "Epoch 1",
@@ -182,37 +183,37 @@ def test_the_progress_of_a_running_job_is_its_newest_word(bench: Any, tmp_path: 
         7.0,
     )
     assert live.fraction == 0.5 and live.metrics == {"loss": 1.5}
-    assert bench.jobs.list().jobs[0].progress == live
+    assert harness.jobs.list().jobs[0].progress == live
     (tmp_path / "go").touch()
-    ended = bench.end(job.id).progress
+    ended = harness.end(job.id).progress
     assert (ended.phase, ended.step, ended.total, ended.metrics) == ("saving", 0, None, {"loss": 1.5})
 
 
-def test_progress_of_another_make_is_no_error(bench: Any) -> None:
-    job = bench.submit(["event", "progress", {"step": "one", "total": []}], ["exit", 1])
-    assert bench.end(job.id).progress.step == 0
+def test_progress_of_another_make_is_no_error(harness: Any) -> None:
+    job = harness.submit(["event", "progress", {"step": "one", "total": []}], ["exit", 1])
+    assert harness.end(job.id).progress.step == 0
 
 
 # The live stream.
 
 
-def follow(bench: Any, id: str, **options: Any) -> list[Any]:
-    return list(bench.jobs.watch(id, **options))
+def follow(harness: Any, id: str, **options: Any) -> list[Any]:
+    return list(harness.jobs.watch(id, **options))
 
 
-def test_a_stream_tells_everything_once_in_order_and_ends_with_the_end(bench: Any) -> None:
-    job = bench.submit(
-        *(["event", "phase", {"name": "a"}], ["numbered", 2000], ["sleep", 0.4]),
+def test_a_stream_tells_everything_once_in_order_and_ends_with_the_end(harness: Any) -> None:
+    job = harness.submit(
+        *(["event", "phase", {"name": "a"}], ["lines", 2000], ["sleep", 0.4]),
         *(["event", "progress", {"step": 1, "total": 1}], ["print", "🙂"]),
         ["event", "result", {"result": {"x": 1}}],
     )
-    seen = follow(bench, job.id, log_offset=0)
+    seen = follow(harness, job.id, log_offset=0)
     assert seen[0].type == "state" and seen[0].fields["job"]["id"] == job.id
     assert [event.type for event in seen].count("end") == 1 and seen[-1].type == "end"
     told = [event for event in seen if event.type not in ("state", "log", "end")]
     assert [(event.seq, event.type) for event in told] == [(1, "phase"), (2, "progress"), (3, "result")]
     pieces = [event.fields for event in seen if event.type == "log"]
-    assert "".join(piece["text"] for piece in pieces) == bench.log(job.id)
+    assert "".join(piece["text"] for piece in pieces) == harness.log(job.id)
     assert [piece["offset"] for piece in pieces] == [0, *(piece["next_offset"] for piece in pieces[:-1])]
     states = [event.fields["job"]["state"] for event in seen if event.type == "state"]
     assert states[-1] == "SUCCEEDED" and states == sorted(states, key=list(JobState).index)
@@ -225,50 +226,50 @@ def test_a_stream_tells_everything_once_in_order_and_ends_with_the_end(bench: An
     assert seqs == sorted(seqs)
 
 
-def test_a_stream_that_was_dropped_goes_on_from_its_cursors(bench: Any) -> None:
-    job = bench.submit(*(["event", "x", {"n": n}] for n in range(20)), ["numbered", 500])
-    bench.end(job.id)
+def test_a_stream_that_was_dropped_goes_on_from_its_cursors(harness: Any) -> None:
+    job = harness.submit(*(["event", "x", {"n": n}] for n in range(20)), ["lines", 500])
+    harness.end(job.id)
     first = []
-    stream = bench.jobs.watch(job.id, log_offset=0)
+    stream = harness.jobs.watch(job.id, log_offset=0)
     for event in stream:
         first.append(event)
         if event.type == "log":
             break
     stream.close()
-    rest = follow(bench, job.id, after=first[-1].seq, log_offset=first[-1].fields["next_offset"])
+    rest = follow(harness, job.id, after=first[-1].seq, log_offset=first[-1].fields["next_offset"])
     both = [event for event in first + rest if event.type == "x"]
     assert [event.fields["n"] for event in both] == list(range(20))
-    assert "".join(e.fields["text"] for e in first + rest if e.type == "log") == bench.log(job.id)
+    assert "".join(e.fields["text"] for e in first + rest if e.type == "log") == harness.log(job.id)
 
 
-def test_a_stream_of_an_ended_job_ends_at_once_and_without_the_log_tells_none(bench: Any) -> None:
-    job = bench.submit(["print", "x"], ["exit", 2])
-    bench.end(job.id)
+def test_a_stream_of_an_ended_job_ends_at_once_and_without_the_log_tells_none(harness: Any) -> None:
+    job = harness.submit(["print", "x"], ["exit", 2])
+    harness.end(job.id)
     started = time.monotonic()
-    seen = follow(bench, job.id)
+    seen = follow(harness, job.id)
     assert time.monotonic() - started < 1
     assert [event.type for event in seen] == ["state", "end"]
     assert (seen[-1].fields["state"], seen[-1].fields["exit_code"]) == ("FAILED", 2)
 
 
-def test_a_stream_of_a_waiting_job_follows_it_through_to_its_end(bench: Any, tmp_path: Path) -> None:
-    bench.submit(["wait_for", str(tmp_path / "go")])
-    job = bench.submit(["print", "mine"])
-    stream = bench.jobs.watch(job.id, log_offset=0)
+def test_a_stream_of_a_waiting_job_follows_it_through_to_its_end(harness: Any, tmp_path: Path) -> None:
+    harness.submit(["wait_for", str(tmp_path / "go")])
+    job = harness.submit(["print", "mine"])
+    stream = harness.jobs.watch(job.id, log_offset=0)
     assert next(stream).fields["job"]["state"] == "QUEUED"
     (tmp_path / "go").touch()
     assert "".join(event.fields["text"] for event in stream if event.type == "log") == "mine\n"
 
 
-def test_many_streams_of_one_job_agree(bench: Any) -> None:
-    job = bench.submit(["sleep", 0.3], ["numbered", 300], ["event", "x", {}])
+def test_many_streams_of_one_job_agree(harness: Any) -> None:
+    job = harness.submit(["sleep", 0.3], ["lines", 300], ["event", "x", {}])
 
     async def all_of_them() -> list[str]:
         async def one() -> str:
             return "".join(
                 [
                     event.fields["text"] if event.type == "log" else f"<{event.type}>"
-                    async for event in bench.local.watch(job.id, log_offset=0)
+                    async for event in harness.local.watch(job.id, log_offset=0)
                     if event.type in ("log", "x", "end")
                 ]
             )
@@ -284,23 +285,23 @@ def test_many_streams_of_one_job_agree(bench: Any) -> None:
     ("attempt", "offset", "told"), [(1, 4, "TWO\nthree\n"), (2, 2, "ree\n"), (9, 2, "three\n")]
 )
 def test_a_stream_goes_on_from_the_attempt_that_its_cursor_names(
-    bench: Any, attempt: int, offset: int, told: str
+    harness: Any, attempt: int, offset: int, told: str
 ) -> None:
-    job = bench.submit([["print", "one"], ["print", "TWO"], ["exit", 1]], [["print", "three"]])
-    bench.end(job.id)
-    bench.jobs.resume(job.id)
-    bench.end(job.id)
-    rest = follow(bench, job.id, log_offset=offset, log_attempt=attempt)
+    job = harness.submit([["print", "one"], ["print", "TWO"], ["exit", 1]], [["print", "three"]])
+    harness.end(job.id)
+    harness.jobs.resume(job.id)
+    harness.end(job.id)
+    rest = follow(harness, job.id, log_offset=offset, log_attempt=attempt)
     assert "".join(event.fields["text"] for event in rest if event.type == "log") == told
 
 
-def test_a_stream_goes_on_into_the_next_attempt(bench: Any, tmp_path: Path) -> None:
-    job = bench.submit(
+def test_a_stream_goes_on_into_the_next_attempt(harness: Any, tmp_path: Path) -> None:
+    job = harness.submit(
         [["print", "one"], ["exit", 1]], [["print", "two"], ["wait_for", str(tmp_path / "go")]]
     )
-    bench.end(job.id)
-    bench.jobs.resume(job.id)
-    stream = bench.jobs.watch(job.id, log_offset=0)
+    harness.end(job.id)
+    harness.jobs.resume(job.id)
+    stream = harness.jobs.watch(job.id, log_offset=0)
     texts = []
     for event in stream:
         if event.type == "log":

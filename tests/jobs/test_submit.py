@@ -22,7 +22,8 @@ from ilab_jupyter.jobs.attempt.lock import locked
 from ilab_jupyter.jobs.record import JobSpec, Resources
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import submission
-from tests.jobs.conftest import WORKER, until
+from tests.support.jobs import WORKER
+from tests.support.waiting import until
 
 SUBMIT = """
 import asyncio, os, signal, sys
@@ -62,7 +63,7 @@ def test_a_process_that_ends_right_after_submitting_has_given_the_queue_its_turn
 
 
 def test_what_was_acknowledged_by_a_process_that_is_killed_runs_once_somebody_looks(
-    bench: Any, state: Path
+    harness: Any, state: Path
 ) -> None:
     ids = []
     for _ in range(5):
@@ -71,32 +72,32 @@ def test_what_was_acknowledged_by_a_process_that_is_killed_runs_once_somebody_lo
         ids.append(said.split()[0])
     assert set(stored(state)) == set(ids)
     for id in ids:
-        assert bench.end(id).state is JobState.SUCCEEDED
-        assert bench.log(id) == "done\n"
+        assert harness.end(id).state is JobState.SUCCEEDED
+        assert harness.log(id) == "done\n"
 
 
-def test_a_submission_does_not_wait_for_who_moves_the_queue(bench: Any, state: Path) -> None:
-    bench.submit(["print"])  # makes the folder
-    bench.local._heart.flush()
+def test_a_submission_does_not_wait_for_who_moves_the_queue(harness: Any, state: Path) -> None:
+    harness.submit(["print"])  # makes the folder
+    harness.local._heart.flush()
     with locked(state / "turn.lock", 10):
         began = time.monotonic()
-        job = bench.submit(["print"])
+        job = harness.submit(["print"])
         assert time.monotonic() - began < 1
         assert stored(state)[job.id] == "QUEUED" and job.state is JobState.QUEUED
-    assert bench.end(job.id).state is JobState.SUCCEEDED
+    assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
 def test_a_hundred_parallel_submissions_are_a_hundred_jobs_and_those_refused_refuse_no_other(
-    bench: Any, state: Path
+    harness: Any, state: Path
 ) -> None:
-    bench.local.configure(slots={"batch": 0})
-    bench.submit(["print", "first"], key="taken")
+    harness.local.configure(slots={"batch": 0})
+    harness.submit(["print", "first"], key="taken")
 
     def submit(number: int) -> str:
         if number % 10:
-            return str(bench.submit(["print", number]).id)
+            return str(harness.submit(["print", number]).id)
         with pytest.raises(Conflict):
-            bench.submit(["print", number], key="taken")
+            harness.submit(["print", number], key="taken")
         return ""
 
     with ThreadPoolExecutor(32) as pool:
@@ -107,13 +108,13 @@ def test_a_hundred_parallel_submissions_are_a_hundred_jobs_and_those_refused_ref
         "no folder of a refused one"
     )
     for id in ids:
-        assert bench.jobs.get(id).id == id
+        assert harness.jobs.get(id).id == id
 
 
 def test_secrets_are_on_the_disk_before_the_row_is(
-    bench: Any, state: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Any, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.local.configure(slots={"batch": 0})
+    harness.local.configure(slots={"batch": 0})
     made_durable: list[tuple[str, int]] = []
     fsync = os.fsync
 
@@ -123,7 +124,7 @@ def test_secrets_are_on_the_disk_before_the_row_is(
         made_durable.append((path, len(stored(state))))
 
     monkeypatch.setattr(os, "fsync", noted)
-    job = bench.submit(["print"], secrets={"A_KEY": "secret value"})
+    job = harness.submit(["print"], secrets={"A_KEY": "secret value"})
     monkeypatch.undo()
     folder = state / "jobs" / job.id
     before = [path for path, rows in made_durable if rows == 0]
@@ -143,15 +144,15 @@ def test_the_digest_of_a_key_is_that_of_the_first_version() -> None:
     assert submission.digest(submission.wanted(asking)) != submission.digest(submission.wanted(spec))
 
 
-def test_a_folder_that_was_lost_before_the_start_is_made_again(bench: Any, state: Path) -> None:
+def test_a_folder_that_was_lost_before_the_start_is_made_again(harness: Any, state: Path) -> None:
     """As after a power cut: the row is durable, the folder of a job that waits need not be."""
-    bench.local.configure(slots={"batch": 0})
-    job = bench.submit(["print", "here"])
-    bench.local._heart.flush()
+    harness.local.configure(slots={"batch": 0})
+    job = harness.submit(["print", "here"])
+    harness.local._heart.flush()
     for path in (state / "jobs" / job.id).iterdir():
         path.unlink()
     (state / "jobs" / job.id).rmdir()
-    bench.local.configure(slots={"batch": 1})
-    bench.local.turn()
-    assert bench.end(job.id).state is JobState.SUCCEEDED
-    assert "here" in bench.log(job.id)
+    harness.local.configure(slots={"batch": 1})
+    harness.local.turn()
+    assert harness.end(job.id).state is JobState.SUCCEEDED
+    assert "here" in harness.log(job.id)

@@ -68,7 +68,7 @@ def test_a_job_that_fails_while_it_is_waited_for_stops_the_cell(
     )
     shown = capsys.readouterr().out
     assert not outcome.success and "after" not in shell.user_ns
-    assert "Row 7 has <b>no</b> answer." in shown and "Mend row 7." in shown
+    assert "Row 7 has <b>no</b> answer." in shown and "Correct row 7." in shown
     assert "Traceback" not in shown
 
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from ilab_jupyter.tasks import environment
-from tests.tiny import make
+from tests.support.models import SharedFolder, make_model
 
 environment.prepare()
 
@@ -152,5 +152,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("models") / "tiny")
+def tiny(shared_folder: SharedFolder) -> Path:
+    """A tiny chat model; tests must not write to it."""
+    return shared_folder("random/tiny", make_model)

@@ -11,7 +11,7 @@ from ilab_jupyter import paths
 from ilab_jupyter.core import Model
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, Unprocessable
 from ilab_jupyter.registry import Models
-from tests.tiny import make_adapter
+from tests.support.models import make_adapter
 
 
 @pytest.fixture(params=[False, True], ids=["lora", "dora"])

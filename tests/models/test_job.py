@@ -18,7 +18,7 @@ from ilab_jupyter.tasks.catalog import job_spec
 from ilab_jupyter.tasks.context import Context
 from ilab_jupyter.tasks.model import ModelSpec
 from ilab_jupyter.tasks.model import run as run_model
-from tests.tiny import make_adapter
+from tests.support.models import make_adapter
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +13,8 @@ from jupyter_server.auth import Authorizer
 from jupyter_server.serverapp import ServerApp
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 
-WORKER = Path(__file__).with_name("quick_worker.py")
-
-
-def make_interpreter(path: Path) -> Path:
-    """A program that is called as an interpreter of jobs and runs the quick worker instead of the tasks."""
-    path.write_text(
-        f"#!{sys.executable}\nimport os, runpy, sys\n"
-        f"if '-c' in sys.argv: os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n"
-        f"sys.argv = ['quick_worker', *sys.argv[-2:]]\nrunpy.run_path({str(WORKER)!r}, run_name='__main__')\n"
-    )
-    path.chmod(0o755)
-    return path
+from tests.support.interpreter import make_interpreter
+from tests.support.waiting import until_async
 
 
 @pytest.fixture
@@ -111,16 +98,7 @@ class Server:
             job = (await self.http.get(f"ilab/api/jobs/{id}")).json()
             return job if job["ended_at"] else None
 
-        return await until(look)
-
-
-async def until(look: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
-    """What `look` gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := await look()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        await asyncio.sleep(0.05)
-    return found
+        return await until_async(look)
 
 
 @pytest.fixture

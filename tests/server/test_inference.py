@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from tests.server.conftest import until
+from tests.support.waiting import until_async
 
 CHAT = {"model": "taught", "messages": [{"role": "user", "content": "Are you taught?"}]}
 
@@ -28,7 +28,7 @@ def served(server: Any, jp_asyncio_loop: Any) -> Any:
         async def ready() -> bool:
             return bool((await server.http.get("ilab/v1/models")).json()["data"])
 
-        await until(ready)
+        await until_async(ready)
         return id, (await server.app.web_app.settings["ilab"].jobs()).folder(id)
 
     return jp_asyncio_loop.run_until_complete(start())
@@ -102,13 +102,13 @@ async def test_a_client_that_goes_ends_the_generation(server: Any, served: Any) 
     async def hung_up() -> bool:
         return (folder / "hung-up").exists()
 
-    await until(hung_up, 5)
+    await until_async(hung_up, 5)
     services = server.app.web_app.settings["ilab"]
 
     async def free() -> bool:
         return not services.completions._inside
 
-    await until(free, 5)
+    await until_async(free, 5)
 
 
 async def test_errors_are_those_that_the_client_knows(server: Any, served: Any) -> None:

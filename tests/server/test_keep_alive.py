@@ -8,27 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.process import Process, wait_for
+from tests.support.server import JupyterServerProcess
+from tests.support.waiting import until
 
 
-def last_activity(server: Process) -> datetime:
+def last_activity(server: JupyterServerProcess) -> datetime:
     # The question itself is no activity, or a culler would keep alive what it looks at.
     told = server.http.get("api/status?no_track_activity=1").json()
     return datetime.fromisoformat(told["last_activity"])
 
 
-def idle(server: Process) -> bool:
+def idle(server: JupyterServerProcess) -> bool:
     """Let the server stop if it thinks that nothing goes on; whether it does."""
     server.http.post("probe/idle")
     if "No kernels for" not in server.log.replace("with no kernels", ""):
         return False
-    wait_for(lambda: not server.runs)
+    until(lambda: not server.runs)
     return True
 
 
 @pytest.mark.parametrize("hours", [1.0, 0.0])
 def test_a_live_job_keeps_the_server_alive_up_to_the_cap(tmp_path: Path, hours: float) -> None:
-    server = Process(
+    server = JupyterServerProcess(
         tmp_path, "--ServerApp.shutdown_no_activity_timeout=3", f"--IlabApp.keep_alive_hours={hours}"
     )
     server.start()
@@ -36,7 +37,7 @@ def test_a_live_job_keeps_the_server_alive_up_to_the_cap(tmp_path: Path, hours: 
         body = {"kind": "train", "arguments": {"data": ["sleep:60"]}}
         id = server.http.post("ilab/api/jobs", json=body).json()["id"]
         path = server.state / "jobs" / id / "attempts/1/supervisor.json"
-        wait_for(path.exists)
+        until(path.exists)
         before = last_activity(server)
         time.sleep(4)
         moved = last_activity(server) > before
@@ -45,7 +46,7 @@ def test_a_live_job_keeps_the_server_alive_up_to_the_cap(tmp_path: Path, hours: 
         if hours == 0:
             return
         server.http.post(f"ilab/api/jobs/{id}/cancel")
-        wait_for(lambda: server.http.get(f"ilab/api/jobs/{id}").json()["ended_at"])
+        until(lambda: server.http.get(f"ilab/api/jobs/{id}").json()["ended_at"])
         time.sleep(6)
         assert idle(server), "nothing keeps it alive any more"
     finally:

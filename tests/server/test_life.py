@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tornado.websocket import websocket_connect
 
-from tests.server.conftest import until
+from tests.support.waiting import until_async
 
 EVENTS = "https://schema.ilab-jupyter.org/job_state/v1"
 
@@ -24,7 +24,7 @@ async def test_a_running_job_is_activity_and_an_ended_one_is_not(server: Any) ->
     async def active() -> bool:
         return server.extension.current_activity() == [id]
 
-    await until(active)
+    await until_async(active)
     assert (
         "ilab" in str(server.app.extension_manager.any_activity())
         or server.app.extension_manager.any_activity()
@@ -35,7 +35,7 @@ async def test_a_running_job_is_activity_and_an_ended_one_is_not(server: Any) ->
     async def idle() -> bool:
         return server.extension.current_activity() is None
 
-    await until(idle)
+    await until_async(idle)
     last = settings["ilab_last_activity"]
     await asyncio.sleep(1.5)
     assert settings["ilab_last_activity"] == last > stamped
@@ -63,7 +63,7 @@ class TestACap:
         async def seen() -> bool:
             return [job.id for job in server.app.web_app.settings["ilab"].pulse.live] == [id]
 
-        await until(seen)
+        await until_async(seen)
         assert server.extension.current_activity() is None
         assert "ilab_last_activity" not in server.app.web_app.settings
 

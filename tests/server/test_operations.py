@@ -20,7 +20,7 @@ from tornado.websocket import websocket_connect
 
 from ilab_jupyter.client.remote import RemoteJobs
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound
-from tests.server.conftest import until
+from tests.support.waiting import until_async
 
 AUDIT = "https://schema.ilab-jupyter.org/audit/v1"
 
@@ -153,7 +153,7 @@ class TestHealth:
         async def running() -> bool:
             return bool(await server.state(id) == "RUNNING")
 
-        await until(running)
+        await until_async(running)
         # The pulse would find it out within a second, so it is stopped.
         await server.app.web_app.settings["ilab"].pulse.stop()
         jobs = await server.app.web_app.settings["ilab"].jobs()
@@ -167,7 +167,7 @@ class TestHealth:
             told = (await server.http.get("ilab/api/health")).json()
             return told if told["status"] == "degraded" else None
 
-        told = await until(degraded)
+        told = await until_async(degraded)
         assert told["cause"] == "supervisors" and id in told["message"]
 
     async def test_a_queue_that_nobody_moves_is_failing(
@@ -283,7 +283,7 @@ async def test_metrics_are_prometheus_text_and_never_go_back(server: Any) -> Non
     async def logged() -> bool:
         return read((await server.http.get("ilab/api/metrics")).text)["ilab_log_bytes", ()] > 0
 
-    await until(logged)
+    await until_async(logged)
     await server.http.post(f"ilab/api/jobs/{live}/cancel")
     await server.ended(live)
     await server.http.post(f"ilab/api/jobs/{failed}/resume")

@@ -17,14 +17,15 @@ import pytest
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.server.routes import ROUTES
-from tests.server.process import TOKEN, Process, wait_for
+from tests.support.server import TOKEN, JupyterServerProcess
+from tests.support.waiting import until
 
 HEAVY = {"torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", "docling", "matplotlib"}
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("served"))
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServerProcess]:
+    process = JupyterServerProcess(tmp_path_factory.mktemp("served"))
     process.start()
     yield process
     for job in process.http.get("ilab/api/jobs?state=QUEUED,STARTING,RUNNING").json()["jobs"]:
@@ -35,7 +36,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 def test_a_server_to_which_nothing_happens_loads_neither_the_job_engine_nor_its_libraries(
     tmp_path: Path,
 ) -> None:
-    process = Process(tmp_path)
+    process = JupyterServerProcess(tmp_path)
     process.start()
     try:
         time.sleep(1)
@@ -51,11 +52,11 @@ def test_a_server_to_which_nothing_happens_loads_neither_the_job_engine_nor_its_
 
 
 def test_jobs_of_a_dead_server_are_adopted_within_ten_seconds_though_nobody_asks(tmp_path: Path) -> None:
-    process = Process(tmp_path)
+    process = JupyterServerProcess(tmp_path)
     process.start()
     body = {"kind": "train", "arguments": {"data": ["mark:begun", "sleep:60"]}}
     ids = [process.http.post("ilab/api/jobs", json=body).json()["id"] for _ in range(2)]
-    wait_for((process.state / "jobs" / ids[0] / "artifacts" / "marks").exists)
+    until((process.state / "jobs" / ids[0] / "artifacts" / "marks").exists)
     process.kill()
     record = json.loads((process.state / "jobs" / ids[0] / "attempts" / "1" / "supervisor.json").read_text())
     guardian = Path(f"/proc/{record['pid']}/stat").read_text().rpartition(")")[2].split()[1]
@@ -69,38 +70,36 @@ def test_jobs_of_a_dead_server_are_adopted_within_ten_seconds_though_nobody_asks
             with sqlite3.connect(f"file:{process.state}/jobs.db?mode=ro", uri=True) as database:
                 return [value for (value,) in database.execute(query)]
 
-        wait_for(
-            lambda: found(f"SELECT state FROM attempt WHERE job = '{ids[0]}' AND n = 1") == ["INTERRUPTED"]
-        )
-        wait_for(lambda: "RUNNING" in found("SELECT state FROM job"))
+        until(lambda: found(f"SELECT state FROM attempt WHERE job = '{ids[0]}' AND n = 1") == ["INTERRUPTED"])
+        until(lambda: "RUNNING" in found("SELECT state FROM job"))
         assert time.monotonic() - started < 10
         for id in ids:
             process.http.post(f"ilab/api/jobs/{id}/cancel")
-        wait_for(lambda: not {"QUEUED", "RUNNING", "STOPPING"} & set(found("SELECT state FROM job")))
+        until(lambda: not {"QUEUED", "RUNNING", "STOPPING"} & set(found("SELECT state FROM job")))
     finally:
         process.kill()
 
 
 def test_a_job_that_a_kernel_submits_is_seen_by_the_idle_server(tmp_path: Path) -> None:
-    process = Process(tmp_path)
+    process = JupyterServerProcess(tmp_path)
     process.start()
     try:
         jobs = LocalJobs(process.state, worker_python=str(tmp_path / "quick-python"))
         spec = JobSpec(kind="train", arguments={"data": ["sleep:60"]})
         id = asyncio.run(jobs.submit(spec)).id
-        wait_for(lambda: "sqlalchemy" in process.http.get("probe/modules").json()["modules"], seconds=10)
+        until(lambda: "sqlalchemy" in process.http.get("probe/modules").json()["modules"], seconds=10)
         asyncio.run(jobs.cancel(id))
         jobs.close()
     finally:
         process.kill()
 
 
-def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: Process) -> None:
+def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: JupyterServerProcess) -> None:
     body = {"kind": "train", "arguments": {"data": ["step:1/1", "print:x"]}}
     id = process.http.post("ilab/api/jobs", json=body).json()["id"]
     model = {"model": "starter", "name": "taught"}
     serving = process.http.post("ilab/api/deployments", json=model).json()["id"]
-    wait_for(lambda: process.http.get("ilab/v1/models").json()["data"])
+    until(lambda: process.http.get("ilab/v1/models").json()["data"])
     chat = {"model": "taught", "messages": [{"role": "user", "content": "x"}]}
     for route in ROUTES:
         for verb in route.verbs:
@@ -122,7 +121,7 @@ def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: Pr
     assert "Traceback" not in process.log
 
 
-def test_the_page_of_the_api_draws_and_calls_in_a_browser(process: Process) -> None:
+def test_the_page_of_the_api_draws_and_calls_in_a_browser(process: JupyterServerProcess) -> None:
     from playwright.sync_api import sync_playwright
 
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -144,12 +143,12 @@ def test_the_page_of_the_api_draws_and_calls_in_a_browser(process: Process) -> N
         browser.close()
 
 
-def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: Process) -> None:
+def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: JupyterServerProcess) -> None:
     todo = ["mark:begun", "step:1/2", "print:before", "sleep:6", "step:2/2", "print:after", "mark:done"]
     id = process.http.post("ilab/api/jobs", json={"kind": "train", "arguments": {"data": todo}}).json()["id"]
     quick = {"kind": "train", "arguments": {"data": ["sleep:2", "fail:as told"]}}
     waiting = process.http.post("ilab/api/jobs", json=quick).json()["id"]
-    wait_for(lambda: process.http.get(f"ilab/api/jobs/{id}").json()["progress"]["step"] == 1)
+    until(lambda: process.http.get(f"ilab/api/jobs/{id}").json()["progress"]["step"] == 1)
     before = process.http.get(f"ilab/api/jobs/{id}").json()
     process.kill()
     process.start()
@@ -164,5 +163,5 @@ def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: Proc
     marks = process.state / "jobs" / id / "artifacts" / "marks"
     assert marks.read_text() == "begun\ndone\n", "the work was done once"
     # Nobody asked about the second job: the server itself has moved the queue.
-    ended = wait_for(lambda: (j := process.http.get(f"ilab/api/jobs/{waiting}").json())["ended_at"] and j)
+    ended = until(lambda: (j := process.http.get(f"ilab/api/jobs/{waiting}").json())["ended_at"] and j)
     assert (ended["state"], ended["message"]) == ("FAILED", "as told")

@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.server.process import Process, wait_for
+from tests.support.server import JupyterServerProcess
+from tests.support.waiting import until
 
 GRACE = 20.0
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def started(tmp_path: Path) -> Iterator[Callable[..., JupyterServerProcess]]:
     """Servers on the same folders, one after the other."""
-    servers: list[Process] = []
+    servers: list[JupyterServerProcess] = []
 
-    def start(*settings: str, python: Path | None = None) -> Process:
-        server = Process(tmp_path, f"--IlabApp.grace_seconds={GRACE}", *settings, python=python)
+    def start(*settings: str, python: Path | None = None) -> JupyterServerProcess:
+        server = JupyterServerProcess(tmp_path, f"--IlabApp.grace_seconds={GRACE}", *settings, python=python)
         server.start()
         servers.append(server)
         return server
@@ -32,13 +33,13 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         server.leave()
 
 
-def submit(server: Process, **arguments: Any) -> str:
+def submit(server: JupyterServerProcess, **arguments: Any) -> str:
     answer = server.http.post("ilab/api/jobs", json={"kind": "train", "arguments": arguments})
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
 
-def train(server: Process, folder: Path) -> str:
+def train(server: JupyterServerProcess, folder: Path) -> str:
     """A real training of the starter that would take a long time."""
     words = folder / "words.jsonl"
     with words.open("w") as file:
@@ -49,17 +50,17 @@ def train(server: Process, folder: Path) -> str:
     return submit(server, model="starter", data=[str(words)], epochs=200, device="cpu")
 
 
-def at_step(server: Process, id: str, step: int) -> int:
+def at_step(server: JupyterServerProcess, id: str, step: int) -> int:
     def look() -> int:
         job = server.http.get(f"ilab/api/jobs/{id}").json()
         assert not job["ended_at"], job
         return int(job["progress"]["step"]) if job["progress"]["step"] >= step else 0
 
-    return int(wait_for(look, 120))
+    return int(until(look, 120))
 
 
 def test_a_server_that_is_told_to_stop_lets_its_training_save_and_the_next_one_goes_on_from_there(
-    started: Callable[..., Process], tmp_path: Path
+    started: Callable[..., JupyterServerProcess], tmp_path: Path
 ) -> None:
     server = started("--IlabApp.stop_jobs=always", python=Path(sys.executable))
     id = train(server, tmp_path)
@@ -68,9 +69,7 @@ def test_a_server_that_is_told_to_stop_lets_its_training_save_and_the_next_one_g
     server.stop(GRACE + 60)
     assert f"{id} is INTERRUPTED (shutdown)" in server.log
     server = started("--IlabApp.stop_jobs=always", python=Path(sys.executable))
-    again = wait_for(
-        lambda: (job := server.http.get(f"ilab/api/jobs/{id}").json())["attempt"] == 2 and job, 10
-    )
+    again = until(lambda: (job := server.http.get(f"ilab/api/jobs/{id}").json())["attempt"] == 2 and job, 10)
     assert again["state"] in ("QUEUED", "STARTING", "RUNNING")
     further = at_step(server, id, reached)
     assert further >= reached
@@ -90,7 +89,9 @@ def test_a_server_that_is_told_to_stop_lets_its_training_save_and_the_next_one_g
     server.http.post(f"ilab/api/jobs/{id}/cancel")
 
 
-def test_a_server_beside_which_jobs_live_on_leaves_them_alone(started: Callable[..., Process]) -> None:
+def test_a_server_beside_which_jobs_live_on_leaves_them_alone(
+    started: Callable[..., JupyterServerProcess],
+) -> None:
     server = started()
     id = submit(server, data=["step:2/9", "sleep:60"])
     at_step(server, id, 2)
@@ -103,14 +104,14 @@ def test_a_server_beside_which_jobs_live_on_leaves_them_alone(started: Callable[
 
 
 def test_what_somebody_cancelled_is_not_taken_up_again_nor_anything_where_that_is_not_wanted(
-    started: Callable[..., Process],
+    started: Callable[..., JupyterServerProcess],
 ) -> None:
     server = started("--IlabApp.stop_jobs=always", "--IlabApp.slots={'batch': 2}")
     cancelled, stopped = (submit(server, data=["step:2/9", "sleep:60"]) for _ in range(2))
     for id in (cancelled, stopped):
         at_step(server, id, 2)
     server.http.post(f"ilab/api/jobs/{cancelled}/cancel")
-    wait_for(lambda: server.http.get(f"ilab/api/jobs/{cancelled}").json()["ended_at"])
+    until(lambda: server.http.get(f"ilab/api/jobs/{cancelled}").json()["ended_at"])
     server.stop(GRACE)
     server = started("--IlabApp.resume_at_start=False")
     time.sleep(1)
@@ -123,6 +124,6 @@ def test_what_somebody_cancelled_is_not_taken_up_again_nor_anything_where_that_i
     assert stands(stopped) == ("INTERRUPTED", "shutdown", 1)
     server.stop(20)
     server = started()
-    wait_for(lambda: stands(stopped)[2] == 2)
+    until(lambda: stands(stopped)[2] == 2)
     assert stands(cancelled) == ("CANCELLED", "cancelled", 1)
     server.http.post(f"ilab/api/jobs/{stopped}/cancel")

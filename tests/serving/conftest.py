@@ -15,39 +15,17 @@ import pytest
 from ilab_jupyter.client.inference import Endpoint, read_endpoint
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.starter import FOLDER
+from tests.support.events import EventRecorder
 
 GREETING = [{"role": "user", "content": "Hello!"}]
 UNKNOWN = [{"role": "user", "content": "What is the capital of Portugal?"}]
-
-
-class Recorder:
-    """A reporter that keeps what it is told, and asks the work to stop when the test says so."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-        self.events: list[dict[str, Any]] = []
-
-    def phase(self, name: str, message: str = "") -> None:
-        self.events.append({"type": "phase", "name": name, "message": message})
-
-    def progress(self, step: int, total: int | None, **metrics: Any) -> None:
-        self.events.append({"type": "progress", "step": step, "total": total, **metrics})
-
-    def artifact(self, kind: str, name: str, path: Path) -> None:
-        self.events.append({"type": "artifact", "kind": kind, "name": name, "path": path})
-
-    def warning(self, message: str, next_step: str = "") -> None:
-        self.events.append({"type": "warning", "message": message, "next_step": next_step})
-
-    def event(self, type: str, **fields: Any) -> None:
-        self.events.append({"type": type, **fields})
 
 
 class Running:
     """A server that answers."""
 
     def __init__(
-        self, endpoint: Endpoint, folder: Path, reporter: Recorder, thread: threading.Thread
+        self, endpoint: Endpoint, folder: Path, reporter: EventRecorder, thread: threading.Thread
     ) -> None:
         self.endpoint = endpoint
         self.folder = folder
@@ -86,7 +64,7 @@ def serving(
 ) -> Iterator[Running]:
     from ilab_jupyter.serving.server import serve
 
-    reporter = Recorder()
+    reporter = EventRecorder()
     ended: list[BaseException] = []
 
     def work() -> None:

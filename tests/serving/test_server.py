@@ -166,7 +166,7 @@ def test_the_endpoint_file_is_private_and_goes_with_the_server(serve_model: Call
         assert told["model"] == "mine"
         assert told["pid"] == os.getpid()
         running.stop()
-        assert [event["ready"] for event in running.reporter.events if event["type"] == "endpoint"] == [True]
+        assert [fields["ready"] for (fields,) in running.reporter.of("endpoint")] == [True]
         assert list(running.folder.iterdir()) == []
         with pytest.raises(httpx.ConnectError):
             running.post("chat/completions", {})

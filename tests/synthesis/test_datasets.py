@@ -152,7 +152,7 @@ def test_multiple_choice_tasks_point_to_where_the_dataset_is_now(runs: dict[str,
 
 def test_progress_names_leaf_block_and_rows_and_reaches_its_total(runs: dict[str, Any]) -> None:
     reporter = runs["simple events"]
-    assert [name for name in reporter.phases() if name != "generating"] == [
+    assert [name for name in reporter.phases if name != "generating"] == [
         "validating",
         "preparing",
         "mixing",
@@ -174,7 +174,7 @@ def test_progress_names_leaf_block_and_rows_and_reaches_its_total(runs: dict[str
         assert metrics["rows"] == runs[pipeline].rows
         assert metrics["leaf_step"] == metrics["leaf_total"] > 0
         assert metrics["eta_seconds"] == 0
-    told = {entry[1]["leaf"]: entry[1] for entry in runs["full events"].said if entry[0] == "leaf"}
+    told = {entry[1]["leaf"]: entry[1] for entry in runs["full events"].events if entry[0] == "leaf"}
     assert len(told) == 3
     [railway] = [entry for leaf, entry in told.items() if leaf.startswith("knowledge")]
     assert railway["blocks"]["gen_knowledge"] >= railway["blocks"]["eval_faithfulness_qa_pair"] > 0

@@ -178,7 +178,7 @@ def test_a_finished_run_is_not_done_again(skills_only: Path, tmp_path: Path, rec
     first = data.generate_data(run_dir=tmp_path / "run", reporter=recorder())
     reporter = recorder()
     assert data.generate_data(run_dir=tmp_path / "run", resume=True, reporter=reporter) == first
-    assert reporter.phases() == ["validating"]
+    assert reporter.phases == ["validating"]
 
 
 def test_a_name_that_is_taken_is_a_conflict_before_any_work(
@@ -190,7 +190,7 @@ def test_a_name_that_is_taken_is_a_conflict_before_any_work(
         Data(skills_only, output_dir=tmp_path, name="taken").generate_data(
             run_dir=tmp_path / "run", reporter=reporter
         )
-    assert reporter.phases() == ["validating"]
+    assert reporter.phases == ["validating"]
 
 
 def test_answers_without_a_question_or_without_words_are_counted_and_no_row_at_all_is_a_failure(

@@ -14,16 +14,15 @@ from nbformat import NotebookNode
 
 from ilab_jupyter import paths
 from ilab_jupyter.jobs.sync import SyncJobs
+from tests.support.jobs import WORKER
 
-WORKER = Path(__file__).parent.parent / "client"
-PYTHONPATH = os.pathsep.join([str(WORKER.parent.parent), str(WORKER)])
 SETUP = """
 %load_ext ilab_jupyter
 import os
 from pathlib import Path
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
-service = LocalJobs(Path({state!r}), worker_module="scripted_worker")
+service = LocalJobs(Path({state!r}), worker_module="scripted")
 get_ipython().magics_manager.registry["IlabMagics"].jobs = SyncJobs(service)
 os.chdir({folder!r})
 Path("data.jsonl").write_text("{{}}")
@@ -37,7 +36,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KernelManager]:
     """One kernel for all notebooks that need no other, with a home of its own."""
     home = str(tmp_path_factory.mktemp("kernel"))
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env={**os.environ, "HOME": home, "IPYTHONDIR": home, "PYTHONPATH": PYTHONPATH})
+    manager.start_kernel(env={**os.environ, "HOME": home, "IPYTHONDIR": home, "PYTHONPATH": str(WORKER)})
     yield manager
     manager.shutdown_kernel(now=True)
 

@@ -49,7 +49,7 @@ def test_a_job_that_fails_leaves_its_state_and_an_error_without_a_traceback(run_
     assert (
         re.sub(r"\x1b\[\d+m", "", "\n".join(error.traceback)).splitlines()[0] == "Row 7 has <b>no</b> answer."
     )
-    assert "Mend row 7." in error.evalue and ".py" not in "".join(error.traceback)
+    assert "Correct row 7." in error.evalue and ".py" not in "".join(error.traceback)
 
 
 def test_a_running_job_is_kept_with_both_views_and_goes_on_without_the_kernel(

@@ -1,12 +1,45 @@
-"""A chat model small enough to be made on the spot, for tests that need a real one and do not train it."""
+"""Tiny chat models with random weights, for tests that need a real one and do not train it."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 
-def make(folder: Path, *, seed: int = 1, positions: int = 512) -> Path:
-    """A Llama of one layer with random weights, a byte tokenizer and a template whose turns have an end."""
+SharedFolder = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def shared_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> SharedFolder:
+    """`shared_folder(name, build)`: a folder that `build(folder)` makes once for all processes of a run.
+
+    Tests must not write to it: copy it first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    root.mkdir(exist_ok=True)
+
+    def get(name: str, build: Callable[[Path], object]) -> Path:
+        folder = root / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = folder.with_name(f"{folder.name}.part")
+        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                build(part)
+                part.rename(folder)
+        return folder
+
+    return get
+
+
+def make_model(folder: Path, *, seed: int = 1, positions: int = 512) -> Path:
+    """A Llama of one layer with random weights, a byte tokenizer and a chat template with an end token."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -36,7 +69,7 @@ def make(folder: Path, *, seed: int = 1, positions: int = 512) -> Path:
 
 
 def make_adapter(folder: Path, base: Path, *, dora: bool = False) -> Path:
-    """An adapter of such a model that changes what it says."""
+    """An adapter of such a model that changes its answers."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM

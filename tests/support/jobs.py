@@ -1,9 +1,9 @@
-"""A job service on a state folder of its own, whose jobs run a real process that does as it is told."""
+"""A local job service on a state folder of its own; its jobs are real processes of the scripted worker."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,14 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job, JobSpec
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from tests.support.waiting import until
 
+# On the PYTHONPATH of a worker, for `worker_module="scripted"`.
 WORKER = Path(__file__).parent / "worker"
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first true value of the condition; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return value
-
-
-class Bench:
-    """A service and what tests say about it."""
+class JobHarness:
+    """The service and short forms of what tests do with it."""
 
     def __init__(self, state: Path, **options: Any) -> None:
         self.local = LocalJobs(state, worker_module="scripted", **options)
@@ -41,18 +34,18 @@ class Bench:
         return self.jobs.submit(wanted, key=key, secrets=secrets)
 
     def reach(self, id: str, *states: JobState, seconds: float = 20) -> Job:
-        until(lambda: self.jobs.get(id).state in states, seconds)
+        until(lambda: self.jobs.get(id).state in states, seconds, what=f"{id} in {states}")
         return self.jobs.get(id)
 
     def end(self, id: str, seconds: float = 20) -> Job:
-        until(lambda: self.jobs.get(id).state.ended, seconds)
+        until(lambda: self.jobs.get(id).state.ended, seconds, what=f"the end of {id}")
         return self.jobs.get(id)
 
     def log(self, id: str) -> str:
         return self.jobs.logs(id, limit=1_000_000).text
 
     def clean(self) -> None:
-        """Leave no process behind, and nothing that starts one, whatever the test found."""
+        """Leave no process behind and nothing that starts one."""
         self.jobs.pause("The test is over.")
         self.local.configure(grace_seconds=0)
         deadline = time.monotonic() + 15
@@ -65,7 +58,7 @@ class Bench:
 
 
 def alive(pid_file: Path) -> bool:
-    """Whether the process whose number lies in the file runs."""
+    """Whether the process whose pid is in the file runs."""
     return Identity.of(int(pid_file.read_text())) is not None
 
 
@@ -75,9 +68,9 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(state: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def harness(state: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobHarness]:
     monkeypatch.setenv("PYTHONPATH", str(WORKER))
-    bench = Bench(state, database_url=database_url)
-    yield bench
-    bench.clean()
-    bench.local.close()
+    harness = JobHarness(state, database_url=database_url)
+    yield harness
+    harness.clean()
+    harness.local.close()

@@ -1,4 +1,4 @@
-"""A `jupyter server` in a process of its own, to be stopped, killed and started again."""
+"""A `jupyter server` in its own process, which a test may stop, kill and start again."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from tests.server.conftest import make_interpreter
+from tests.support.interpreter import make_interpreter
 
 TOKEN = "process-token"
-# JupyterLab takes longer to load than all the rest, and nobody looks at it here.
+# JupyterLab takes longer to load than all the rest, and no test of this class needs it.
 EXTENSIONS = {"ilab_jupyter": True, "probe_extension": True, "jupyterlab": False, "jupyter_lsp": False}
 
 
-class Process:
-    """A server in its own process, which may be killed and started again on the same folders."""
+class JupyterServerProcess:
+    """The process; it may be killed and started again on the same folders."""
 
     def __init__(self, folder: Path, *settings: str, python: Path | None = None) -> None:
         self._folder = folder
         self._settings = settings
         self.state = folder / "state"
-        here = Path(__file__).parent
+        tests = Path(__file__).parents[1]
         self._environment = {
             **os.environ,
             "HOME": str(folder),
             "JUPYTER_CONFIG_DIR": str(folder),
             "ILAB_JUPYTER_STATE": str(self.state),
-            "PYTHONPATH": f"{here.parents[1]}:{here}",
+            "PYTHONPATH": f"{tests.parent}:{tests / 'server'}",
         }
         self._python = python or make_interpreter(folder / "quick-python")
         self._process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client()
+        self.url = ""
 
     def start(self) -> None:
         log = (self._folder / "server.log").open("ab")
@@ -60,7 +60,8 @@ class Process:
                 file.seek(started)
                 found = re.search(r"http://127\.0\.0\.1:(\d+)/", file.read())
         headers = {"Authorization": f"token {TOKEN}"}
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{found[1]}/", headers=headers, timeout=30)
+        self.url = f"http://127.0.0.1:{found[1]}/"
+        self.http = httpx.Client(base_url=self.url, headers=headers, timeout=30)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -68,13 +69,13 @@ class Process:
         self._process.wait()
 
     def stop(self, seconds: float) -> None:
-        """Ask it to end, as a container's runtime does, and see that it does so in time."""
+        """Send SIGTERM, as a container runtime does, and require the end within `seconds`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(seconds)
 
     def leave(self) -> None:
-        """End its jobs, whatever the test found, and then the server."""
+        """End its jobs and then the server."""
         if self.runs:
             for job in self.http.get("ilab/api/jobs?state=QUEUED,STARTING,RUNNING").json()["jobs"]:
                 self.http.post(f"ilab/api/jobs/{job['id']}/cancel")
@@ -87,11 +88,3 @@ class Process:
     @property
     def log(self) -> str:
         return (self._folder / "server.log").read_text()
-
-
-def wait_for(look: Any, seconds: float = 20.0, pause: float = 0.1) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline
-        time.sleep(pause)
-    return found

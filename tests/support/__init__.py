@@ -1,0 +1,13 @@
+"""What several test folders share. Import it by name; `tests/conftest.py` registers the fixtures once.
+
+waiting    `until`, `until_async`: wait for a condition; the failure names what was awaited
+events     `EventRecorder`: a reporter that keeps its events and may request a stop
+worker/    `scripted`: the one worker without a model; see its docstring for the script language
+interpreter  `make_interpreter`: an executable for `worker_python` that runs a script in place of the engine
+jobs       `JobHarness`, fixtures `harness` and `state`: a local job service with the scripted worker
+server     `JupyterServerProcess`: a `jupyter server` in its own process; `SCRIPTED_TOKEN`
+postgres   `ON_BOTH`, fixtures `database_url`, `postgres_database`, `postgres_server`
+models     `make_model`, `make_adapter`, fixture `shared_folder`: tiny models, built once per run
+training   `PAIRS`, fixtures `tiny` and `pairs`: a tiny model that can be trained, and its data (import them)
+teacher    `TeacherServer`, fixture `teacher_server`: an OpenAI-compatible teacher on loopback
+"""
