@@ -136,8 +136,8 @@ def test_cancel_and_resume(jobs: SyncJobs) -> None:
 
 def test_a_failure_brings_its_words(jobs: SyncJobs) -> None:
     job = ended(jobs, jobs.submit(spec("fail:No yeast.")).id)
-    assert (job.state, job.cause, job.message) == (JobState.FAILED, "asked", "No yeast.")
-    assert job.next_step == "Ask for something else."
+    assert (job.state, job.cause, job.message) == (JobState.FAILED, "requested", "No yeast.")
+    assert job.next_step == "Change the script."
 
 
 def test_lists_are_filtered_and_paged(jobs: SyncJobs) -> None:

@@ -63,11 +63,11 @@ def test_a_conversation_goes_on_only_where_it_is_kept(
 def test_a_command_returns_at_once_and_stores_its_job(
     shell: InteractiveShell, scripted_jobs: SyncJobs
 ) -> None:
-    run(shell, "steps = 100")
+    run(shell, "steps = 300")
     handle = run(shell, "%ilab train data.jsonl --name slow --max-steps {steps} -o job")
     assert isinstance(handle, JobHandle) and not handle.state.ended
     assert shell.user_ns["job"] is handle
-    assert handle.job.spec.arguments["max_steps"] == 100
+    assert handle.job.spec.arguments["max_steps"] == 300
     assert handle.job.spec.arguments["data"] == [str(Path.cwd() / "data.jsonl")]
     run(shell, "%ilab cancel {job.id}")
     again = run(shell, f"%ilab attach {handle.id.split('-')[1][:6]}")
@@ -82,7 +82,7 @@ def test_waiting_at_a_prompt_prints_the_log(
     run(shell, "%ilab train data.jsonl --max-steps 3 --wait")
     assert "step 3/3" in capsys.readouterr().out
     run(shell, "%ilab logs --tail 1")
-    assert capsys.readouterr().out == "step 3/3\n"
+    assert capsys.readouterr().out == "step 3/3 loss 1.0000 <b>&amp;</b>\n"
 
 
 def test_arguments_may_stand_in_the_cell_and_the_line_wins(shell: InteractiveShell) -> None:

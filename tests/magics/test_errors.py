@@ -75,7 +75,7 @@ def test_a_job_that_fails_while_it_is_waited_for_stops_the_cell(
 def test_an_unfinished_job_cannot_be_used_as_data_or_model(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shell.run_cell("%ilab train data.jsonl --name slow --max-steps 50 -o job", store_history=False)
+    shell.run_cell("%ilab train data.jsonl --name slow --max-steps 300 -o job", store_history=False)
     job = shell.user_ns["job"]
     shell.run_cell("%ilab serve {job.id}", store_history=False)
     assert f"Job {job.id} has made no model: it is" in capsys.readouterr().out

@@ -60,7 +60,7 @@ async def test_cancel_is_idempotent_and_resume_makes_a_second_attempt(server: An
 
 async def test_a_failed_job_says_what_its_worker_said(server: Any) -> None:
     job = await server.ended(await server.submit("fail:The soup is cold."))
-    assert (job["state"], job["cause"], job["message"]) == ("FAILED", "asked", "The soup is cold.")
+    assert (job["state"], job["cause"], job["message"]) == ("FAILED", "requested", "The soup is cold.")
 
 
 async def test_secrets_reach_the_worker_and_no_answer(server: Any) -> None:

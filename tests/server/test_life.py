@@ -82,7 +82,7 @@ async def test_a_change_of_state_is_told_to_every_listener_of_the_server_without
     assert {event["job"] for event in told} == {id}
     states = [event["state"] for event in told]
     assert states == sorted(set(states), key=["QUEUED", "STARTING", "RUNNING", "FAILED"].index)
-    assert told[-1]["cause"] == "asked"
+    assert told[-1]["cause"] == "requested"
     assert "private" not in json.dumps(told)
     socket.close()
 

@@ -272,7 +272,7 @@ async def test_metrics_are_prometheus_text_and_never_go_back(server: Any) -> Non
     first = read(answer.text)
     kind = ("kind", "train")
     assert first["ilab_jobs", (("cause", ""), kind, ("state", "SUCCEEDED"))] == 3
-    assert first["ilab_jobs", (("cause", "asked"), kind, ("state", "FAILED"))] == 1
+    assert first["ilab_jobs", (("cause", "requested"), kind, ("state", "FAILED"))] == 1
     assert first["ilab_queue_wait_seconds_count", (kind,)] == 4
     assert first["ilab_job_seconds_count", (kind, ("state", "SUCCEEDED"))] == 3
     assert first["ilab_job_seconds_bucket", (kind, ("le", "+Inf"), ("state", "FAILED"))] == 1

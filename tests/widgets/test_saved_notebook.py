@@ -56,7 +56,7 @@ def test_a_running_job_is_kept_with_both_views_and_goes_on_without_the_kernel(
     run_cells, scripted_jobs: SyncJobs
 ) -> None:
     first, _ = run_cells(
-        "job = %ilab train data.jsonl --name slow --max-steps 40\njob",
+        "job = %ilab train data.jsonl --name slow --max-steps 120\njob",
         "import time; time.sleep(3.5)",
         fresh=True,
     )
@@ -67,9 +67,9 @@ def test_a_running_job_is_kept_with_both_views_and_goes_on_without_the_kernel(
     assert not job.state.ended
     (attached,) = run_cells(f"handle = %ilab attach {job.id[:-2]}\nhandle.wait()\nhandle")
     ended, *_ = displayed(attached)
-    assert "step 40 of 40" in ended["text/html"]
-    assert "Loss 3 at step 1, 0.075 at step 40" in ended["text/html"]
-    assert "step 40/40" in JobHandle(scripted_jobs, job.id).logs()
+    assert "step 120 of 120" in ended["text/html"]
+    assert "Loss 3 at step 1, 0.025 at step 120" in ended["text/html"]
+    assert "step 120/120" in JobHandle(scripted_jobs, job.id).logs()
 
 
 def test_what_a_job_prints_and_is_called_stays_text(run_cells) -> None:
@@ -87,7 +87,7 @@ def test_what_a_job_prints_and_is_called_stays_text(run_cells) -> None:
 
 def test_a_kernel_that_has_unloaded_the_extension_shows_the_static_view(run_cells) -> None:
     (cell,) = run_cells(
-        "job = %ilab train data.jsonl --name slow --max-steps 40\n"
+        "job = %ilab train data.jsonl --name slow --max-steps 400\n"
         "%unload_ext ilab_jupyter\n"
         "display(job)\n"
         "job.cancel();"
