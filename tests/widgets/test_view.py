@@ -56,7 +56,7 @@ def test_a_waiting_view_moves_up_with_the_jobs_ahead_of_it(run_cells) -> None:
         "wait_for('number 2 in its queue')\nfirst.cancel()\nwait_for('number 1 in its queue')\n"
         "second.cancel()\njob.cancel();",
     )
-    before, after = shown.outputs[0].text.splitlines()
+    before, after = "".join(output.text for output in shown.outputs).splitlines()
     assert "number 2 in its queue" in before and "number 1 in its queue" in after
 
 

@@ -1,8 +1,9 @@
 """Jobs without a script, for magics, widgets and the panel: the kind and the name say how a job goes.
 
-train: `max_steps` (or 5) steps of 0.05 s with loss 3/step; from step 2 on in a later attempt. A name that
-begins with `fails` ends at step 3 of the first attempt with an error, one with `evil` prints what must not be
-shown as HTML; the model `broken` fails at once. generate: writes a dataset. serve: chat_server.py.
+train: `max_steps` (or 5) steps with loss 3/step, from step 2 on in a later attempt; of 0.12 s, so that each
+is reported, or of 0.05 s where there are 100 or more. A name that begins with `fails` ends at step 3 of the
+first attempt with an error, one with `evil` prints what must not be shown as HTML; the model `broken` fails at
+once. generate: writes a dataset. serve: chat_server.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 from ilab_jupyter import paths
 from ilab_jupyter.tasks.reporter import EventReporter
 
-STEP_SECONDS = 0.05
+# The reporter passes on ten steps a second.
+STEP_SECONDS, FAST_STEP_SECONDS = 0.12, 0.05
 EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m red \x1b[0m"
 
 
@@ -34,7 +36,7 @@ def train(arguments: dict[str, Any], name: str, reporter: EventReporter, attempt
     total = int(arguments.get("max_steps") or 5)
     reporter.phase("training")
     for step in range(1 if attempt == 1 else 2, total + 1):
-        time.sleep(STEP_SECONDS)
+        time.sleep(STEP_SECONDS if total < 100 else FAST_STEP_SECONDS)
         loss = 3.0 / step
         print(f"\rloading {step}\rstep {step}/{total} loss {loss:.4f} <b>&amp;</b>", flush=True)
         if name.startswith("evil"):
