@@ -17,6 +17,7 @@ import pytest
 from ilab_jupyter.jobs.attempt.memory import KillCount, counter, locate, resident
 from ilab_jupyter.jobs.attempt.process import Identity
 from ilab_jupyter.jobs.state import JobState
+from tests.support.jobs import WORKER
 
 # Takes memory by and by, as a training does, so that whoever watches it can see it grow.
 GROW = "import time\nheld = []\nwhile True:\n    held.append(b'x' * 20_000_000)\n    time.sleep(0.02)\n"
@@ -173,7 +174,7 @@ def test_a_training_that_the_kernel_kills_is_offered_as_a_smaller_one(
             "print(jobs.submit(job_spec('train', arguments)).id)\n",
         )
     )
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), str(tmp_path)])
+    paths = os.pathsep.join([str(WORKER), str(tmp_path)])
     done = subprocess.run(
         [sys.executable, str(program)],
         stdout=subprocess.PIPE,

@@ -369,21 +369,6 @@ def test_a_supervisor_that_comes_too_late_starts_nothing(harness: Any, state: Pa
     assert not ran.exists() and harness.jobs.get(job.id).state is JobState.QUEUED
 
 
-def test_a_job_whose_supervisor_never_starts_is_given_up_after_three_attempts(
-    harness: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    monkeypatch.setenv("ILAB_JUPYTER_WORKER_PYTHON", sys.exec_prefix + "/bin/python")
-    job = harness.submit(["print"])
-    deadline = time.monotonic() + 30
-    while not harness.jobs.get(job.id).state.ended and time.monotonic() < deadline:
-        harness.local.turn()
-        time.sleep(0.1)
-    ended = harness.jobs.get(job.id)
-    assert (ended.state, ended.attempt, ended.cause) == (JobState.INTERRUPTED, 3, "lost")
-    assert "supervisor.log" in ended.message
-
-
 def test_a_second_supervisor_of_the_same_attempt_starts_nothing(
     harness: Any, state: Path, tmp_path: Path
 ) -> None:

@@ -37,13 +37,20 @@ for step in range(10**6):
 
 
 @pytest.mark.parametrize(
-    ("how", "code", "end", "cause"),
+    ("how", "code", "end", "cause", "said", "remedy"),
     [
-        ("kill -9", -signal.SIGKILL, JobState.FAILED, "killed"),
-        ("SIGSEGV", -signal.SIGSEGV, JobState.FAILED, "crashed"),
-        ("exit 1", 1, JobState.FAILED, "crashed"),
-        ("exit 137", 137, JobState.FAILED, "killed"),
-        ("SIGTERM", -signal.SIGTERM, JobState.INTERRUPTED, "terminated"),
+        (
+            "kill -9",
+            -signal.SIGKILL,
+            JobState.FAILED,
+            "killed",
+            "memory ran out",
+            "resume {}",
+        ),
+        ("SIGSEGV", -signal.SIGSEGV, JobState.FAILED, "crashed", "SIGSEGV", "logs {} --tail 100"),
+        ("exit 1", 1, JobState.FAILED, "crashed", "exit code 1", "logs {} --tail 100"),
+        ("exit 137", 137, JobState.FAILED, "killed", "possibly because memory", "resume {}"),
+        ("SIGTERM", -signal.SIGTERM, JobState.INTERRUPTED, "terminated", "", "resume {}"),
     ],
 )
 def test_a_worker_that_dies_is_told_as_what_it_died_of(
@@ -55,6 +62,8 @@ def test_a_worker_that_dies_is_told_as_what_it_died_of(
     code: int,
     end: JobState,
     cause: str,
+    said: str,
+    remedy: str,
 ) -> None:
     harness.local.configure(slots={"batch": 2})
     for _ in range(count(2, 50)):
@@ -68,7 +77,8 @@ def test_a_worker_that_dies_is_told_as_what_it_died_of(
         ended = harness.end(id)
         told = time.monotonic() - before
         assert (ended.state, ended.cause, ended.exit_code) == (end, cause, code)
-        assert ended.message and ended.next_step
+        assert ended.message and said in ended.message and ended.next_step
+        assert ended.remedy == remedy.format(id)
         lines = [line for line in harness.log(id).splitlines() if line != "ready"]
         assert lines[-100:] == LINES[-100:]
         figures.add(deaths=1, false_causes=0)

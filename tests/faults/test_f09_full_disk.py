@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,44 +18,9 @@ import pytest
 
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.state import JobState
+from tests.support.disk import fill, may_mount, small_disk
 
 SIZE = 20_000  # bytes of a checkpoint
-TMPFS = ("mount", "-t", "tmpfs", "-o")
-
-
-def may_mount() -> bool:
-    probe = ["unshare", "-m", *TMPFS, "size=1m", "none", "/mnt"]
-    return subprocess.run(probe, capture_output=True).returncode == 0
-
-
-MAY_MOUNT = may_mount()
-
-
-@contextmanager
-def small_disk(where: Path, size: str = "1m") -> Iterator[Path]:
-    """A disk of its own at `where`."""
-    if not MAY_MOUNT:
-        pytest.skip("no disk may be mounted here: done in a user namespace, by the last test of this file")
-    where.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*TMPFS, f"size={size},mode=700", "none", str(where)], check=True)
-    try:
-        yield where
-    finally:
-        deadline = time.monotonic() + 10
-        while subprocess.run(["umount", str(where)], capture_output=True).returncode:
-            if time.monotonic() > deadline:
-                subprocess.run(["umount", "--lazy", str(where)], check=True)
-                break
-            time.sleep(0.1)
-
-
-def fill(disk: Path) -> Path:
-    """Until not one page is left; the file that takes the space."""
-    filler = disk / "filler"
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"\0" * 1024)
-    return filler
 
 
 def check_database(state: Path) -> None:
@@ -131,6 +95,8 @@ def test_a_disk_of_the_logs_that_is_full_fails_the_job_as_what_it_is_once_that_c
             wait(lambda saved=saved: (saved / "checkpoint-3").exists())
             filler = fill(state / "jobs")
             time.sleep(1.5)
+            assert not harness.jobs.get(job.id).state.ended, "the end cannot be stored yet"
+            assert harness.log(job.id).startswith("saved 1 ."), "what was printed before is there"
             filler.unlink()
             ended = harness.end(job.id)
             assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and ended.next_step
@@ -155,6 +121,7 @@ def test_a_disk_of_the_checkpoints_that_is_full_fails_the_job_and_keeps_what_was
             job = harness.submit(["save_checkpoints", str(saved), 20, SIZE])
             ended = harness.end(job.id)
             assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and "space" in ended.next_step
+            assert (ended.message, ended.remedy) == ("The disk is full.", f"resume {job.id}")
             last = check_checkpoints(saved)
             assert 3 < last < 20 and f"saved {last}" in harness.log(job.id)
             subprocess.run(["mount", "-o", "remount,size=1m", str(saved)], check=True)
@@ -388,7 +355,7 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
         figures.add(refusals=1, false_ends=0)
 
 
-if not MAY_MOUNT:
+if not may_mount():
 
     def test_all_of_this_in_a_user_namespace_where_disks_may_be_mounted(tmp_path: Path) -> None:
         command = ["unshare", "-rm", sys.executable, "-m", "pytest", "-q", __file__]

@@ -18,10 +18,8 @@ import pytest
 
 from ilab_jupyter import paths
 from ilab_jupyter.jobs.attempt.process import TOKEN
-from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.training.run import train
 from ilab_jupyter.training.spec import TrainingArguments
-from tests.faults.processes import supervisor
 from tests.support.events import EventRecorder
 from tests.support.server import JupyterServerProcess
 from tests.support.training import pairs, tiny
@@ -220,13 +218,3 @@ def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_i
         assert (job["attempt"], job["result"]["resumed_from"]) == (2, kept)
         assert abs(job["result"]["final_loss"] - expected) <= 1e-6
         figures.add(pods=1)
-
-
-def test_a_shutdown_lets_the_worker_save_and_interrupts_the_job(
-    harness: Any, running: Any, tmp_path: Path
-) -> None:
-    job = running(["save_on_term", str(tmp_path / "saved")])
-    os.kill(supervisor(harness, job.id), signal.SIGTERM)
-    ended = harness.end(job.id)
-    assert (ended.state, ended.cause) == (JobState.INTERRUPTED, "shutdown")
-    assert (tmp_path / "saved").exists()

@@ -2,8 +2,10 @@
 
 waiting    `until`, `until_async`: wait for a condition; the failure names what was awaited
 events     `EventRecorder`: a reporter that keeps its events and may request a stop
-worker/    `scripted`: the one worker without a model; see its docstring for the script language
+worker/    `scripted`: the one worker without a model; see its docstring for the script language.
+           `code_worker`: the real worker with a kind whose work is Python code
 interpreter  `make_interpreter`: an executable for `worker_python` that runs a script in place of the engine
+disk       `small_disk`, `fill`: a small file system that a test fills up
 jobs       `JobHarness`, fixtures `harness` and `state`: a local job service with the scripted worker
 server     `JupyterServerProcess`: a `jupyter server` in its own process; `SCRIPTED_TOKEN`
 postgres   `ON_BOTH`, fixtures `database_url`, `postgres_database`, `postgres_server`

@@ -24,31 +24,12 @@ from ilab_jupyter.progress import Reporter
 from ilab_jupyter.tasks.catalog import job_spec
 from ilab_jupyter.tasks.reporter import EventReporter
 from ilab_jupyter.tasks.worker import explain
-
-# The real worker, with one more kind of job whose work is the code in its arguments.
-WORKER = """
-import sys
-from typing import Any
-from ilab_jupyter.tasks import catalog, worker
-from ilab_jupyter.tasks.context import Context, TaskSpec
-
-class Code(TaskSpec):
-    code: str
-
-def run(spec: Code, context: Context) -> dict[str, Any]:
-    names: dict[str, Any] = {"context": context, "reporter": context.reporter}
-    exec(spec.code, names)
-    return names["result"]
-
-catalog.KINDS["code"] = catalog.Kind("code", Code, run, "batch")
-sys.exit(worker.main(sys.argv[1:]))
-"""
+from tests.support.jobs import WORKER
 
 
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SyncJobs:
-    (tmp_path / "code_worker.py").write_text(WORKER)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(WORKER))
     return SyncJobs(LocalJobs(tmp_path / "state", worker_module="code_worker"))
 
 

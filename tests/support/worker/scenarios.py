@@ -2,8 +2,8 @@
 
 train: `max_steps` (or 5) steps with loss 3/step, from step 2 on in a later attempt; of 0.12 s, so that each
 is reported, or of 0.05 s where there are 100 or more. A name that begins with `fails` ends at step 3 of the
-first attempt with an error, one with `evil` prints what must not be shown as HTML; the model `broken` fails at
-once. generate: writes a dataset. serve: chat_server.py.
+first attempt with an error, one with `evil` prints what must not be shown as HTML; the model `broken` fails
+at once. generate: writes a dataset. serve: chat_server.py.
 """
 
 from __future__ import annotations
