@@ -72,15 +72,6 @@ def test_job_whose_supervisor_never_starts_is_interrupted_after_three_attempts(h
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_who_makes_room_for_another_job_has_not_failed_and_comes_back(harness: Any) -> None:
-    made_room = {"cause": "preempted", "message": "It made room.", "next_step": "It comes back."}
-    job = harness.submit([["event", "error", made_room], ["exit", 1]], [["print", "again"]])
-    until(lambda: harness.jobs.get(job.id).attempt == 2)
-    first = harness.local._store.attempts(job.id)[0]
-    assert (first.state, first.cause) == (JobState.INTERRUPTED, "preempted")
-    assert harness.end(job.id, seconds=60).state is JobState.SUCCEEDED
-
-
 @pytest.mark.parametrize("cause", ["bad_data", "cause_of_a_later_version"])
 def test_error_event_of_a_worker_becomes_the_end_of_its_job(harness: Any, cause: str) -> None:
     """But a remedy of several lines, which could be more than a command, does not."""

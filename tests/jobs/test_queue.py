@@ -206,8 +206,10 @@ def test_owners_take_turns(harness: Any, state: Path) -> None:
 def test_how_long_a_job_waits_is_told_from_past_runs_and_not_where_there_were_none(
     harness: Any, state: Path
 ) -> None:
-    for _ in range(3):
-        harness.end(harness.submit(["sleep", 2]).id)
+    harness.local.configure(slots={"batch": 3})
+    for job in [harness.submit(["sleep", 2]) for _ in range(3)]:
+        harness.end(job.id)
+    harness.local.configure(slots={"batch": 1})
     live = harness.submit(["wait_for", str(state / "go")])
     harness.reach(live.id, JobState.RUNNING)
     first, second = harness.submit(["print"]), harness.submit(["print"])

@@ -57,7 +57,13 @@ def test_a_preempted_job_starts_again_in_a_few_seconds_with_a_log_of_its_own(har
 
 def test_nobody_sees_a_job_that_is_tried_again_as_ended(harness: Any) -> None:
     job = harness.submit(fails("preempted"), [["print"]])
-    states = [event.fields["job"]["state"] for event in harness.jobs.watch(job.id) if event.type == "state"]
+    stream = harness.jobs.watch(job.id)
+    events = [next(stream)]
+    second(harness, job.id)
+    change(harness, job.id, due=boot_clock())
+    harness.local.turn()
+    events += stream
+    states = [event.fields["job"]["state"] for event in events if event.type == "state"]
     assert not {"FAILED", "INTERRUPTED"} & set(states)
     assert harness.jobs.get(job.id).state is JobState.SUCCEEDED
 
@@ -111,8 +117,10 @@ def test_a_retry_that_waits_can_be_cancelled_and_then_never_starts(harness: Any)
     job = harness.submit(fails("preempted"), [["print"]])
     second(harness, job.id)
     assert harness.jobs.cancel(job.id).state is JobState.CANCELLED
-    time.sleep(6)
-    harness.local.turn()
+    change(harness, job.id, due=boot_clock())
+    for _ in range(3):
+        harness.local.turn()
+        time.sleep(0.3)
     assert harness.jobs.get(job.id).state is JobState.CANCELLED
     assert harness.jobs.logs(job.id).size == 0
 
