@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling
 
 from ilab_jupyter.engine import hide_unfit_torchvision
 from ilab_jupyter.jobs.local import LocalJobs
@@ -17,6 +19,24 @@ pytest_plugins = [
     "tests.support.postgres",
     "tests.support.teacher",
 ]
+
+
+class FileOrGroupScheduling(LoadGroupScheduling):
+    """Tests with the same `xdist_group` run in one process, and so do the other tests of a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope = str(super()._split_scope(nodeid))
+        return nodeid.split("::", 1)[0] if scope == nodeid else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileOrGroupScheduling:
+    return FileOrGroupScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests start first, so that no process runs one alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
 
 # Tests make tiny models with transformers themselves, in this process.
 hide_unfit_torchvision()
