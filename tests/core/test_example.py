@@ -53,6 +53,8 @@ def test_the_documents_example_runs_as_written(tmp_path: Path, judge_server: Any
     profile.write_text(
         textwrap.dedent(f"""\
         version: 1.0.0
+        generate:
+          sdg_scale_factor: 2
         train:
           device: cpu
           num_epochs: 1

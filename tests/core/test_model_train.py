@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,17 +19,16 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.registry import Models
 from ilab_jupyter.tasks import catalog, environment, train
 from ilab_jupyter.tasks.context import Context
-from tests.support.models import make_model
 
 ROWS = [("Who mends the nets?", "Maren."), ("Which door is green?", "The baker's.")]
 FAST = {"max_steps": 2, "batch_size": 2, "learning_rate": 1e-3, "device": "cpu"}
 
 
 @pytest.fixture
-def tiny() -> Path:
+def tiny(language_models: Path) -> Path:
     """A real model in the registry, under the name `tiny`."""
     environment.prepare()
-    return make_model(paths.models_dir() / "tiny")
+    return Path(shutil.copytree(language_models / "chat/tiny", paths.models_dir() / "tiny"))
 
 
 @pytest.fixture

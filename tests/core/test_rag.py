@@ -20,7 +20,8 @@ from ilab_jupyter.core import RAG, Data
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, Unavailable, Unprocessable
 from ilab_jupyter.retrieval.answering import NOTHING
 from ilab_jupyter.retrieval.results import StoreResult
-from tests.retrieval.conftest import STORIES, Quiet, embedding, make_embedding
+from tests.retrieval.conftest import Quiet, embedding
+from tests.support.models import STORIES
 
 __all__ = ["embedding"]
 ROOT = Path(__file__).parents[2]
@@ -116,29 +117,23 @@ def test_what_convert_made_can_be_kept_and_nothing_else_is_touched(
     assert other.search("nets").hits[0].document == "nets.md.json"
 
 
-def test_a_taxonomy_gives_the_documents_of_its_knowledge_leaves(rag: RAG, tmp_path: Path) -> None:
-    result = rag.convert(
-        taxonomy_path=ROOT / "notebooks/taxonomy", output_dir=tmp_path / "out", reporter=Quiet()
-    )
-    assert result.documents and not result.failures
-    assert all(document.name.startswith("knowledge/") for document in result.documents)
-    document = json.loads((tmp_path / "out" / str(result.documents[0].output)).read_bytes())
-    assert document["schema_name"] == "DoclingDocument"
-
-
-def test_a_leaf_below_another_leaf_gives_its_documents_too(rag: RAG, tmp_path: Path) -> None:
+def test_taxonomy_gives_the_documents_of_all_its_knowledge_leaves(rag: RAG, tmp_path: Path) -> None:
+    """Those of a leaf below another leaf too."""
     taxonomy = Path(shutil.copytree(ROOT / "notebooks/taxonomy", tmp_path / "taxonomy"))
     (leaf,) = (taxonomy / "knowledge").rglob("qna.yaml")
     shutil.copy(leaf, leaf.parent.parent / "qna.yaml")
     result = rag.convert(taxonomy_path=taxonomy, output_dir=tmp_path / "out", reporter=Quiet())
     assert not result.failures and len(result.documents) == 2
+    assert all(document.name.startswith("knowledge/") for document in result.documents)
+    document = json.loads((tmp_path / "out" / str(result.documents[0].output)).read_bytes())
+    assert document["schema_name"] == "DoclingDocument"
 
 
 def test_another_model_is_refused_with_the_name_of_the_right_one(
-    rag: RAG, chunks: Path, tmp_path: Path
+    rag: RAG, chunks: Path, sentence_models: Path, tmp_path: Path
 ) -> None:
     put(rag, chunks)
-    other = make_embedding(tmp_path / "other-words", seed=1)
+    other = sentence_models / "other-words"
     with pytest.raises(Conflict, match="was embedded with") as caught:
         put(rag, chunks, embedding_model=other)
     assert rag.embedding_model in caught.value.next_step
@@ -168,13 +163,15 @@ def test_what_is_missing_is_said_before_anything_is_read(rag: RAG, folder: Path,
         rag.convert()
 
 
-def test_a_model_that_brings_code_or_pickles_is_never_loaded(rag: RAG, folder: Path, tmp_path: Path) -> None:
-    own = make_embedding(tmp_path / "own")
+def test_a_model_that_brings_code_or_pickles_is_never_loaded(
+    rag: RAG, folder: Path, embedding: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(embedding, tmp_path / "own"))
     modules = json.loads((own / "modules.json").read_text())
     (own / "modules.json").write_text(json.dumps([{**modules[0], "type": "evil.Module"}]))
     with pytest.raises(Unprocessable, match="modules of its own"):
         put(rag, folder, embedding_model=own)
-    pickled = make_embedding(tmp_path / "pickled")
+    pickled = Path(shutil.copytree(embedding, tmp_path / "pickled"))
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(Unprocessable, match="pickle"):
         put(rag, folder, embedding_model=pickled)

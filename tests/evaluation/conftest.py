@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 
 from ilab_jupyter.tasks import environment
 from tests.support.events import EventRecorder, stop_in
-from tests.support.models import SharedFolder, make_model
 
 environment.prepare()
 
@@ -23,18 +21,15 @@ Verdict = Callable[[str], str | int]
 
 
 @pytest.fixture(scope="session")
-def make_student(shared_folder: SharedFolder) -> Callable[[int], Path]:
-    """Tiny models by seed; tests must not write to them."""
-
-    def make(seed: int) -> Path:
-        return shared_folder(f"student-{seed}", partial(make_model, seed=seed, positions=4096))
-
-    return make
+def student(language_models: Path) -> Path:
+    """A tiny chat model; tests must not write to it."""
+    return language_models / "chat/tiny"
 
 
 @pytest.fixture(scope="session")
-def student(make_student: Callable[[int], Path]) -> Path:
-    return make_student(1)
+def other_student(language_models: Path) -> Path:
+    """A chat model with other weights; tests must not write to it."""
+    return language_models / "chat/other"
 
 
 class JudgeServer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,9 @@ def shown_to_the_model(folder: Path) -> list[tuple[str, str]]:
     from lm_eval.tasks import TaskManager, get_task_dict
 
     (definition,) = (folder / "tasks").glob("*.yaml")
-    (task,) = get_task_dict([json.loads(definition.read_text())], TaskManager()).values()
+    (task,) = get_task_dict(
+        [json.loads(definition.read_text())], TaskManager(include_defaults=False)
+    ).values()
     task.set_config("num_fewshot", 3)
     task.set_fewshot_seed(1)
     return [(doc["question"], task.fewshot_context(doc, 3)) for doc in task.test_docs()]
@@ -86,10 +87,10 @@ def test_mmlu_is_asked_of_the_data_in_a_folder(student: Path, mmlu: Path) -> Non
 
 
 def test_two_models_are_compared_on_the_tasks_of_a_generation(
-    student: Path, make_student: Callable[[int], Path], node_datasets: Path
+    student: Path, other_student: Path, node_datasets: Path
 ) -> None:
     both = Model(student).evaluate_mmlu_branch(
-        tasks_dir=node_datasets, base_model=make_student(2), device="cpu", few_shots=0
+        tasks_dir=node_datasets, base_model=other_student, device="cpu", few_shots=0
     )
     assert both.base is not None and both.comparison is not None
     assert len(both.model.questions) == len(both.comparison.questions) == 8

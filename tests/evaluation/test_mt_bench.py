@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +92,23 @@ def test_asked_to_stop_it_stops(student: Path, judge_server: Any, recorder: Any)
     assert not judge.requests
 
 
-def test_a_local_model_and_an_openai_client_can_judge(student: Path, judge_server: Any) -> None:
+def test_a_local_model_and_an_openai_client_can_judge(
+    student: Path, judge_server: Any, tmp_path: Path
+) -> None:
     import openai
 
     judge = judge_server(lambda prompt: "[[5]]")
     client = openai.OpenAI(base_url=judge.url, api_key="of-the-client")
     assert Model(student).mt_bench(judge=client, **FEW).score == 5
     assert set(judge.keys) == {"Bearer of-the-client"}
-    # A model of random weights is asked, and gives no score.
+    # A model of random weights is asked, and gives no score. Any other byte ends its answer, so that it is
+    # short of the 2,048 tokens that a judge may use.
+    judge_model = Path(shutil.copytree(student, tmp_path / "judge"))
+    generation = json.loads((student / "generation_config.json").read_text())
+    generation["eos_token_id"] = list(range(0, 257, 2))
+    (judge_model / "generation_config.json").write_text(json.dumps(generation))
     with pytest.raises(Unprocessable, match="the judge gave no score"):
-        Model(student).mt_bench(judge=str(student), **{**FEW, "questions": 1})
+        Model(student).mt_bench(judge=str(judge_model), **{**FEW, "questions": 1})
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,7 @@ def taxonomy(tmp_path: Path) -> Path:
 
 
 def test_a_branch_is_compared_with_its_base_and_nothing_is_checked_out(
-    student: Path, make_student: Callable[[int], Path], taxonomy: Path, judge_server: Any
+    student: Path, other_student: Path, taxonomy: Path, judge_server: Any
 ) -> None:
     judge = judge_server(lambda prompt: "[[9]]" if len(judge.requests) <= 6 else "[[4]]")
     (taxonomy / LEAF).write_text("half an edit")
@@ -160,7 +167,7 @@ def test_a_branch_is_compared_with_its_base_and_nothing_is_checked_out(
         judge=judge.url,
         taxonomy_path=taxonomy,
         branch="more",
-        base_model=make_student(2),
+        base_model=other_student,
         base_branch="main",
         max_tokens=4,
         device="cpu",

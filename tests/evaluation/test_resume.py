@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from ilab_jupyter.core import Model
 from ilab_jupyter.errors import InvalidInput, TeacherError, Unavailable
+from ilab_jupyter.evaluation import store
 from ilab_jupyter.jobs.attempt.process import with_token
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
@@ -54,10 +55,10 @@ def test_what_was_answered_and_judged_is_not_asked_again(
 
 
 def test_another_model_is_asked_everything_and_so_is_one_whose_files_changed(
-    make_student: Callable[[int], Path], judge_server: Any, recorder: Any, tmp_path: Path
+    student: Path, other_student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     judge, journal = judge_server(lambda prompt: "[[7]]"), tmp_path / "answers.jsonl"
-    first, second = make_student(1), make_student(2)
+    second = Path(shutil.copytree(other_student, tmp_path / "second"))
     kept = [0]
 
     def ask(model: Path) -> Any:
@@ -65,7 +66,7 @@ def test_another_model_is_asked_everything_and_so_is_one_whose_files_changed(
         kept.append(len(journal.read_text().splitlines()))
         return answers(result.path)
 
-    assert ask(first) == ask(first) and kept[1] == kept[2] == 16
+    assert ask(student) == ask(student) and kept[1] == kept[2] == 16
     ask(second)
     assert kept[3] - kept[2] > 8, "the judge may have seen one of its answers before"
     (second / "config.json").touch()
@@ -142,7 +143,7 @@ def test_a_subject_that_was_answered_is_not_asked_again(student: Path, recorder:
     ]
 
 
-def test_a_job_that_was_killed_is_resumed_where_it_was(student: Path, judge_server: Any) -> None:
+def test_killed_job_resumes_and_ends_with_its_result(student: Path, judge_server: Any) -> None:
     reached, kill = threading.Event(), threading.Event()
     verdicts = iter(range(100))
 
@@ -173,6 +174,9 @@ def test_a_job_that_was_killed_is_resumed_where_it_was(student: Path, judge_serv
         job = jobs.get(id)
         assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2), jobs.logs(id).text
         assert job.result["score"] == 6 and job.result["error_rate"] == 0
+        assert "questions" not in job.result and len(store.load(Path(job.result["path"])).questions) == 4
+        log = jobs.logs(id).text
+        assert "judging" in log and "it/s]" not in log
         assert len(judge.requests) == 9 and max(prompts(judge).values()) == 2, "more than one was in flight"
     finally:
         service.close()

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from ilab_jupyter.tasks import environment
-from tests.support.models import SharedFolder, make_model
 
 environment.prepare()
 
@@ -152,6 +151,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="session")
-def tiny(shared_folder: SharedFolder) -> Path:
+def tiny(language_models: Path) -> Path:
     """A tiny chat model; tests must not write to it."""
-    return shared_folder("random/tiny", make_model)
+    return language_models / "chat/tiny"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,12 @@ from ilab_jupyter import paths
 from ilab_jupyter.core import Model
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, Unprocessable
 from ilab_jupyter.registry import Models
-from tests.support.models import make_adapter
 
 
-@pytest.fixture(params=[False, True], ids=["lora", "dora"])
-def adapter(tiny: Path, request: pytest.FixtureRequest) -> Path:
+@pytest.fixture(params=["lora", "dora"])
+def adapter(language_models: Path, request: pytest.FixtureRequest) -> Path:
     """An adapter of tiny in the registry."""
-    return make_adapter(paths.models_dir() / "adapter", tiny, dora=request.param)
+    return Path(shutil.copytree(language_models / "adapter" / request.param, paths.models_dir() / "adapter"))
 
 
 def test_a_merged_model_says_what_base_and_adapter_said_together(adapter: Path, tiny: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.errors import InvalidInput, Unavailable
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
@@ -18,7 +18,6 @@ from ilab_jupyter.tasks.catalog import job_spec
 from ilab_jupyter.tasks.context import Context
 from ilab_jupyter.tasks.model import ModelSpec
 from ilab_jupyter.tasks.model import run as run_model
-from tests.support.models import make_adapter
 
 
 @pytest.fixture
@@ -55,9 +54,9 @@ def test_what_the_hub_keeps_back_is_told_with_its_cause(run: Any, hub: Any) -> N
 
 
 def test_an_adapter_is_merged_into_a_folder_and_sent_with_the_key_of_the_caller(
-    run: Any, hub: Any, tiny: Path, tmp_path: Path
+    run: Any, hub: Any, language_models: Path, tmp_path: Path
 ) -> None:
-    adapter = make_adapter(tmp_path / "adapter", tiny)
+    adapter = language_models / "adapter/lora"
     merged = run(operation="merge", model=str(adapter), name="whole", output_dir=str(tmp_path / "out"))
     assert merged.state is JobState.SUCCEEDED, merged.message
     assert merged.result["model"] == str(tmp_path / "out/whole")
@@ -73,10 +72,10 @@ def test_an_adapter_is_merged_into_a_folder_and_sent_with_the_key_of_the_caller(
 
 
 def test_a_job_that_was_killed_after_it_had_published_finds_its_model_and_makes_no_other(
-    hub: Any, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Any, language_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    adapter = make_adapter(tmp_path / "adapter", tiny)
+    adapter = language_models / "adapter/lora"
 
     class Reporter(ConsoleReporter):
         def artifact(self, *_: Any, **__: Any) -> None:
@@ -91,9 +90,11 @@ def test_a_job_that_was_killed_after_it_had_published_finds_its_model_and_makes_
         assert [entry.name for entry in Models().list()] == before and again["model"] in before
 
 
-def test_a_conversion_without_llama_cpp_says_what_to_get(run: Any, tiny: Path) -> None:
-    job = run(operation="convert", model=str(tiny))
-    assert job.state is JobState.FAILED and "llama.cpp" in job.next_step
+def test_conversion_without_llama_cpp_names_the_next_step(tiny: Path, tmp_path: Path) -> None:
+    spec = ModelSpec(operation="convert", model=str(tiny))
+    with pytest.raises(Unavailable) as caught:
+        run_model(spec, Context("model-convert", 1, tmp_path, ConsoleReporter()))
+    assert "llama.cpp" in caught.value.next_step
 
 
 @pytest.mark.parametrize(

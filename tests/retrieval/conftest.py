@@ -8,12 +8,6 @@ from pathlib import Path
 
 import pytest
 
-# What the small embedding model knows: enough to tell the two stories of the tests apart.
-STORIES = (
-    "Maren mends the nets at the harbour every morning before the boats leave.",
-    "The baker has a green door and sells rye bread from five o'clock on.",
-)
-
 
 def docx(paragraphs: dict[str, str], table: list[list[str]] | None = None) -> bytes:
     """A Word document of headings and what stands below them."""
@@ -87,28 +81,10 @@ def with_entries(archive: bytes, entries: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def make_embedding(folder: Path, seed: int = 0) -> Path:
-    """A sentence-transformers model whose vectors depend on words and `seed` only."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.train_from_iterator(STORIES, trainers.WordLevelTrainer(special_tokens=["[UNK]"]))
-    torch.manual_seed(seed)
-    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=64)], device="cpu").save(
-        str(folder)
-    )
-    return folder
-
-
 @pytest.fixture(scope="session")
-def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an embedding model."""
-    return make_embedding(tmp_path_factory.mktemp("models") / "words")
+def embedding(sentence_models: Path) -> Path:
+    """The folder of an embedding model; tests must not write to it."""
+    return sentence_models / "words"
 
 
 class Quiet:

@@ -122,25 +122,21 @@ def test_a_run_that_is_killed_is_taken_up_where_it_was(folder: Path, tmp_path: P
     assert not (tmp_path / "out/.ilab-ingest/work").exists()
 
 
-def test_two_runs_never_write_into_one_folder(folder: Path, tmp_path: Path) -> None:
-    class Second(Quiet):
-        def progress(self, step: int, total: int | None, **metrics: object) -> None:
-            with pytest.raises(Conflict, match="Another process"):
-                ingest(folder, tmp_path / "out")
-            self.stopping = True
+def test_stopped_ingest_keeps_finished_documents_and_excludes_other_runs(
+    folder: Path, tmp_path: Path
+) -> None:
+    refused: list[Conflict] = []
 
-    with pytest.raises(Stopped):
-        Data().ingest(folder, tmp_path / "out", reporter=Second())
-
-
-def test_asking_to_stop_stops_and_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
     class Stopping(Quiet):
         def progress(self, step: int, total: int | None, **metrics: object) -> None:
+            with pytest.raises(Conflict, match="Another process") as caught:
+                ingest(folder, tmp_path / "out")
+            refused.append(caught.value)
             self.stopping = step == 1
 
     with pytest.raises(Stopped):
         Data().ingest(folder, tmp_path / "out", reporter=Stopping())
-    assert (tmp_path / "out/a.txt.md").exists() and not (tmp_path / "out/b.txt.md").exists()
+    assert refused and (tmp_path / "out/a.txt.md").exists() and not (tmp_path / "out/b.txt.md").exists()
 
 
 def test_a_leaf_can_name_the_commit_of_the_markdown(folder: Path, tmp_path: Path) -> None:

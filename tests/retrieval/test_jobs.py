@@ -15,7 +15,7 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.tasks.catalog import job_spec
-from tests.retrieval.conftest import STORIES
+from tests.support.models import STORIES
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ disk       `small_disk`, `fill`: a small file system that a test fills up
 jobs       `JobHarness`, fixtures `harness` and `state`: a local job service with the scripted worker
 server     `JupyterServerProcess`: a `jupyter server` in its own process; `SCRIPTED_TOKEN`
 postgres   `ON_BOTH`, fixtures `database_url`, `postgres_database`, `postgres_server`
-models     `make_model`, `make_adapter`, fixture `shared_folder`: tiny models, built once per run
+models     fixtures `language_models`, `sentence_models`, `shared_folder`: tiny models, built once per run
+           by `model_builder`, a process of its own
 training   `PAIRS`, fixtures `tiny` and `pairs`: a tiny model that can be trained, and its data (import them)
 teacher    `TeacherServer`, fixture `teacher_server`: an OpenAI-compatible teacher on loopback
 """

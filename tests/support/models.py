@@ -1,22 +1,30 @@
-"""Tiny chat models with random weights, for tests that need a real one and do not train it."""
+"""Tiny models, built once per run by a process of their own and shared by all test processes."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 SharedFolder = Callable[[str, Callable[[Path], object]], Path]
+
+# The vocabulary of the sentence model: enough to tell the two texts apart.
+STORIES = (
+    "Maren mends the nets at the harbour every morning before the boats leave.",
+    "The baker has a green door and sells rye bread from five o'clock on.",
+)
 
 
 @pytest.fixture(scope="session")
-def shared_folder(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> SharedFolder:
-    """`shared_folder(name, build)`: a folder that `build(folder)` makes once for all processes of a run.
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
+    """`shared_folder(name, build)`: a folder that `build(folder)` fills once for all processes of a run.
 
     Tests must not write to it: copy it first.
     """
@@ -25,62 +33,37 @@ def shared_folder(
     root.mkdir(exist_ok=True)
 
     def get(name: str, build: Callable[[Path], object]) -> Path:
-        folder = root / name
+        folder, complete = root / name, root / f"{name}.complete"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = folder.with_name(f"{folder.name}.part")
-        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        with (root / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.exists():
-                build(part)
-                part.rename(folder)
+            if not complete.exists():
+                # Built under its final name, because adapters hold the absolute path of their base.
+                shutil.rmtree(folder, ignore_errors=True)
+                build(folder)
+                complete.touch()
         return folder
 
     return get
 
 
-def make_model(folder: Path, *, seed: int = 1, positions: int = 512) -> Path:
-    """A Llama of one layer with random weights, a byte tokenizer and a chat template with an end token."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.set_num_threads(1)
-    letters = ["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    bpe = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>")
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}"
-        "{% if add_generation_prompt %}assistant: {% endif %}"
-    )
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(letters),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=positions,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def build(group: str, folder: Path) -> None:
+    """Run the model builder; it needs the network for nothing."""
+    command = [sys.executable, "-m", "tests.support.model_builder", group, str(folder)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-def make_adapter(folder: Path, base: Path, *, dora: bool = False) -> Path:
-    """An adapter of such a model that changes its answers."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
+@pytest.fixture(scope="session")
+def language_models(shared_folder: SharedFolder) -> Path:
+    """The folder of `chat/tiny`, `chat/other`, `trainable/tiny`, and `adapter/lora` and `adapter/dora` of
+    `chat/tiny`.
+    """
+    return shared_folder("language", lambda folder: build("language", folder))
 
-    torch.manual_seed(5)
-    config = LoraConfig(
-        r=2,
-        lora_alpha=8,
-        target_modules=["q_proj", "v_proj"],
-        init_lora_weights=False,
-        use_dora=dora,
-    )
-    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
-    return folder
+
+@pytest.fixture(scope="session")
+def sentence_models(shared_folder: SharedFolder) -> Path:
+    """The folder of `words` and `other-words`."""
+    return shared_folder("sentence", lambda folder: build("sentence", folder))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,12 +33,13 @@ FIELDS = {
     **{f"icl_response_{n}": f"Mill {n} grinds rye." for n in (1, 2, 3)},
 }
 
-CONFIGS = [
-    (folder, file.name.removesuffix(".yaml"))
+# Found without an import of instructlab.sdg, which takes seconds in every process that collects this module.
+LIBRARY = Path(str(find_spec("instructlab.sdg").origin)).parent  # type: ignore[union-attr]
+CONFIGS = sorted(
+    (folder, file.stem)
     for folder in ("knowledge", "skills")
-    for file in resources.files(f"instructlab.sdg.configs.{folder}").iterdir()
-    if file.name.endswith(".yaml")
-]
+    for file in (LIBRARY / "configs" / folder).glob("*.yaml")
+)
 
 
 def rendered(folder: str, config: str, family: str = "merlinite", **fields: Any) -> str:
@@ -45,7 +47,7 @@ def rendered(folder: str, config: str, family: str = "merlinite", **fields: Any)
     from instructlab.sdg.blocks.llmblock import template_from_struct_and_config
     from instructlab.sdg.registry import PromptRegistry
 
-    path = resources.files(f"instructlab.sdg.configs.{folder}").joinpath(f"{config}.yaml")
+    path = LIBRARY / "configs" / folder / f"{config}.yaml"
     struct = "{system}\n{introduction}\n{principles}\n{examples}\n{generation}"
     template = template_from_struct_and_config(struct, yaml.safe_load(path.read_text(encoding="utf-8")))
     prompt = template.render({**FIELDS, **fields}).strip()
@@ -66,7 +68,7 @@ def test_every_prompt_of_the_library_is_read_back_exactly(folder: str, config: s
 
 @pytest.mark.parametrize(("folder", "config"), CONFIGS)
 def test_every_prompt_has_an_answer_in_the_tags_of_its_block(folder: str, config: str) -> None:
-    path = resources.files(f"instructlab.sdg.configs.{folder}").joinpath(f"{config}.yaml")
+    path = LIBRARY / "configs" / folder / f"{config}.yaml"
     block = yaml.safe_load(path.read_text(encoding="utf-8"))
     answer = EmbeddedTeacher().respond(rendered(folder, config), 1)
     assert answer == EmbeddedTeacher().respond(rendered(folder, config), 1)

@@ -16,15 +16,17 @@ __all__ = ["PAIRS", "conversation", "pairs", "tiny"]
 environment.prepare()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def one_thread() -> None:
+    """Every training needs this; tests that only read data do not import torch for it."""
     import torch
 
     torch.set_num_threads(1)
 
 
 @pytest.fixture
-def recorder() -> type[EventRecorder]:
+def recorder(one_thread: None) -> type[EventRecorder]:
+    """The reporter of a training in this process."""
     return EventRecorder
 
 

@@ -8,6 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,15 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.registry import Models
 from ilab_jupyter.training.run import train
 from ilab_jupyter.training.spec import TrainingArguments, TrainResult
+from tests.support.events import EventRecorder, stop_after
+from tests.support.training import write_pairs
 
 STEPS = 12
+METHODS: dict[str, dict[str, Any]] = {
+    "full": {"method": "full"},
+    "lora": {"method": "lora", "lora_dropout": 0.1},
+}
+WEIGHTS = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
 
 
 def run(
@@ -31,35 +41,86 @@ def run(
     return train(model.name, model, given, job_id=job, resume=resume, reporter=reporter)
 
 
-def stop_after(step: int) -> Any:
-    return lambda event: event[:2] == ("progress", step)
-
-
 def checkpoints(job: str = "job1") -> list[str]:
     return sorted(path.name for path in (paths.checkpoints_dir() / job).glob("checkpoint-*"))
 
 
+@dataclass(frozen=True)
+class Uninterrupted:
+    """What a training of all steps without a stop reports and leaves."""
+
+    losses: dict[int, float]
+    weights: bytes
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The checkpoints of a training that was stopped after step 4, and the losses until then."""
+
+    losses: dict[int, float]
+    checkpoints: Path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The eight pairs as messages JSONL, for the trainings that the tests of this module share."""
+    return write_pairs(tmp_path_factory.mktemp("data") / "pairs.jsonl")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    one_thread: None, tiny: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Uninterrupted]:
+    """Train once for each method, in a data folder of its own."""
+
+    @cache
+    def trained(method: str) -> Uninterrupted:
+        told = EventRecorder()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("uninterrupted")))
+            result = run(tiny, data, told, **METHODS[method])
+            assert not (paths.checkpoints_dir() / "job1").exists()
+        return Uninterrupted(told.losses, (Path(result.path) / WEIGHTS[method]).read_bytes())
+
+    return trained
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    one_thread: None, tiny: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Interrupted]:
+    """Train once for each method until the stop after step 4."""
+
+    @cache
+    def stopped(method: str) -> Interrupted:
+        told = EventRecorder(stop_at=stop_after(4))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("interrupted")))
+            with pytest.raises(Stopped):
+                run(tiny, data, told, **METHODS[method])
+            assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
+            assert not [entry for entry in Models().list() if not entry.builtin]
+            return Interrupted(told.losses, paths.checkpoints_dir() / "job1")
+
+    return stopped
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_stopped_training_saves_at_the_next_step_and_goes_on_as_if_nothing_had_been(
-    method: str, tiny: Path, pairs: Path, recorder: Any
+def test_stopped_training_resumes_to_the_same_weights(
+    method: str,
+    uninterrupted: Callable[[str], Uninterrupted],
+    interrupted: Callable[[str], Interrupted],
+    tiny: Path,
+    data: Path,
+    recorder: Any,
 ) -> None:
-    arguments = {"method": method, "lora_dropout": 0.1} if method == "lora" else {"method": method}
-    whole = recorder()
-    expected = run(tiny, pairs, whole, job="whole", name="whole", **arguments)
-
-    first = recorder(stop_at=stop_after(4))
-    with pytest.raises(Stopped):
-        run(tiny, pairs, first, **arguments)
-    assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
-    assert [entry.name for entry in Models().list() if not entry.builtin] == ["whole"]
-
-    second = recorder()
-    result = run(tiny, pairs, second, resume=True, name="parts", **arguments)
+    expected, first, second = uninterrupted(method), interrupted(method), recorder()
+    shutil.copytree(first.checkpoints, paths.checkpoints_dir() / "job1")
+    result = run(tiny, data, second, resume=True, name="parts", **METHODS[method])
     assert (result.resumed_from, result.steps) == (5, STEPS)
     assert list(second.losses) == list(range(6, STEPS + 1))
-    assert {**first.losses, **second.losses} == whole.losses
-    name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
-    assert (Path(result.path) / name).read_bytes() == (Path(expected.path) / name).read_bytes()
+    assert {**first.losses, **second.losses} == expected.losses
+    assert (Path(result.path) / WEIGHTS[method]).read_bytes() == expected.weights
     assert not (paths.checkpoints_dir() / "job1").exists()
 
 
@@ -85,13 +146,11 @@ train("tiny", model, TrainingArguments(data=[str(data)], learning_rate=1e-2, bat
 """
 
 
-def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_and_not_from_a_torn_one(
-    tiny: Path, pairs: Path, recorder: Any
+def test_killed_training_resumes_from_its_last_complete_checkpoint(
+    uninterrupted: Callable[[str], Uninterrupted], tiny: Path, data: Path, recorder: Any
 ) -> None:
-    whole = recorder()
-    run(tiny, pairs, whole, job="whole", name="whole")
     killed = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tiny), str(pairs)], capture_output=True, check=False
+        [sys.executable, "-c", SCRIPT, str(tiny), str(data)], capture_output=True, check=False
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert checkpoints() == ["checkpoint-3", "checkpoint-6"]
@@ -101,9 +160,10 @@ def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_and_not_from_a
     (folder / "checkpoint-7" / "ilab-complete.json").unlink()
     os.truncate(folder / "checkpoint-6" / "optimizer.pt", 1000)
     told = recorder()
-    result = run(tiny, pairs, told, resume=True)
+    result = run(tiny, data, told, resume=True)
     assert result.resumed_from == 3
-    assert told.losses == {step: loss for step, loss in whole.losses.items() if step > 3}
+    expected = uninterrupted("full").losses
+    assert told.losses == {step: loss for step, loss in expected.items() if step > 3}
 
 
 def test_resuming_without_a_checkpoint_starts_from_the_beginning(
@@ -120,47 +180,44 @@ def test_resuming_needs_a_job(tiny: Path, pairs: Path, recorder: Any) -> None:
 
 
 @pytest.fixture
-def stopped(tiny: Path, pairs: Path, recorder: Any) -> Path:
-    """The checkpoints of a training that was stopped after step 4."""
-    with pytest.raises(Stopped):
-        run(tiny, pairs, recorder(stop_at=stop_after(4)))
-    return paths.checkpoints_dir() / "job1"
+def stopped(interrupted: Callable[[str], Interrupted]) -> Path:
+    """The checkpoints of a training that was stopped after step 4, as those of a job of this test."""
+    folder = paths.checkpoints_dir() / "job1"
+    return Path(shutil.copytree(interrupted("full").checkpoints, folder))
 
 
 def test_other_settings_other_data_or_another_base_are_refused(
-    stopped: Path, tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
+    stopped: Path, tiny: Path, data: Path, recorder: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(Conflict, match="settings changed") as caught:
-        run(tiny, pairs, recorder(), resume=True, learning_rate=2e-2)
+        run(tiny, data, recorder(), resume=True, learning_rate=2e-2)
     assert caught.value.cause == "checkpoint_mismatch"
     other = tmp_path / "other.jsonl"
-    other.write_text(pairs.read_text().replace("nine", "ten"))
+    other.write_text(data.read_text().replace("nine", "ten"))
     with pytest.raises(Conflict, match="data changed"):
         run(tiny, other, recorder(), resume=True)
     moved = shutil.copytree(tiny, tmp_path / "tiny")
     with pytest.raises(Conflict, match="base changed"):
-        run(moved, pairs, recorder(), resume=True)
+        run(moved, data, recorder(), resume=True)
     assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
 
 
-def test_how_often_it_logs_and_saves_may_change(
-    stopped: Path, tiny: Path, pairs: Path, recorder: Any
-) -> None:
-    result = run(tiny, pairs, recorder(), resume=True, save_steps=100, logging_steps=2, name="late")
+def test_how_often_it_logs_and_saves_may_change(stopped: Path, tiny: Path, data: Path, recorder: Any) -> None:
+    result = run(tiny, data, recorder(), resume=True, save_steps=100, logging_steps=2, name="late")
     assert result.resumed_from == 5
 
 
 def test_a_new_training_does_not_walk_over_an_old_ones_checkpoints(
-    stopped: Path, tiny: Path, pairs: Path, recorder: Any
+    stopped: Path, tiny: Path, data: Path, recorder: Any
 ) -> None:
     with pytest.raises(Conflict, match="Resume it"):
-        run(tiny, pairs, recorder())
+        run(tiny, data, recorder())
     assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "scheduler.pt"])
 def test_a_checkpoint_that_hides_code_is_not_run(
-    name: str, stopped: Path, tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
+    name: str, stopped: Path, tiny: Path, data: Path, recorder: Any, tmp_path: Path
 ) -> None:
     import torch
 
@@ -175,7 +232,7 @@ def test_a_checkpoint_that_hides_code_is_not_run(
     seal = stopped / "checkpoint-5" / "ilab-complete.json"
     seal.write_text(json.dumps({**json.loads(seal.read_text()), name: file.stat().st_size}))
     with pytest.raises(Unprocessable, match="changed or damaged") as caught:
-        run(tiny, pairs, recorder(), resume=True)
+        run(tiny, data, recorder(), resume=True)
     assert caught.value.cause == "bad_checkpoint"
     assert not canary.exists()
 

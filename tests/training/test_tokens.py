@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.training.data import Conversation
@@ -37,8 +36,15 @@ THINKING = (
 STRICT = "{% if messages[0].role == 'system' %}{{ raise_exception('no system prompt') }}{% endif %}" + CHATML
 
 
+def load_tokenizer(tiny: Path) -> Any:
+    # Imported here: every process of a run collects this module.
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny)
+
+
 def encoder(tiny: Path, template: str | None = None, length: int = 256) -> Encoder:
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer = load_tokenizer(tiny)
     if template is not None:
         tokenizer.chat_template = template
     return Encoder(tokenizer, length)
@@ -118,7 +124,7 @@ def test_a_conversation_that_the_template_refuses_names_its_row(tiny: Path) -> N
 
 
 def test_a_model_without_a_template_is_refused(tiny: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer = load_tokenizer(tiny)
     tokenizer.chat_template = None
     with pytest.raises(Unprocessable, match="no chat template"):
         Encoder(tokenizer, 64)
