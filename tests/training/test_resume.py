@@ -61,6 +61,12 @@ class Interrupted:
     checkpoints: Path
 
 
+def own_data_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Checkpoints and models below `folder`."""
+    patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The eight pairs as messages JSONL, for the trainings that the tests of this module share."""
@@ -77,7 +83,7 @@ def uninterrupted(
     def trained(method: str) -> Uninterrupted:
         told = EventRecorder()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("uninterrupted")))
+            own_data_folders(patch, tmp_path_factory.mktemp("uninterrupted"))
             result = run(tiny, data, told, **METHODS[method])
             assert not (paths.checkpoints_dir() / "job1").exists()
         return Uninterrupted(told.losses, (Path(result.path) / WEIGHTS[method]).read_bytes())
@@ -95,7 +101,7 @@ def interrupted(
     def stopped(method: str) -> Interrupted:
         told = EventRecorder(stop_at=stop_after(4))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("interrupted")))
+            own_data_folders(patch, tmp_path_factory.mktemp("interrupted"))
             with pytest.raises(Stopped):
                 run(tiny, data, told, **METHODS[method])
             assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
