@@ -65,8 +65,6 @@ def elsewhere(harness: Any) -> Iterator[Any]:
         harness.jobs.pause()
         job = harness.submit(["print"])
         store = harness.local._store
-        row = store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="another", spawned=5.0)
-        store.move(row, JobState.RUNNING, started=time.time())
         attempt = store.state.job(job.id).attempt(1)
         attempt.path.mkdir(parents=True)
         command = [sys.executable, "-c", HOLD, str(attempt.lock)]
@@ -75,6 +73,8 @@ def elsewhere(harness: Any) -> Iterator[Any]:
         assert holder.stdout is not None and holder.stdout.readline()
         record = {"pid": pid, "starttime": "77", "boot_id": "another", "namespace": "pid:[4026539999]"}
         attempt.record.write_text(json.dumps({**record, "token": "t" * 32}))
+        row = store.move(store.get(job.id), JobState.STARTING, token="t" * 32, boot_id="another", spawned=5.0)
+        store.move(row, JobState.RUNNING, started=time.time())
         return job
 
     yield start
