@@ -158,6 +158,7 @@ class Services:
         """The client that speaks to served models: loopback only, no proxy, no redirect, no cookie kept."""
         if self._upstream is None:
             import ssl
+            from http.cookiejar import CookieJar, DefaultCookiePolicy
 
             import httpx
 
@@ -165,6 +166,8 @@ class Services:
                 trust_env=False,
                 # Plain HTTP only: no certificate is trusted, and none need be loaded.
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                # One client serves all callers and models, so a cookie would pass from one to another.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 timeout=httpx.Timeout(SILENCE_SECONDS, connect=5.0),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
             )

@@ -1,125 +1,90 @@
-"""A real Jupyter server with the extension, whose jobs are done by a small real process."""
+"""Real Jupyter servers with the extension, whose jobs are done by a small real process.
+
+`server` is shared by the tests of a module: a test asserts on its own jobs. A test that needs settings, that
+asserts on all jobs or that breaks something takes `own_server`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from jupyter_server.auth import Authorizer
-from jupyter_server.serverapp import ServerApp
-from pytest_jupyter.jupyter_server import *  # noqa: F403
+from jupyter_core.utils import ensure_event_loop
+from pytest_jupyter.jupyter_core import pytest_pycollect_makeitem, pytest_pyfunc_call
 
+from tests.server.in_process import Recorder, Server, running
 from tests.support.interpreter import make_interpreter
-from tests.support.waiting import until_async
+
+__all__ = ["pytest_pycollect_makeitem", "pytest_pyfunc_call"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop of a module's servers and tests."""
+    loop = ensure_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def shared_server(
+    loop: asyncio.AbstractEventLoop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with running(loop, tmp_path_factory.mktemp("shared")) as server:
+        yield server
 
 
 @pytest.fixture
-def quick_python(tmp_path: Path) -> Path:
-    return make_interpreter(tmp_path / "quick-python")
-
-
-class Recorder(Authorizer):
-    """Lets everything pass, or nothing, and remembers what it was asked."""
-
-    asked: list[tuple[str, str, str]] = []
-    allow = True
-
-    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
-        self.asked.append((action, resource, handler.request.path))
-        return self.allow
-
-
-@pytest.fixture
-def recorder() -> type[Recorder]:
-    Recorder.asked = []
-    Recorder.allow = True
-    return Recorder
+def server(
+    shared_server: Server,
+    loop: asyncio.AbstractEventLoop,
+    recorder: type[Recorder],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Server]:
+    """The module's server, without live jobs, open streams, cookies and recorded requests of other tests."""
+    monkeypatch.setenv("ILAB_JUPYTER_STATE", str(shared_server.folder / "state"))
+    yield shared_server
+    loop.run_until_complete(shared_server.prepare_next_test())
 
 
 @pytest.fixture
 def ilab_config() -> dict[str, Any]:
-    """Settings of the extension that a test wants; override it."""
+    """Settings of the extension in `own_server`; override it."""
     return {}
 
 
 @pytest.fixture
 def server_config() -> dict[str, Any]:
-    """Settings of the Jupyter server that a test wants; override it."""
+    """Settings of Jupyter Server in `own_server`; override it."""
     return {}
 
 
 @pytest.fixture
-def jp_server_config(
-    quick_python: Path, recorder: type[Recorder], ilab_config: dict[str, Any], server_config: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "ServerApp": {
-            "jpserver_extensions": {"ilab_jupyter": True},
-            "authorizer_class": recorder,
-            **server_config,
-        },
-        "IlabApp": {
-            "worker_python": str(quick_python),
-            "slots": {"batch": 4},
-            "grace_seconds": 2.0,
-            **ilab_config,
-        },
-    }
-
-
-@dataclass
-class Server:
-    """The running server and a client that holds its token."""
-
-    app: ServerApp
-    url: str
-    token: str
-    http: httpx.AsyncClient
-
-    @property
-    def extension(self) -> Any:
-        return self.app.extension_manager.extension_points["ilab_jupyter"].app
-
-    async def submit(self, *todo: str, **more: Any) -> str:
-        body = {"kind": "train", "arguments": {"data": list(todo) or ["print:hello"]}, **more}
-        answer = await self.http.post("ilab/api/jobs", json=body)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
-
-    async def state(self, id: str) -> str:
-        return str((await self.http.get(f"ilab/api/jobs/{id}")).json()["state"])
-
-    async def ended(self, id: str) -> dict[str, Any]:
-        async def look() -> dict[str, Any] | None:
-            job = (await self.http.get(f"ilab/api/jobs/{id}")).json()
-            return job if job["ended_at"] else None
-
-        return await until_async(look)
+def quick_python(tmp_path: Path) -> Path:
+    """The interpreter of jobs in `own_server`; override it."""
+    return make_interpreter(tmp_path / "quick-python")
 
 
 @pytest.fixture
-def server(
-    jp_serverapp: ServerApp, http_server: Any, jp_http_port: int, jp_base_url: str, jp_asyncio_loop: Any
+def own_server(
+    loop: asyncio.AbstractEventLoop,
+    tmp_path: Path,
+    recorder: type[Recorder],
+    quick_python: Path,
+    ilab_config: dict[str, Any],
+    server_config: dict[str, Any],
 ) -> Iterator[Server]:
-    jp_asyncio_loop.run_until_complete(jp_serverapp.extension_manager.start_all_extensions())
-    token = jp_serverapp.identity_provider.token
-    url = f"http://127.0.0.1:{jp_http_port}{jp_base_url}"
-    http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"token {token}"}, timeout=20)
-    yield Server(jp_serverapp, url, token, http)
+    """A server that no other test uses."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with running(loop, folder, python=quick_python, ilab=ilab_config, server=server_config) as server:
+        yield server
 
-    async def leave() -> None:
-        await http.aclose()
-        services = jp_serverapp.web_app.settings["ilab"]
-        try:
-            jobs = await services.jobs()
-        except Exception:
-            return
-        for job in (await jobs.list(limit=100)).jobs:
-            if not job.state.ended:
-                await jobs.cancel(job.id)
 
-    jp_asyncio_loop.run_until_complete(leave())
+@pytest.fixture
+def recorder() -> type[Recorder]:
+    Recorder.reset()
+    return Recorder

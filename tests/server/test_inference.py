@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,52 @@ import httpx
 import openai
 import pytest
 
+from tests.server.in_process import Server
 from tests.support.waiting import until_async
 
 CHAT = {"model": "taught", "messages": [{"role": "user", "content": "Are you taught?"}]}
 
 
+@dataclass
+class Deployment:
+    """A served model named `taught`, and the folder of its job."""
+
+    server: Server
+    id: str
+    folder: Path
+
+
+async def deploy(server: Server) -> Deployment:
+    answer = await server.http.post("ilab/api/deployments", json={"model": "starter", "name": "taught"})
+    assert answer.status_code == 202, answer.text
+    id = answer.json()["id"]
+
+    async def ready() -> bool:
+        return bool((await server.http.get("ilab/v1/models")).json()["data"])
+
+    await until_async(ready)
+    return Deployment(server, id, (await server.services.jobs()).folder(id))
+
+
+@pytest.fixture(scope="module")
+def shared_deployment(shared_server: Server, loop: asyncio.AbstractEventLoop) -> Deployment:
+    deployment = loop.run_until_complete(deploy(shared_server))
+    shared_server.kept.add(deployment.id)
+    return deployment
+
+
 @pytest.fixture
-def served(server: Any, jp_asyncio_loop: Any) -> Any:
-    """A served model named `taught`: (job id, its folder)."""
+def served(server: Server, shared_deployment: Deployment) -> Deployment:
+    """The module's deployment, without what other tests recorded in its folder."""
+    for name in ("seen.json", "hung-up"):
+        (shared_deployment.folder / name).unlink(missing_ok=True)
+    return shared_deployment
 
-    async def start() -> tuple[str, Path]:
-        answer = await server.http.post("ilab/api/deployments", json={"model": "starter", "name": "taught"})
-        assert answer.status_code == 202, answer.text
-        id = answer.json()["id"]
 
-        async def ready() -> bool:
-            return bool((await server.http.get("ilab/v1/models")).json()["data"])
-
-        await until_async(ready)
-        return id, (await server.app.web_app.settings["ilab"].jobs()).folder(id)
-
-    return jp_asyncio_loop.run_until_complete(start())
+@pytest.fixture
+def own_deployment(own_server: Server, loop: asyncio.AbstractEventLoop) -> Deployment:
+    """For tests that end it."""
+    return loop.run_until_complete(deploy(own_server))
 
 
 def client(server: Any, **more: Any) -> openai.AsyncOpenAI:
@@ -68,31 +94,30 @@ async def test_the_stock_client_may_be_of_the_blocking_kind(server: Any, served:
     assert await asyncio.to_thread(ask) == ["I", " was", " taught", "."]
 
 
-async def test_nothing_of_the_caller_but_the_body_reaches_the_model(server: Any, served: Any) -> None:
-    _, folder = served
-    answer = await server.http.post(
-        "ilab/v1/chat/completions",
-        json={**CHAT, "temperature": 0.5},
-        headers={
-            "Cookie": "secret=1",
-            "X-Forwarded-For": "1.2.3.4",
-            "Host": "localhost",
-            "X-Request-Id": "r1",
-        },
-    )
-    assert answer.status_code == 200 and "upstream" not in answer.cookies
-    seen = json.loads((folder / "seen.json").read_text())
-    assert seen["path"] == "/v1/chat/completions"
-    assert seen["body"] == {**CHAT, "temperature": 0.5}
-    headers = {name.lower(): value for name, value in seen["headers"].items()}
-    assert headers["authorization"] == "Bearer upstream-key"
-    assert server.token not in json.dumps(headers)
-    assert headers["x-request-id"] == "r1"
-    assert not {"cookie", "x-forwarded-for", "x-xsrftoken"} & set(headers)
+async def test_model_receives_only_the_body_of_a_request(server: Server, served: Deployment) -> None:
+    for _ in range(2):  # the second request would bring back a cookie that the first answer set
+        answer = await server.http.post(
+            "ilab/v1/chat/completions",
+            json={**CHAT, "temperature": 0.5},
+            headers={
+                "Cookie": "secret=1",
+                "X-Forwarded-For": "1.2.3.4",
+                "Host": "localhost",
+                "X-Request-Id": "r1",
+            },
+        )
+        assert answer.status_code == 200 and "upstream" not in answer.cookies
+        seen = json.loads((served.folder / "seen.json").read_text())
+        assert seen["path"] == "/v1/chat/completions"
+        assert seen["body"] == {**CHAT, "temperature": 0.5}
+        headers = {name.lower(): value for name, value in seen["headers"].items()}
+        assert headers["authorization"] == "Bearer upstream-key"
+        assert server.token not in json.dumps(headers)
+        assert headers["x-request-id"] == "r1"
+        assert not {"cookie", "x-forwarded-for", "x-xsrftoken"} & set(headers)
 
 
 async def test_a_client_that_goes_ends_the_generation(server: Any, served: Any) -> None:
-    _, folder = served
     async with client(server) as ai:
         stream = await ai.chat.completions.create(**CHAT, stream=True, user="endless")
         async for _ in stream:
@@ -100,7 +125,7 @@ async def test_a_client_that_goes_ends_the_generation(server: Any, served: Any) 
         await stream.close()
 
     async def hung_up() -> bool:
-        return (folder / "hung-up").exists()
+        return (served.folder / "hung-up").exists()
 
     await until_async(hung_up, 5)
     services = server.app.web_app.settings["ilab"]
@@ -111,7 +136,8 @@ async def test_a_client_that_goes_ends_the_generation(server: Any, served: Any) 
     await until_async(free, 5)
 
 
-async def test_errors_are_those_that_the_client_knows(server: Any, served: Any) -> None:
+async def test_errors_are_those_that_the_client_knows(own_deployment: Deployment) -> None:
+    server = own_deployment.server
     async with client(server) as ai:
         with pytest.raises(openai.NotFoundError) as missing:
             await ai.chat.completions.create(**{**CHAT, "model": "nobody"})
@@ -152,7 +178,6 @@ BAD: list[dict[str, Any]] = [
 
 
 async def test_a_body_outside_the_bounds_never_reaches_the_model(server: Any, served: Any) -> None:
-    _, folder = served
     for more in BAD:
         answer = await server.http.post("ilab/v1/chat/completions", json={**CHAT, **more})
         assert answer.status_code == 400, (more, answer.text)
@@ -162,7 +187,7 @@ async def test_a_body_outside_the_bounds_never_reaches_the_model(server: Any, se
         assert (await server.http.post("ilab/v1/chat/completions", content=body)).status_code == 400
     large = await server.http.post("ilab/v1/chat/completions", content=b" " * (5 * 1024 * 1024))
     assert large.status_code == 413
-    assert not (folder / "seen.json").exists()
+    assert not (served.folder / "seen.json").exists()
 
 
 async def test_no_request_chooses_where_it_goes(server: Any, served: Any) -> None:
@@ -190,8 +215,8 @@ async def test_no_request_chooses_where_it_goes(server: Any, served: Any) -> Non
         assert answer.status_code in (400, 403), name
 
 
-async def test_a_deployment_is_listed_and_ends_when_it_is_deleted(server: Any, served: Any) -> None:
-    id, _ = served
+async def test_a_deployment_is_listed_and_ends_when_it_is_deleted(own_deployment: Deployment) -> None:
+    server, id = own_deployment.server, own_deployment.id
     (one,) = (await server.http.get("ilab/api/deployments")).json()["deployments"]
     assert (one["id"], one["model"], one["ready"], one["job"]["kind"]) == (id, "taught", True, "serve")
     training = await server.submit("sleep:20")

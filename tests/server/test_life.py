@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 from tornado.websocket import websocket_connect
 
+from tests.server.in_process import Server
 from tests.support.waiting import until_async
 
 EVENTS = "https://schema.ilab-jupyter.org/job_state/v1"
+
+
+@pytest.fixture
+def server(own_server: Server) -> Server:
+    """Each test sees a server from its start on."""
+    return own_server
 
 
 async def test_a_running_job_is_activity_and_an_ended_one_is_not(server: Any) -> None:
@@ -137,10 +144,10 @@ class TestASettingThatCannotBeUsed:
 
 
 async def test_the_end_of_the_server_closes_streams_without_calling_it_the_end_of_a_job(
-    server: Any, jp_ws_fetch: Any
+    server: Any,
 ) -> None:
     id = await server.submit("sleep:20")
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+    socket = await server.websocket()
     await socket.write_message(json.dumps({"watch": id}))
 
     async def read() -> str:

@@ -99,16 +99,16 @@ async def test_a_download_is_masked_and_chooses_its_attempt(server: Any) -> None
         assert f"{id}-{attempt}.log" in answer.headers["Content-Disposition"]
 
 
-async def test_a_log_that_was_pruned_says_so_everywhere(server: Any) -> None:
-    id = await server.submit("print:x", "fail:no")
-    await server.ended(id)
-    jobs = await server.app.web_app.settings["ilab"].jobs()
+async def test_a_log_that_was_pruned_says_so_everywhere(own_server: Any) -> None:
+    id = await own_server.submit("print:x", "fail:no")
+    await own_server.ended(id)
+    jobs = await own_server.app.web_app.settings["ilab"].jobs()
     deadline = time.monotonic() + 20
     while not (await jobs.prune(days=0)).attempts:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
     for query in ("", "?download=true"):
-        answer = await server.http.get(f"ilab/api/jobs/{id}/log{query}")
+        answer = await own_server.http.get(f"ilab/api/jobs/{id}/log{query}")
         assert (answer.status_code, answer.json()["cause"]) == (404, "log_pruned"), query
-    streamed = await server.http.get(f"ilab/api/jobs/{id}/log", headers=SSE)
+    streamed = await own_server.http.get(f"ilab/api/jobs/{id}/log", headers=SSE)
     assert (streamed.status_code, streamed.json()["cause"]) == (404, "log_pruned")

@@ -20,6 +20,7 @@ from tornado.websocket import websocket_connect
 
 from ilab_jupyter.client.remote import RemoteJobs
 from ilab_jupyter.errors import Conflict, InvalidInput, NotFound
+from tests.server.in_process import Server
 from tests.support.waiting import until_async
 
 AUDIT = "https://schema.ilab-jupyter.org/audit/v1"
@@ -30,7 +31,15 @@ def remote(server: Any) -> RemoteJobs:
     return RemoteJobs(server.url, server.token)
 
 
-class TestTheQueue:
+class OwnServer:
+    """For tests with settings of their own, or that break the server."""
+
+    @pytest.fixture
+    def server(self, own_server: Server) -> Server:
+        return own_server
+
+
+class TestTheQueue(OwnServer):
     @pytest.fixture
     def ilab_config(self) -> dict[str, Any]:
         return {"slots": {"batch": 1}}
@@ -87,7 +96,7 @@ class Ada(IdentityProvider):
         return User(username="ada", name="Ada") if user is not None else None
 
 
-class TestTheAudit:
+class TestTheAudit(OwnServer):
     @pytest.fixture
     def server_config(self) -> dict[str, Any]:
         return {"identity_provider_class": Ada}
@@ -130,7 +139,7 @@ async def test_a_shared_token_stands_for_the_owner_of_the_jobs(server: Any, remo
     assert [entry.actor for entry in await remote.audit() if entry.target == id] == [owner]
 
 
-class TestHealth:
+class TestHealthOfAWorkingServer:
     async def test_every_check_is_told_with_its_name_and_costs_little(self, server: Any) -> None:
         answer = await server.http.get("ilab/api/health")
         health = answer.json()
@@ -147,6 +156,8 @@ class TestHealth:
             times.append(time.monotonic() - began)
         assert sorted(times)[10] < 0.1
 
+
+class TestHealth(OwnServer):
     async def test_a_supervisor_that_is_gone_is_told(self, server: Any) -> None:
         id = await server.submit("sleep:60")
 
@@ -227,7 +238,7 @@ class TestHealth:
         assert len(asked) == 1
 
 
-class TestAnInterpreterThatHasNoEngine:
+class TestAnInterpreterThatHasNoEngine(OwnServer):
     @pytest.fixture
     def quick_python(self, tmp_path: Path) -> Path:
         path = tmp_path / "bare-python"
@@ -242,20 +253,22 @@ class TestAnInterpreterThatHasNoEngine:
         assert "torch, trl" in health["message"] and "pip install" in health["next_step"]
 
 
-async def test_a_store_that_cannot_be_written_is_a_503_without_a_path(server: Any, tmp_path: Path) -> None:
-    await server.ended(await server.submit("print:x"))
-    jobs = await server.app.web_app.settings["ilab"].jobs()
+async def test_a_store_that_cannot_be_written_is_a_503_without_a_path(
+    own_server: Any, tmp_path: Path
+) -> None:
+    await own_server.ended(await own_server.submit("print:x"))
+    jobs = await own_server.app.web_app.settings["ilab"].jobs()
     database = jobs.state.database
     database.rename(database.with_name("moved.db"))
-    answer = await server.http.get("ilab/api/health")
+    answer = await own_server.http.get("ilab/api/health")
     told = answer.json()
     assert (answer.status_code, told["status"], told["cause"]) == (503, "failing", "store_damaged")
     assert told["next_step"] and str(tmp_path) not in answer.text
     database.with_name("moved.db").rename(database)
-    assert (await server.http.get("ilab/api/health")).status_code == 200
+    assert (await own_server.http.get("ilab/api/health")).status_code == 200
 
 
-async def test_metrics_are_prometheus_text_and_never_go_back(server: Any) -> None:
+async def test_metrics_are_prometheus_text_and_never_go_back(own_server: Any) -> None:
     def read(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -263,11 +276,11 @@ async def test_metrics_are_prometheus_text_and_never_go_back(server: Any) -> Non
             for sample in family.samples
         }
 
-    done = [await server.submit("print:x") for _ in range(3)]
-    failed = await server.submit("fail:no")
+    done = [await own_server.submit("print:x") for _ in range(3)]
+    failed = await own_server.submit("fail:no")
     for id in [*done, failed]:
-        await server.ended(id)
-    answer = await server.http.get("ilab/api/metrics")
+        await own_server.ended(id)
+    answer = await own_server.http.get("ilab/api/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     first = read(answer.text)
     kind = ("kind", "train")
@@ -278,17 +291,17 @@ async def test_metrics_are_prometheus_text_and_never_go_back(server: Any) -> Non
     assert first["ilab_job_seconds_bucket", (kind, ("le", "+Inf"), ("state", "FAILED"))] == 1
     assert first["ilab_queue_waiting", (("queue", "batch"),)] == 0
     assert first["ilab_streams_open", ()] == 0 and first["ilab_turn_seconds_count", ()] > 0
-    live = await server.submit("lines:100", "sleep:60")
+    live = await own_server.submit("lines:100", "sleep:60")
 
     async def logged() -> bool:
-        return read((await server.http.get("ilab/api/metrics")).text)["ilab_log_bytes", ()] > 0
+        return read((await own_server.http.get("ilab/api/metrics")).text)["ilab_log_bytes", ()] > 0
 
     await until_async(logged)
-    await server.http.post(f"ilab/api/jobs/{live}/cancel")
-    await server.ended(live)
-    await server.http.post(f"ilab/api/jobs/{failed}/resume")
-    await server.ended(failed)
-    second = read((await server.http.get("ilab/api/metrics")).text)
+    await own_server.http.post(f"ilab/api/jobs/{live}/cancel")
+    await own_server.ended(live)
+    await own_server.http.post(f"ilab/api/jobs/{failed}/resume")
+    await own_server.ended(failed)
+    second = read((await own_server.http.get("ilab/api/metrics")).text)
     counters = [key for key in first if re.search(r"_(bucket|count|sum)$", key[0])]
     assert counters and all(second[key] >= first[key] for key in counters)
     assert second["ilab_job_seconds_count", (kind, ("state", "FAILED"))] == 2

@@ -10,6 +10,8 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection
 
+from tests.server.in_process import Server
+
 
 async def cookie_of(server: Any) -> str:
     """What a browser that has signed in sends."""
@@ -30,12 +32,12 @@ async def read_until(socket: WebSocketClientConnection, done: Any) -> list[dict[
     return found
 
 
-async def test_one_socket_carries_many_jobs_each_to_its_end(server: Any, jp_ws_fetch: Any) -> None:
+async def test_one_socket_carries_many_jobs_each_to_its_end(server: Any) -> None:
     ids = [
         await server.submit("step:1/2", f"print:I am {number}", "sleep:0.2", "step:2/2")
         for number in range(3)
     ]
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+    socket = await server.websocket()
     for id in ids:
         await socket.write_message(json.dumps({"watch": id, "after": 0, "log_offset": 0}))
     seen = await read_until(socket, lambda found: sum(one["type"] == "end" for one in found) == 3)
@@ -48,14 +50,12 @@ async def test_one_socket_carries_many_jobs_each_to_its_end(server: Any, jp_ws_f
     socket.close()
 
 
-async def test_a_watch_begins_at_its_cursors_and_without_a_log_where_none_is_asked(
-    server: Any, jp_ws_fetch: Any
-) -> None:
+async def test_a_watch_begins_at_its_cursors_and_without_a_log_where_none_is_asked(server: Any) -> None:
     id = await server.submit("step:1/2", "step:2/2", "print:0123456789")
     await server.ended(id)
     first = (await server.http.get(f"ilab/api/jobs/{id}/events")).json()["events"]
     after = next(event["seq"] for event in first if event.get("step") == 1)
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+    socket = await server.websocket()
     await socket.write_message(json.dumps({"watch": id, "after": after}))
     seen = await read_until(socket, lambda found: found[-1]["type"] == "end")
     assert [one["step"] for one in seen if one["type"] == "progress"] == [2]
@@ -66,9 +66,9 @@ async def test_a_watch_begins_at_its_cursors_and_without_a_log_where_none_is_ask
     socket.close()
 
 
-async def test_unwatch_ends_a_watch(server: Any, jp_ws_fetch: Any) -> None:
+async def test_unwatch_ends_a_watch(server: Any) -> None:
     id = await server.submit("sleep:0.5", "step:1/1", "sleep:30")
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+    socket = await server.websocket()
     await socket.write_message(json.dumps({"watch": id}))
     assert (await read(socket))["type"] == "state"
     await socket.write_message(json.dumps({"unwatch": id}))
@@ -78,10 +78,10 @@ async def test_unwatch_ends_a_watch(server: Any, jp_ws_fetch: Any) -> None:
     socket.close()
 
 
-async def test_the_list_comes_whole_and_then_row_by_row(server: Any, jp_ws_fetch: Any) -> None:
+async def test_the_list_comes_whole_and_then_row_by_row(server: Any) -> None:
     old = await server.submit("print:old")
     await server.ended(old)
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+    socket = await server.websocket()
     await socket.write_message(json.dumps({"list": True}))
     first = await read(socket)
     assert first["type"] == "jobs" and old in [job["id"] for job in first["jobs"]]
@@ -103,10 +103,8 @@ async def test_the_list_comes_whole_and_then_row_by_row(server: Any, jp_ws_fetch
     socket.close()
 
 
-async def test_a_job_that_does_not_exist_is_an_error_event_and_the_socket_lives(
-    server: Any, jp_ws_fetch: Any
-) -> None:
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+async def test_a_job_that_does_not_exist_is_an_error_event_and_the_socket_lives(server: Any) -> None:
+    socket = await server.websocket()
     await socket.write_message(json.dumps({"watch": "train-aaaaaaaa"}))
     told = await read(socket)
     assert (told["job"], told["type"], told["cause"]) == ("train-aaaaaaaa", "error", "not_found")
@@ -127,26 +125,26 @@ async def test_a_job_that_does_not_exist_is_an_error_event_and_the_socket_lives(
     ],
 )
 async def test_a_malformed_message_closes_the_socket_with_its_reason(
-    jp_ws_fetch: Any, server: Any, message: str, code: int
+    server: Any, message: str, code: int
 ) -> None:
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+    socket = await server.websocket()
     await socket.write_message(message)
     assert await asyncio.wait_for(socket.read_message(), 10) is None
     assert socket.close_code == code and socket.close_reason
 
 
 async def test_nobody_gets_a_socket_without_a_token_or_leave_or_from_a_foreign_page(
-    server: Any, jp_ws_fetch: Any, recorder: Any
+    server: Any, recorder: Any
 ) -> None:
     cookie = await cookie_of(server)
     foreign = {"Authorization": "", "Cookie": cookie, "Origin": "http://evil.example"}
     for headers in ({"Authorization": "token wrong"}, {"Authorization": ""}, foreign):
         with pytest.raises(HTTPClientError) as refused:
-            await jp_ws_fetch("ilab", "api", "stream", headers=headers)
+            await server.websocket(headers=headers)
         assert refused.value.code == 403
     recorder.allow = False
     with pytest.raises(HTTPClientError) as refused:
-        await jp_ws_fetch("ilab", "api", "stream")
+        await server.websocket()
     assert refused.value.code == 403
     assert recorder.asked[-1][:2] == ("execute", "ilab")
 
@@ -155,16 +153,18 @@ class TestALimit:
     """With room for two streams."""
 
     @pytest.fixture
+    def server(self, own_server: Server) -> Server:
+        return own_server
+
+    @pytest.fixture
     def ilab_config(self) -> dict[str, Any]:
         return {"max_streams": 2}
 
-    async def test_more_streams_than_allowed_are_refused_until_one_closes(
-        self, server: Any, jp_ws_fetch: Any
-    ) -> None:
-        first = await jp_ws_fetch("ilab", "api", "stream")
-        second = await jp_ws_fetch("ilab", "api", "stream")
+    async def test_more_streams_than_allowed_are_refused_until_one_closes(self, server: Any) -> None:
+        first = await server.websocket()
+        second = await server.websocket()
         with pytest.raises(HTTPClientError) as refused:
-            await jp_ws_fetch("ilab", "api", "stream")
+            await server.websocket()
         assert refused.value.code == 429
         id = await server.submit("sleep:5")
         stream = await server.http.get(f"ilab/api/jobs/{id}/events", headers={"Accept": "text/event-stream"})
@@ -172,7 +172,7 @@ class TestALimit:
         first.close()
         for _ in range(50):
             try:
-                third = await jp_ws_fetch("ilab", "api", "stream")
+                third = await server.websocket()
                 break
             except HTTPClientError:
                 await asyncio.sleep(0.05)
@@ -180,10 +180,10 @@ class TestALimit:
         second.close()
 
 
-async def test_a_slow_client_loses_nothing_and_fills_no_memory(server: Any, jp_ws_fetch: Any) -> None:
+async def test_a_slow_client_loses_nothing_and_fills_no_memory(server: Any) -> None:
     id = await server.submit("lines:100000")
     await server.ended(id)
-    socket = await jp_ws_fetch("ilab", "api", "stream")
+    socket = await server.websocket()
     await socket.write_message(json.dumps({"watch": id, "log_offset": 0}))
     await asyncio.sleep(0.5)
     seen = await read_until(socket, lambda found: found[-1]["type"] == "end")

@@ -8,8 +8,9 @@ in the order in which they are looked for:
   The steps are the functions below, by their names in STEPS.
 - text, for clients whose `data` are strings: `["print:hello", "step:1/2", "sleep:0.3", "fail:No yeast."]`.
   `step:n/total` reports progress with loss 1/n, `lines:n` prints `line 0` and so on, `now:` prints the time,
-  `mark:text` appends a line to `artifacts/marks`, `first:s` sleeps in the first attempt only, `fail:message`
-  ends the job with this error.
+  `bytes:c3a4` writes these bytes, `wait_for:path` waits for a file, `mark:text` appends a line to
+  `artifacts/marks`, `first:s` sleeps in the first attempt only, `fail:message` ends the job with this error,
+  `fail_first:message` in the first attempt only.
 - else a scenario by the job's kind and name, for magics, widgets and the panel: see scenarios.py.
 """
 
@@ -85,8 +86,16 @@ def show_env(*names: str) -> None:
 
 
 def lines(count: int) -> None:
-    for number in range(count):
-        print(f"line {number}")
+    """Print `line 0` and so on, a thousand lines in one write."""
+    for first in range(0, count, 1000):
+        last = min(first + 1000, count)
+        sys.stdout.write("".join(f"line {number}\n" for number in range(first, last)))
+
+
+def print_bytes(digits: str) -> None:
+    """Write bytes that need not be text, given as hexadecimal digits."""
+    sys.stdout.buffer.write(bytes.fromhex(digits))
+    sys.stdout.buffer.flush()
 
 
 def run(*command: str) -> None:
@@ -137,18 +146,21 @@ STEPS: dict[str, Callable[..., Any]] = {
     **{"die": die, "ignore_term": ignore_term, "save_on_term": save_on_term, "child": child},
     **{"daemon": daemon, "event": event, "show_env": show_env, "lines": lines, "run": run},
     **{"save_checkpoints": save_checkpoints, "on_gpu": on_gpu, "step": step, "fail": fail},
-    **{"serve_until_preempted": serve_until_preempted, "now": print_time},
+    **{"serve_until_preempted": serve_until_preempted, "now": print_time, "bytes": print_bytes},
 }
 # What a textual step's part after the colon means: the name and the arguments of the step.
 TEXT: dict[str, Callable[[str], list[Any]]] = {
     "print": lambda text: ["print", text],
     "now": lambda text: ["now"],
+    "bytes": lambda text: ["bytes", text],
+    "wait_for": lambda text: ["wait_for", text],
     "lines": lambda text: ["lines", int(text)],
     "step": lambda text: ["step", *map(int, text.split("/"))],
     "sleep": lambda text: ["sleep", float(text)],
     "mark": lambda text: ["write", str(folder / "artifacts" / "marks"), f"{text}\n"],
     "first": lambda text: ["sleep", float(text) if attempt == 1 else 0],
     "fail": lambda text: ["fail", text],
+    "fail_first": lambda text: ["fail", text] if attempt == 1 else ["sleep", 0],
 }
 
 
