@@ -16,7 +16,7 @@ import pytest
 
 from ilab_jupyter.client.connect import connect
 from ilab_jupyter.client.remote import RemoteJobs
-from ilab_jupyter.errors import Conflict, Forbidden, InvalidInput, NotFound, PublicError, Unavailable
+from ilab_jupyter.errors import Conflict, Forbidden, InvalidInput, PublicError, Unavailable
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobFilter, JobSpec
 from ilab_jupyter.jobs.state import JobState
@@ -73,43 +73,6 @@ def ended(jobs: SyncJobs, id: str) -> Any:
         if event.type == "end":
             return jobs.get(id)
     raise AssertionError("the stream ended without an end")
-
-
-def test_a_job_runs_and_its_watch_tells_everything_once_in_order(jobs: SyncJobs) -> None:
-    job = jobs.submit(spec("step:1/2", "print:one", "sleep:0.3", "step:2/2", "print:two", name="mine"))
-    assert (job.name, job.attempt, job.spec.queue) == ("mine", 1, "batch")
-    events = list(jobs.watch(job.id, log_offset=0))
-    assert events[0].type == "state" and events[-1].type == "end"
-    assert [event.fields["step"] for event in events if event.type == "progress"] == [1, 2]
-    assert "".join(event.fields["text"] for event in events if event.type == "log") == "one\ntwo\n"
-    assert events[-1].fields["state"] == "SUCCEEDED"
-    done = jobs.get(job.id)
-    assert (done.state, done.result, done.progress.step) == (JobState.SUCCEEDED, {"done": 5}, 2)
-
-
-def test_watch_begins_after_a_cursor(jobs: SyncJobs) -> None:
-    id = jobs.submit(spec("step:1/2", "step:2/2", "print:0123456789")).id
-    ended(jobs, id)
-    steps = [event for event in jobs.events(id) if event.type == "progress"]
-    later = list(jobs.watch(id, after=steps[0].seq, log_offset=5))
-    assert [event.fields["step"] for event in later if event.type == "progress"] == [2]
-    assert "".join(event.fields["text"] for event in later if event.type == "log") == "56789\n"
-    assert [event.seq for event in jobs.events(id, after=steps[0].seq) if event.type == "progress"] == [
-        steps[1].seq
-    ]
-
-
-def test_logs_are_read_by_offset(jobs: SyncJobs) -> None:
-    id = jobs.submit(spec("print:äöü€")).id
-    ended(jobs, id)
-    whole = jobs.logs(id)
-    assert (whole.text, whole.ended, whole.size) == ("äöü€\n", True, 10)
-    assert jobs.logs(id, limit=3).text == "ä"
-    assert jobs.logs(id, offset=-4).text == "€\n"
-    with pytest.raises(NotFound):
-        jobs.logs(id, attempt=2)
-    with pytest.raises(InvalidInput):
-        jobs.logs(id, limit=0)
 
 
 def test_a_key_gives_the_same_job_and_with_another_spec_a_conflict(jobs: SyncJobs) -> None:

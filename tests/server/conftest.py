@@ -7,7 +7,7 @@ asserts on all jobs or that breaks something takes `own_server`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +88,18 @@ def own_server(
 def recorder() -> type[Recorder]:
     Recorder.reset()
     return Recorder
+
+
+@pytest.fixture(scope="module")
+def make_job(shared_server: Server, loop: asyncio.AbstractEventLoop) -> Callable[..., str]:
+    """Runs a job to its end and gives its id; `then` is done to it afterwards, and it ends again."""
+
+    async def make(*script: str, then: str | None = None) -> str:
+        id = await shared_server.submit(*script)
+        await shared_server.ended(id)
+        if then is not None:
+            assert (await shared_server.http.post(f"ilab/api/jobs/{id}/{then}")).status_code == 202
+            await shared_server.ended(id)
+        return id
+
+    return lambda *script, then=None: loop.run_until_complete(make(*script, then=then))

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,72 +25,53 @@ HEAVY = {"torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", 
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServerProcess]:
+def shared_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServerProcess]:
     process = JupyterServerProcess(tmp_path_factory.mktemp("served"))
     process.start()
     yield process
-    for job in process.http.get("ilab/api/jobs?state=QUEUED,STARTING,RUNNING").json()["jobs"]:
-        process.http.post(f"ilab/api/jobs/{job['id']}/cancel")
     process.kill()
 
 
-def test_a_server_to_which_nothing_happens_loads_neither_the_job_engine_nor_its_libraries(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+def process(shared_process: JupyterServerProcess) -> Iterator[JupyterServerProcess]:
+    """The module's server, running and without live jobs of other tests."""
+    if not shared_process.runs:
+        shared_process.start()
+    yield shared_process
+    if shared_process.runs:
+        for job in live(shared_process):
+            shared_process.http.post(f"ilab/api/jobs/{job['id']}/cancel")
+        until(lambda: not live(shared_process))
+
+
+def live(process: JupyterServerProcess) -> list[Any]:
+    states = "QUEUED,STARTING,RUNNING,STOPPING"
+    return list(process.http.get(f"ilab/api/jobs?state={states}").json()["jobs"])
+
+
+def test_idle_server_loads_the_job_engine_once_it_is_needed(tmp_path: Path) -> None:
     process = JupyterServerProcess(tmp_path)
     process.start()
+
+    def loaded() -> set[str]:
+        return set(process.http.get("probe/modules").json()["modules"])
+
+    late = {"sqlalchemy", "pydantic", "ilab_jupyter.jobs.local"}
     try:
         time.sleep(1)
-        loaded = set(process.http.get("probe/modules").json()["modules"])
-        assert "ilab_jupyter.server.pulse" in loaded
-        late = {"sqlalchemy", "pydantic", "ilab_jupyter.server.routes", "ilab_jupyter.jobs.local"}
-        assert loaded & (HEAVY | late) == set()
-        assert not process.state.exists(), "nothing was asked for, so nothing was made"
-        assert process.http.get("ilab/api/health").status_code == 200
-        assert late <= set(process.http.get("probe/modules").json()["modules"])
-    finally:
-        process.kill()
-
-
-def test_jobs_of_a_dead_server_are_adopted_within_ten_seconds_though_nobody_asks(tmp_path: Path) -> None:
-    process = JupyterServerProcess(tmp_path)
-    process.start()
-    body = {"kind": "train", "arguments": {"data": ["mark:begun", "sleep:60"]}}
-    ids = [process.http.post("ilab/api/jobs", json=body).json()["id"] for _ in range(2)]
-    until((process.state / "jobs" / ids[0] / "artifacts" / "marks").exists)
-    process.kill()
-    record = json.loads((process.state / "jobs" / ids[0] / "attempts" / "1" / "supervisor.json").read_text())
-    guardian = Path(f"/proc/{record['pid']}/stat").read_text().rpartition(")")[2].split()[1]
-    for pid in (int(guardian), record["pid"]):
-        os.kill(pid, signal.SIGKILL)
-    process.start()
-    try:
-        started = time.monotonic()
-
-        def found(query: str) -> list[str]:
-            with sqlite3.connect(f"file:{process.state}/jobs.db?mode=ro", uri=True) as database:
-                return [value for (value,) in database.execute(query)]
-
-        until(lambda: found(f"SELECT state FROM attempt WHERE job = '{ids[0]}' AND n = 1") == ["INTERRUPTED"])
-        until(lambda: "RUNNING" in found("SELECT state FROM job"))
-        assert time.monotonic() - started < 10
-        for id in ids:
-            process.http.post(f"ilab/api/jobs/{id}/cancel")
-        until(lambda: not {"QUEUED", "RUNNING", "STOPPING"} & set(found("SELECT state FROM job")))
-    finally:
-        process.kill()
-
-
-def test_a_job_that_a_kernel_submits_is_seen_by_the_idle_server(tmp_path: Path) -> None:
-    process = JupyterServerProcess(tmp_path)
-    process.start()
-    try:
+        assert "ilab_jupyter.server.pulse" in loaded()
+        assert loaded() & {*HEAVY, *late, "ilab_jupyter.server.routes"} == set()
+        assert not process.state.exists(), "the state folder was created before it was used"
+        # No request names the job that a kernel submits.
         jobs = LocalJobs(process.state, worker_python=str(tmp_path / "quick-python"))
         spec = JobSpec(kind="train", arguments={"data": ["sleep:60"]})
         id = asyncio.run(jobs.submit(spec)).id
-        until(lambda: "sqlalchemy" in process.http.get("probe/modules").json()["modules"], seconds=10)
+        until(lambda: late <= loaded(), seconds=10)
         asyncio.run(jobs.cancel(id))
         jobs.close()
+        assert "ilab_jupyter.server.routes" not in loaded()
+        assert process.http.get("ilab/api/health").status_code == 200
+        assert "ilab_jupyter.server.routes" in loaded()
     finally:
         process.kill()
 
@@ -165,3 +147,25 @@ def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: Jupy
     # Nobody asked about the second job: the server itself has moved the queue.
     ended = until(lambda: (j := process.http.get(f"ilab/api/jobs/{waiting}").json())["ended_at"] and j)
     assert (ended["state"], ended["message"]) == ("FAILED", "as told")
+
+
+def test_server_adopts_jobs_of_a_killed_one_within_ten_seconds(process: JupyterServerProcess) -> None:
+    body = {"kind": "train", "arguments": {"data": ["mark:begun", "sleep:60"]}}
+    ids = [process.http.post("ilab/api/jobs", json=body).json()["id"] for _ in range(2)]
+    until((process.state / "jobs" / ids[0] / "artifacts" / "marks").exists)
+    process.kill()
+    record = json.loads((process.state / "jobs" / ids[0] / "attempts" / "1" / "supervisor.json").read_text())
+    guardian = Path(f"/proc/{record['pid']}/stat").read_text().rpartition(")")[2].split()[1]
+    for pid in (int(guardian), record["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    process.start()
+    started = time.monotonic()
+
+    def states(query: str) -> list[str]:
+        # No request: it would make the server look at its jobs.
+        with sqlite3.connect(f"file:{process.state}/jobs.db?mode=ro", uri=True) as database:
+            return [value for (value,) in database.execute(query)]
+
+    until(lambda: states(f"SELECT state FROM attempt WHERE job = '{ids[0]}' AND n = 1") == ["INTERRUPTED"])
+    until(lambda: "RUNNING" in states("SELECT state FROM job"))
+    assert time.monotonic() - started < 10
