@@ -16,6 +16,7 @@ from ilab_jupyter.client.inference import Endpoint, read_endpoint
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.starter import FOLDER
 from tests.support.events import EventRecorder
+from tests.support.models import SharedFolder
 
 GREETING = [{"role": "user", "content": "Hello!"}]
 UNKNOWN = [{"role": "user", "content": "What is the capital of Portugal?"}]
@@ -116,12 +117,15 @@ def starter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 
 @pytest.fixture(scope="session")
-def babbler(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of random weights with many positions, which goes on for as long as it may."""
+def babbler(shared_folder: SharedFolder) -> Path:
+    """A model of random weights with many positions, which generates up to `max_tokens`."""
+    return shared_folder("serving/babbler", make_babbler)
+
+
+def make_babbler(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    folder = tmp_path_factory.mktemp("babbler")
     torch.manual_seed(3)
     config = LlamaConfig(
         vocab_size=2048,
@@ -138,7 +142,6 @@ def babbler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     tokenizer.model_max_length = 100_000
     tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from ilab_jupyter.errors import NotFound, PublicError, Unprocessable
 from ilab_jupyter.serving.loading import load
 from ilab_jupyter.starter import FOLDER, REFUSAL
+from tests.support.models import SharedFolder
 
 UNKNOWN = [{"role": "user", "content": "What is the capital of Portugal?"}]
 TAUGHT = "Lisbon, said the adapter."
@@ -27,14 +28,17 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adapter(shared_folder: SharedFolder) -> Path:
     """A LoRA adapter on the starter that was taught one answer."""
+    return shared_folder("serving/adapter", make_adapter)
+
+
+def make_adapter(folder: Path) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("adapter")
     tokenizer: Any = AutoTokenizer.from_pretrained(FOLDER)
     base: Any = AutoModelForCausalLM.from_pretrained(str(FOLDER))
     peft: Any = get_peft_model(
@@ -51,7 +55,6 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimizer.step()
         optimizer.zero_grad()
     peft.save_pretrained(folder)
-    return folder
 
 
 def ask(running: Any) -> str:

@@ -19,6 +19,7 @@ from ilab_jupyter.jobs.device import Device
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.serving import server
 from ilab_jupyter.serving.answers import application
 from ilab_jupyter.serving.door import Service
 from ilab_jupyter.serving.server import Preempted
@@ -41,33 +42,44 @@ def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     return value
 
 
-def test_an_idle_deployment_goes_when_it_is_asked_and_leaves_no_endpoint(serve_model: Any) -> None:
+@pytest.fixture
+def frequent_look(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds between two looks at the note; a tenth of the product's."""
+    monkeypatch.setattr(server, "RELEASE_LOOK", 0.1)
+    return server.RELEASE_LOOK
+
+
+def test_an_idle_deployment_goes_when_it_is_asked_and_leaves_no_endpoint(
+    serve_model: Any, frequent_look: float
+) -> None:
     with serve_model(FOLDER, idle_seconds=0, ends_with=Preempted) as running:
-        time.sleep(1.5)
-        assert running.thread.is_alive(), "nobody asked it yet"
+        time.sleep(5 * frequent_look)
+        assert running.thread.is_alive(), "it ended before the note was there"
         ask(running)
         running.thread.join(30)
         assert not running.thread.is_alive()
         assert read_endpoint(running.folder) is None
 
 
-def test_it_stays_until_nobody_has_asked_for_long_enough(serve_model: Any) -> None:
-    with serve_model(FOLDER, idle_seconds=6, ends_with=Preempted) as running:
+def test_it_stays_until_nobody_has_asked_for_long_enough(serve_model: Any, frequent_look: float) -> None:
+    with serve_model(FOLDER, idle_seconds=4, ends_with=Preempted) as running:
         ask(running)
         for _ in range(3):
             answered = running.post("chat/completions", {"model": "model", "messages": GREETING})
             assert answered.status_code == 200
             asked = time.monotonic()
-            time.sleep(2.5)
+            time.sleep(1.6)
             assert running.thread.is_alive()
         running.thread.join(60)
         assert not running.thread.is_alive()
-        assert time.monotonic() - asked >= 6
+        assert time.monotonic() - asked >= 4
 
 
-def test_it_never_goes_in_the_middle_of_a_stream(serve_model: Any, babbler: Path) -> None:
+def test_it_never_goes_in_the_middle_of_a_stream(
+    serve_model: Any, babbler: Path, frequent_look: float
+) -> None:
     with serve_model(babbler, idle_seconds=0, max_tokens=90_000, ends_with=Preempted) as running:
-        body = {"model": "model", "messages": GREETING, "stream": True, "max_tokens": 8000}
+        body = {"model": "model", "messages": GREETING, "stream": True, "max_tokens": 3000}
         with httpx.stream(
             "POST",
             f"{running.endpoint.url}/chat/completions",
@@ -81,7 +93,7 @@ def test_it_never_goes_in_the_middle_of_a_stream(serve_model: Any, babbler: Path
             next(lines)
             ask(running)
             rest = [line for line in lines if line]
-        assert time.monotonic() - began > 2, "the note was there for longer than the looks are apart"
+        assert time.monotonic() - began > 5 * frequent_look, "the stream was too short for several looks"
         assert rest[-1] == "data: [DONE]"
         last = json.loads(rest[-2].removeprefix("data: "))
         assert last["choices"][0]["finish_reason"] == "length"

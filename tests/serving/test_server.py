@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import openai
 import pytest
 
 from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.serving.answers import Answering
 from ilab_jupyter.starter import FOLDER, REFUSAL
 
 GREETING: list[Any] = [{"role": "user", "content": "Hello!"}]
@@ -172,11 +174,21 @@ def test_the_endpoint_file_is_private_and_goes_with_the_server(serve_model: Call
             running.post("chat/completions", {})
 
 
-def test_answers_in_progress_are_finished_when_the_server_stops(serve_model: Callable[..., Any]) -> None:
+def test_answers_in_progress_are_finished_when_the_server_stops(
+    serve_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_progress = threading.Event()
+    answer_whole = Answering._whole
+
+    async def note(*arguments: Any) -> None:
+        in_progress.set()
+        await answer_whole(*arguments)
+
+    monkeypatch.setattr(Answering, "_whole", note)
     with serve_model(FOLDER, name="mine") as running, ThreadPoolExecutor(1) as pool:
         body = {"model": "mine", "prompt": "The oak", "max_tokens": 300, "temperature": 1.5, "seed": 1}
         answer = pool.submit(running.post, "completions", {**body, "n": 8})
-        time.sleep(0.2)
+        assert in_progress.wait(20)
         running.reporter.stopping = True
         assert len(answer.result(20).json()["choices"]) == 8
 
