@@ -17,6 +17,7 @@ import openai
 import pytest
 
 from ilab_jupyter.errors import Unavailable
+from ilab_jupyter.serving import server
 from ilab_jupyter.serving.answers import Answering
 from ilab_jupyter.starter import FOLDER, REFUSAL
 
@@ -185,6 +186,7 @@ def test_answers_in_progress_are_finished_when_the_server_stops(
         await answer_whole(*arguments)
 
     monkeypatch.setattr(Answering, "_whole", note)
+    monkeypatch.setattr(server, "GRACE", 20.0)
     with serve_model(FOLDER, name="mine") as running, ThreadPoolExecutor(1) as pool:
         body = {"model": "mine", "prompt": "The oak", "max_tokens": 300, "temperature": 1.5, "seed": 1}
         answer = pool.submit(running.post, "completions", {**body, "n": 8})
