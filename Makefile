@@ -6,13 +6,15 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PEER   ?= .venv-peer
 # The environment holds a copy of the built panel.
-PANEL  := $(wildcard labextension/*.json labextension/src/* labextension/src/*/* labextension/style/* labextension/schema/*)
+PANEL  := $(filter-out labextension/src/__tests__/%,$(wildcard labextension/*.json labextension/src/* labextension/src/*/* labextension/style/* labextension/schema/*))
 
 # Jobs, servers and tests are processes, hundreds of them: none should have to compile its modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
+JLPM   := PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm
+
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook test lint bench faults soak docs starter lock tools clean
+.PHONY: help demo notebook test jest lint bench faults soak docs starter lock tools clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -28,14 +30,17 @@ AT_ONCE ?= 3
 PYTEST  := $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 test: $(READY) tools  ## All tests: unit, server, browser, notebook, faults with a small n
-	ended=0; $(PYTEST) tests/faults || ended=1; $(PYTEST) --ignore tests/faults || ended=1; exit $$ended
+	ended=0; $(MAKE) jest || ended=1; $(PYTEST) tests/faults || ended=1; $(PYTEST) --ignore tests/faults || ended=1; exit $$ended
+
+jest: $(READY)  ## The tests of the panel that need no browser
+	cd labextension && $(JLPM) install --immutable && $(JLPM) test
 
 lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract is up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/ilab-jupyter openapi | diff -u labextension/openapi.json -
-	cd labextension && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm install --immutable && PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm lint:check
+	cd labextension && $(JLPM) install --immutable && $(JLPM) lint:check
 
 bench: $(READY) $(PEER)/.ready  ## Each claim measured against a peer or a baseline in the same run
 	ended=0; for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do PEER_PYTHON="$(abspath $(PEER))/bin/python" $(BIN)/python $$script || ended=1; done; \

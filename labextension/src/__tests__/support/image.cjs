@@ -1,0 +1,2 @@
+// In place of images, which the bundler turns into text.
+module.exports = '<svg xmlns="http://www.w3.org/2000/svg"/>';
