@@ -12,6 +12,7 @@ from xdist.scheduler import LoadGroupScheduling
 from ilab_jupyter.engine import hide_unfit_torchvision
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.sync import SyncJobs
+from tests.support.folders import use_home
 
 pytest_plugins = [
     "tests.support.jobs",
@@ -46,25 +47,7 @@ hide_unfit_torchvision()
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """HOME, XDG and the job engine's state below a folder of this test alone."""
     home = tmp_path / "home"
-    home.mkdir()
-    for variable, folder in {
-        "HOME": home,
-        "XDG_CONFIG_HOME": home / ".config",
-        "XDG_DATA_HOME": home / ".local/share",
-        "XDG_CACHE_HOME": home / ".cache",
-        "XDG_STATE_HOME": home / ".local/state",
-        "ILAB_JUPYTER_STATE": home / "state",
-        "IPYTHONDIR": home / ".ipython",
-    }.items():
-        monkeypatch.setenv(variable, str(folder))
-    for variable in (
-        "ILAB_SERVICE_URL",
-        "ILAB_SERVICE_TOKEN",
-        "ILAB_JUPYTER_WORKER_PYTHON",
-        "ILAB_JUPYTER_DATABASE_URL",
-    ):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    use_home(home, monkeypatch)
     return home
 
 

@@ -1,4 +1,4 @@
-"""A real JupyterLab in a process of its own, and a real Chromium that looks at it."""
+"""One JupyterLab for each module, in its own process, and a Chromium with a new page for each test."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from tests.support.folders import use_home
+from tests.support.waiting import until
 
 CHROMIUM_ARGUMENTS = [
     "--headless",
@@ -53,12 +55,12 @@ class NotRun(Exception):
 
 @dataclass
 class Lab:
-    """A JupyterLab server with folders of its own; it may be killed and started again on the same ones."""
+    """A JupyterLab server with its own folders; it may be killed and started again on the same ones."""
 
     home: Path
     root: Path
     config: dict[str, Any] = field(default_factory=dict)
-    arguments: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -75,17 +77,38 @@ class Lab:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The server's environment. The HOME, XDG and state folders are the test's already."""
+        """The server's environment; HOME, XDG and state folders are those of the module."""
         names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
         folders = {name: str(self.home / name.lower()) for name in names}
-        return {**os.environ, **folders, "JUPYTER_NO_CONFIG": ""}
+        return {**os.environ, **folders, "JUPYTER_NO_CONFIG": "", **self.variables}
 
-    def settings(self, plugin: str, **values: Any) -> None:
-        """Settings of a JupyterLab plugin, as its user would have them."""
+    @property
+    def running(self) -> bool:
+        """Whether the server's process has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def settings(self, plugin: str, **values: Any) -> Path:
+        """Write the user's settings of a JupyterLab plugin; pages read them when they are loaded."""
         package, _, name = plugin.rpartition(":")
-        folder = self.home / "jupyter_config_dir" / "lab" / "user-settings" / package
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+        path = self.user_settings / package / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+        return path
+
+    @property
+    def user_settings(self) -> Path:
+        return self.home / "jupyter_config_dir" / "lab" / "user-settings"
+
+    def reset(self) -> None:
+        """End all jobs and kernels, start jobs again and forget the user's settings."""
+        self.end_jobs()
+        if self.get("ilab/api/queue")["paused"]:
+            self.post("ilab/api/queue/unpause")
+        for session in self.get("api/sessions"):
+            self.delete(f"api/sessions/{session['id']}")
+        shutil.rmtree(self.user_settings, ignore_errors=True)
+        # A dialog about news would cover a corner of the page.
+        self.settings("@jupyterlab/apputils-extension:notification", fetchNews="false", checkForUpdates=False)
 
     def start(self, timeout: float = 60) -> None:
         """Start the server and wait until it answers; the first time on a free port, then on the same one."""
@@ -98,7 +121,8 @@ class Lab:
         command = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--config={config}"),
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"),
-            *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}", *self.arguments),
+            f"--IdentityProvider.token={self.token}",
+            f"--ServerApp.root_dir={self.root}",
         ]
         with (self.home / "lab.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -135,16 +159,22 @@ class Lab:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def post(self, path: str, body: Any = None, method: str = "POST") -> Any:
+    def post(self, path: str, body: Any = None) -> Any:
         """Send JSON, get JSON."""
         request = urllib.request.Request(
             self.url + path,
             data=json.dumps(body if body is not None else {}).encode(),
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
-            method=method,
+            method="POST",
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
+
+    def delete(self, path: str) -> None:
+        """Send a DELETE request."""
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.url + path, headers=headers, method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
 
     def submit(self, kind: str, name: str = "", **arguments: Any) -> Job:
         """A job, submitted over HTTP."""
@@ -196,10 +226,12 @@ class LabPage:
         self.page.wait_for_selector("#jp-main-dock-panel", timeout=60_000)
         self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=60_000)
 
-    def reload(self) -> None:
-        """Load the page again, with its layout, as a person would with F5."""
-        # The layout is saved a moment after it was changed.
-        self.page.wait_for_timeout(1500)
+    def reload(self, layout: str) -> None:
+        """Load the page again without resetting it, once the saved layout has `layout` in it."""
+        until(
+            lambda: layout in json.dumps(self.lab.get("lab/api/workspaces/default")),
+            what=f"the saved layout to have {layout}",
+        )
         self.page.goto(f"{self.lab.url}lab")
         self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=60_000)
 
@@ -261,18 +293,13 @@ class LabPage:
         raise NotRun(f"The notebook takes cell {index} and does not run it.")
 
     def save(self) -> None:
-        """Save the notebook on top."""
+        """Save the notebook on top and wait until the server has it."""
         self.page.keyboard.press("Escape")
-        self.page.keyboard.press("Control+s")
-        self.page.wait_for_timeout(1500)
-
-    def restart_kernel(self) -> None:
-        """Restart the kernel of the notebook on top."""
-        self.page.keyboard.press("Escape")
-        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
-        self.page.get_by_role("menuitem", name="Restart Kernel…", exact=True).click()
-        self.page.locator(".jp-Dialog button.jp-mod-accept").click()
-        self.wait_idle()
+        with self.page.expect_response(
+            lambda response: response.request.method == "PUT" and "/api/contents/" in response.url
+        ) as saved:
+            self.page.keyboard.press("Control+s")
+        assert saved.value.ok
 
     def panel(self) -> Locator:
         """The InstructLab panel, opened."""
@@ -292,26 +319,46 @@ class LabPage:
         return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """HOME, XDG and the job engine's state below a folder of this module: its tests share a JupyterLab."""
+    home = tmp_path_factory.mktemp("lab") / "home"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_home(home, monkeypatch)
+        yield home
+
+
+@pytest.fixture(scope="module")
 def lab_config() -> dict[str, Any]:
     """The server's configuration; a test module may have its own."""
     return {}
 
 
-@pytest.fixture
-def lab(own_folders: Path, tmp_path: Path, lab_config: dict[str, Any]) -> Iterator[Lab]:
-    """A running JupyterLab with nothing of the user's in it."""
-    root = tmp_path / "root"
+@pytest.fixture(scope="module")
+def lab_variables() -> dict[str, str]:
+    """Environment variables of the server and its kernels; a test module may have its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def module_lab(own_folders: Path, lab_config: dict[str, Any], lab_variables: dict[str, str]) -> Iterator[Lab]:
+    """The JupyterLab of this module."""
+    root = own_folders.with_name("root")
     root.mkdir()
-    lab = Lab(home=own_folders, root=root, config=lab_config)
-    # The question whether to fetch news would cover the corner of the page.
-    lab.settings("@jupyterlab/apputils-extension:notification", fetchNews="false", checkForUpdates=False)
-    lab.start()
-    try:
-        yield lab
-    finally:
-        lab.stop()
-        lab.end_jobs()
+    lab = Lab(home=own_folders, root=root, config=lab_config, variables=lab_variables)
+    yield lab
+    lab.stop()
+    lab.end_jobs()
+
+
+@pytest.fixture
+def lab(module_lab: Lab) -> Iterator[Lab]:
+    """The module's JupyterLab, running, without live jobs, kernels and settings of an earlier test."""
+    if not module_lab.running:
+        module_lab.start()
+    module_lab.reset()
+    yield module_lab
+    module_lab.end_jobs()
 
 
 @pytest.fixture(scope="module")

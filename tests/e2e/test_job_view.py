@@ -23,33 +23,34 @@ Path("data.jsonl").write_text("{}");"""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-@pytest.fixture
-def lab_config(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def lab_variables() -> dict[str, str]:
     """Kernels and jobs find the scripted worker."""
-    monkeypatch.setenv("PYTHONPATH", str(WORKER))
-    return {}
+    return {"PYTHONPATH": str(WORKER)}
 
 
-def notebook(folder: Path, *sources: str) -> Path:
+def notebook(folder: Path, name: str, *sources: str) -> Path:
+    """A notebook whose first cell loads the magics with the scripted worker, in the root folder."""
     cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *sources)]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    path = folder / "n.ipynb"
+    path = folder / name
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
     return path
 
 
-def open_with_magics(lab_page: Any) -> None:
-    lab_page.open_notebook("n.ipynb")
+def open_with_magics(lab_page: Any, name: str) -> None:
+    """Open the notebook and run its first cell."""
+    lab_page.open_notebook(name)
     lab_page.run_cell(0)
 
 
-def test_a_training_is_seen_live_cancelled_by_its_button_and_kept_in_the_file(lab_page, lab):
-    path = notebook(lab.root, "job = %ilab train data.jsonl --name evil --max-steps 1500\njob")
-    open_with_magics(lab_page)
+def test_view_is_live_cancels_and_is_kept_in_file(lab_page, lab):
+    path = notebook(lab.root, "evil.ipynb", "job = %ilab train data.jsonl --name evil --max-steps 1500\njob")
+    open_with_magics(lab_page, "evil.ipynb")
     output = lab_page.run_cell(1)
     view = output.get_by_role("region", name="Job")
     expect(view.get_by_role("status")).to_have_text("▶ RUNNING")
-    expect(view.get_by_role("progressbar")).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d?$"))
+    expect(view.get_by_role("progressbar")).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d*$"))
     expect(view.get_by_text(re.compile(r"step \d+ of 1500 · loss .* left"))).to_be_visible()
     expect(view.get_by_role("img", name=re.compile(r"^Loss .* at step \d+"))).to_be_visible()
     log = view.get_by_role("log")
@@ -69,23 +70,26 @@ def test_a_training_is_seen_live_cancelled_by_its_button_and_kept_in_the_file(la
     expect(output.get_by_role("img", name=re.compile("^Loss 3 at step 1, "))).to_be_visible()
     lab_page.screenshot("job-ended")
 
-    lab_page.page.keyboard.press("Control+s")
-    lab_page.page.wait_for_timeout(1000)
+    lab_page.save()
     kept = [item.get("data", {}) for item in json.loads(path.read_text())["cells"][1]["outputs"]]
     assert WIDGET not in str(kept)
     assert "CANCELLED" in "".join(kept[0]["text/html"]) and kept[0]["image/png"]
 
 
-def test_the_view_lives_on_after_a_reload_and_is_whole_again_in_a_new_kernel(lab_page, lab):
-    notebook(lab.root, "job = %ilab train data.jsonl --name slow --max-steps 2000\njob", "%ilab attach")
-    open_with_magics(lab_page)
+def test_view_continues_after_reload_and_in_new_kernel(lab_page, lab):
+    notebook(
+        lab.root,
+        "slow.ipynb",
+        "job = %ilab train data.jsonl --name slow --max-steps 2000\njob",
+        "%ilab attach",
+    )
+    open_with_magics(lab_page, "slow.ipynb")
     output = lab_page.run_cell(1)
     standing = re.compile(r"step (\d+) of 2000")
     expect(output.get_by_text(standing).filter(visible=True)).to_be_visible()
-    lab_page.page.keyboard.press("Control+s")
-    lab_page.page.wait_for_timeout(1000)
+    lab_page.save()
 
-    lab_page.open_notebook("n.ipynb")
+    lab_page.open_notebook("slow.ipynb")
     view = lab_page.cell(1).get_by_role("region", name="Job")
     expect(view.get_by_role("status")).to_have_text("▶ RUNNING")
     before = int(standing.search(view.inner_text())[1])
@@ -96,7 +100,7 @@ def test_the_view_lives_on_after_a_reload_and_is_whole_again_in_a_new_kernel(lab
 
     (session,) = lab.get("api/sessions")
     lab.post(f"api/kernels/{session['kernel']['id']}/restart")
-    open_with_magics(lab_page)
+    open_with_magics(lab_page, "slow.ipynb")
     view = lab_page.run_cell(2).get_by_role("region", name="Job")
     expect(view.get_by_role("log")).to_contain_text("step 1/2000")
     expect(view.get_by_role("img", name=re.compile("from 3$"))).to_be_visible()

@@ -2,6 +2,7 @@
 
 waiting    `until`, `until_async`: wait for a condition; the failure names what was awaited
 events     `EventRecorder`: a reporter that keeps its events and may request a stop
+folders    `use_home`: HOME, the XDG folders and the job engine's state below a folder of the tests
 worker/    `scripted`: the one worker without a model; see its docstring for the script language.
            `code_worker`: the real worker with a kind whose work is Python code
 interpreter  `make_interpreter`: an executable for `worker_python` that runs a script in place of the engine
