@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import psutil
+
 SCRIPTED = Path(__file__).parent / "worker" / "scripted.py"
 
 
@@ -22,3 +24,12 @@ def make_interpreter(path: Path, script: Path = SCRIPTED, options: str = "") -> 
     )
     path.chmod(0o755)
     return path
+
+
+def worker_of(id: str) -> psutil.Process:
+    """The process of a job's worker whose interpreter is such an executable, named `worker-python`."""
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if "/worker-python" in " ".join(line[:2]) and any(id in part for part in line):
+            return process
+    raise LookupError(f"No worker of {id} is running.")
