@@ -1,4 +1,4 @@
-"""The quickstart as a new user runs it: cell by cell, in JupyterLab, with real generation, training and serving."""
+"""The quickstart as a new user runs it: cell by cell in JupyterLab, with real generation and training."""
 
 from __future__ import annotations
 
