@@ -39,23 +39,28 @@ def closure(requirements: list[str]) -> list[Distribution]:
 def make_environment(folder: Path, packages: list[Distribution]) -> Path:
     """Make the environment, without pip; return its bin folder.
 
-    The packages' files are links to those installed here; their scripts run the new interpreter.
+    The packages are links to those installed here; their scripts run the new interpreter.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     [site] = (folder / "lib").glob("python*/site-packages")
     python = folder / "bin" / "python"
     for package in packages:
-        for file in package.files or []:
+        files = package.files or []
+        # A folder with this file belongs to one package; others, such as namespaces, are linked file by file.
+        whole = {file.parts[0] for file in files if file.parts[1:] == ("__init__.py",)}
+        for name in whole:
+            (site / name).symlink_to(str(package.locate_file(name)))
+        for file in files:
             source = Path(os.path.normpath(str(package.locate_file(file))))
             target = Path(os.path.normpath(site / str(file)))
-            if not source.is_file() or target.exists() or not target.is_relative_to(folder):
+            if file.parts[0] in whole or not source.is_file() or not target.is_relative_to(folder):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             content = source.read_bytes() if target.parent == python.parent else b""
             if content.startswith(b"#!") and b"python" in content.split(b"\n", 1)[0]:
                 target.write_bytes(b"#!" + bytes(python) + b"\n" + content.split(b"\n", 1)[1])
                 target.chmod(0o755)
-            else:
+            elif not target.exists():
                 target.symlink_to(source)
     return python.parent
 
