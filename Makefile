@@ -14,10 +14,10 @@ export PYTHONDONTWRITEBYTECODE :=
 JLPM   := PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook test jest lint bench faults soak docs starter lock tools clean
+.PHONY: help demo notebook test test-fast jest lint bench faults soak docs starter lock tools clean
 
 help:  ## Say what each target does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: $(READY)  ## Generate, train, serve and ask, on this machine, without GPU, network or account
 	$(BIN)/ilab-jupyter demo --output demo-output
@@ -25,12 +25,15 @@ demo: $(READY)  ## Generate, train, serve and ask, on this machine, without GPU,
 notebook: $(READY)  ## Open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
 
-# Tests wait for processes more than they compute: three at a time keep two cores busy. A file stays in one process.
+# Tests wait for processes more than they compute: three at a time keep two cores busy.
 AT_ONCE ?= 3
-PYTEST  := $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
+PYTEST  := $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadgroup --no-loadscope-reorder
 
 test: $(READY) tools  ## All tests: unit, server, browser, notebook, faults with a small n
-	ended=0; $(MAKE) jest || ended=1; $(PYTEST) tests/faults || ended=1; $(PYTEST) --ignore tests/faults || ended=1; exit $$ended
+	ended=0; $(MAKE) jest || ended=1; $(PYTEST) || ended=1; exit $$ended
+
+test-fast: $(READY) tools  ## What a developer runs while working: the tests without the slow ones
+	$(PYTEST) -m "not slow"
 
 jest: $(READY)  ## The tests of the panel that need no browser
 	cd labextension && $(JLPM) install --immutable && $(JLPM) test
