@@ -41,6 +41,26 @@ def counter(tokenizer: str | None) -> Callable[[str], int]:
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
 
 
+def markdown_tables() -> Any:
+    """A serializer provider for docling's chunkers that writes tables as markdown, so that every cell is in the
+    text. docling's own sentences of row, column and value leave out the heading of the first column, and a
+    cell of a table with one column.
+    """
+    from docling_core.transforms.chunker.hierarchical_chunker import (
+        ChunkingDocSerializer,
+        ChunkingSerializerProvider,
+    )
+    from docling_core.transforms.serializer.markdown import MarkdownTableSerializer
+
+    class Provider(ChunkingSerializerProvider):
+        def get_serializer(self, doc: Any) -> Any:
+            made = ChunkingDocSerializer(doc=doc, table_serializer=MarkdownTableSerializer())
+            made.params = made.params.model_copy(update={"compact_tables": True})
+            return made
+
+    return Provider()
+
+
 def chunk(
     document: DoclingDocument, max_tokens: int, count: Callable[[str], int]
 ) -> Iterator[dict[str, Any]]:
@@ -71,13 +91,13 @@ def chunk(
                 return [doc_chunk]
             return super()._split_by_doc_items(doc_chunk, doc_serializer)
 
-    chunker = Chunker(tokenizer=Counter())
+    chunker = Chunker(tokenizer=Counter(), serializer_provider=markdown_tables())
     number = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # headings longer than a chunk are left out, which is what is wanted
         pieces: Iterator[Any] = chunker.chunk(document)
         for piece in pieces:
-            text = _BEFORE.sub("(", _AFTER.sub("", piece.text)).strip()
+            text = _BEFORE.sub("(", _AFTER.sub("", piece.text)).strip().replace("&#124;", r"\|")
             if not text:
                 continue
             pages = [place.page_no for item in piece.meta.doc_items for place in item.prov]

@@ -32,7 +32,7 @@ def read(order: Order) -> Outcome:
     if markdown is None:
         markdown = document.export_to_markdown(
             escape_underscores=False, image_placeholder="", compact_tables=True
-        )
+        ).replace("&#124;", r"\|")
     markdown = markdown.strip() + "\n"
     if not markdown.strip():
         raise Unreadable("no_text", "It has no text.")

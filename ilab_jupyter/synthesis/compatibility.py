@@ -17,6 +17,7 @@ from typing import Any
 
 from ilab_jupyter.durable import write_durably
 from ilab_jupyter.errors import Unprocessable
+from ilab_jupyter.synthesis import pairs
 
 CHUNK_TOKENS = 500
 TOKENS_PER_WORD = 1.3
@@ -81,6 +82,9 @@ def patch() -> Any:
         _with_sorted_files(module)
         _with_pandas_3()
         _with_stable_mixing()
+        _with_whole_questions(module)
+        _with_seeds_in_the_mix()
+        _with_literal_paths()
         module.patched_by_ilab_jupyter = True
     return module
 
@@ -200,6 +204,71 @@ def _with_stable_mixing() -> None:
         return dict.fromkeys(sorted(items))
 
     module.set = ordered
+
+
+def _with_whole_questions(module: Any) -> None:
+    """All up to the first question mark is the question for instructlab-sdg, also in the middle of code."""
+    mixing: Any = importlib.import_module("instructlab.sdg.datamixing")
+
+    def question(row: Mapping[str, Any]) -> str:
+        if "question" in row:
+            return str(row["question"])
+        found = pairs.split(str(row.get("output") or ""))
+        return found.question if found else ""
+
+    def response(row: Mapping[str, Any]) -> str:
+        if "response" in row:
+            return str(row["response"])
+        found = pairs.split(str(row.get("output") or ""))
+        return found.answer if found else str(row.get("output") or "").strip()
+
+    for namespace in (module, mixing):
+        namespace._get_question_hack = question
+        namespace._get_response_hack = response
+
+
+def _with_seeds_in_the_mix() -> None:
+    """Of each skill 30 rows are drawn at random, mostly without the seed examples as they were written."""
+    mixing: Any = importlib.import_module("instructlab.sdg.datamixing")
+    original = mixing._adjust_train_sample_size
+
+    def adjusted(dataset: Any, count: int) -> Any:
+        import datasets
+
+        drawn = original(dataset, count)
+        if not {"seed_question", "seed_response", "messages"} <= set(dataset.column_names):
+            return drawn
+        seeds = _seed_rows(dataset)
+        rest = drawn.to_list()[: max(0, count - len(seeds))]
+        return datasets.Dataset.from_list([*seeds, *rest], features=drawn.features)
+
+    mixing._adjust_train_sample_size = adjusted
+
+
+def _seed_rows(dataset: Any) -> list[dict[str, Any]]:
+    """The rows that are a seed example as it was written, each once."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in dataset:
+        said = {turn["role"]: turn["content"] for turn in row["messages"]}
+        seed = "\n\n".join(
+            text.strip() for text in (row.get("seed_context"), row["seed_question"]) if text and text.strip()
+        )
+        if (said.get("user"), said.get("assistant")) == (seed, row["seed_response"].strip()):
+            found.setdefault((seed, said["assistant"]), row)
+    return list(found.values())
+
+
+def _with_literal_paths() -> None:
+    """`load_dataset` takes a path for a pattern: one with brackets in it, such as a leaf folder `a[1]`,
+    matches nothing.
+    """
+    mixing: Any = importlib.import_module("instructlab.sdg.datamixing")
+    original = mixing.load_dataset
+
+    def load(kind: str, data_files: str, **named: Any) -> Any:
+        return original(kind, data_files=glob.escape(data_files), **named)
+
+    mixing.load_dataset = load
 
 
 _INLINE = r"(?:\*{1,3}[^*\n]+\*{1,3}|\[[^\]\n]+\]\([^\s)]*\)|`[^`\n]+`)"

@@ -21,7 +21,7 @@ import yaml
 from ilab_jupyter import durable
 from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain
 from ilab_jupyter.progress import Reporter, Stopped
-from ilab_jupyter.synthesis import compatibility, leaves
+from ilab_jupyter.synthesis import compatibility, leaves, pairs
 from ilab_jupyter.synthesis.compatibility import one_line_end, read_lines, write_lines
 from ilab_jupyter.synthesis.driver.client import Client
 from ilab_jupyter.synthesis.driver.flow import Lane, apart, drive
@@ -192,7 +192,9 @@ class Run:
             rows = samples[leaf.node]
             out = files.enter_context(self._generated(leaf).open("w", encoding="utf-8"))
             pipeline = pipelines[leaf.kind]
-            lanes.append(Lane(leaf.file, pipeline, rows, _keeper(leaf, pipeline, out, ledger)))
+            lanes.append(
+                Lane(leaf.file, pipeline, rows, _keeper(leaf, pipeline, out, ledger, self._teacher.literal))
+            )
             if leaf.kind == "knowledge":
                 questions[leaf.node] = []
                 test = sdg.mmlubench_pipe_init(context)
@@ -319,14 +321,12 @@ def check_pipeline(pipeline: str) -> None:
             )
 
 
-def _is_pair(output: str) -> bool:
-    """The generator takes everything up to the first question mark for the question."""
-    question, mark, answer = output.partition("?")
-    return bool(mark and question.strip() and answer.strip())
-
-
-def _keeper(leaf: leaves.Leaf, pipeline: Any, out: TextIO, ledger: Ledger) -> Callable[[list[Row]], None]:
-    """Writes a leaf's rows, less those that the next step would stumble over."""
+def _keeper(
+    leaf: leaves.Leaf, pipeline: Any, out: TextIO, ledger: Ledger, literal: bool
+) -> Callable[[list[Row]], None]:
+    """Writes a leaf's rows, except those that the next step cannot read. Labels of a language model around
+    question and answer are removed.
+    """
     last = pipeline.chained_blocks[-1]["name"]
 
     def keep(rows: list[Row]) -> None:
@@ -334,9 +334,11 @@ def _keeper(leaf: leaves.Leaf, pipeline: Any, out: TextIO, ledger: Ledger) -> Ca
             text = row.get("output") if "output" in row else row.get("response")
             if not isinstance(text, str) or not text.strip():
                 ledger.reject("empty", leaf.file, last, "", row)
-            elif "output" in row and not _is_pair(text):
+            elif "output" in row and pairs.split(text) is None:
                 ledger.reject("no_question", leaf.file, last, text, row)
             else:
+                if "output" not in row and not literal:
+                    row = {**row, "response": pairs.unlabelled(text)}
                 ledger.rows[leaf.file] += 1
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -354,6 +356,8 @@ def _listed(rejected: Mapping[str, int]) -> str:
         "wrong_tags": "lacked their tags",
         "no_question": "had no question",
         "missing_field": "lacked a field",
+        "reasoning": "were reasoning without an answer",
+        "bad_characters": "contained control characters or unpaired surrogates",
     }
     return "".join(f"{rejected[reason]} {words}, " for reason, words in said.items() if rejected[reason])
 

@@ -138,11 +138,27 @@ def test_a_sentence_becomes_a_question_that_it_answers(sentence: str, question: 
     assert phrasing.ask(sentence, frozenset({"Bluebell"})) == question
 
 
-def test_all_forms_of_a_question_differ_and_have_one_question_mark_at_the_end() -> None:
-    for seed in ("When does it open?", "Write a note for the cook.", "What is it? Explain."):
-        forms = [phrasing.variant(seed, number) for number in range(phrasing.FORMS)]
-        assert len(set(forms)) == phrasing.FORMS
-        assert all(form.count("?") == 1 and form.endswith("?") for form in forms)
+WRITTEN = (
+    "When does it open?",
+    "Write a note for the cook.",
+    "What is it? Explain.",
+    "What does this print?\n\n```python\nprint('?')\n```",
+    "Joey is 20 years old. Ann is twice as old. How old is Ann?",
+    "Is 5 > 3 ? 'yes' : 'no' valid Java?",
+    "Brezeln!",
+)
+
+
+@pytest.mark.parametrize("seed", WRITTEN)
+def test_all_forms_of_a_question_differ(seed: str) -> None:
+    forms = [phrasing.variant(seed, number) for number in range(phrasing.FORMS)]
+    assert len(set(forms)) == phrasing.FORMS
+    assert forms[0] == seed
+
+
+@pytest.mark.parametrize("seed", WRITTEN[2:])
+def test_no_form_changes_a_question_of_several_sentences_or_lines(seed: str) -> None:
+    assert all(phrasing.variant(seed, number).endswith(seed) for number in range(phrasing.FORMS))
 
 
 def test_sentences_are_found_in_markdown_with_abbreviations_lists_and_tables() -> None:

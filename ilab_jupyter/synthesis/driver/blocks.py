@@ -138,6 +138,8 @@ def _asking(block: Any, pool: Pool, ledger: Ledger) -> RowStep:
 
 def _parsed(block: Any, row: Row, answer: Answer) -> tuple[list[Row], str | None]:
     """The rows of an answer, and why it gave fewer than it should have."""
+    if answer.rejected:
+        return [], answer.rejected
     text = answer.text.strip()
     if not text:
         return [], "empty"
@@ -163,9 +165,14 @@ def _untagged(block: Any) -> bool:
 def _conversing(block: Any, pool: Pool, ledger: Ledger) -> RowStep:
     async def step(row: Row, place: Place) -> list[Row]:
         answers = await pool.ask(row[block.input_col], block.gen_kwargs, order=place.order, row=row)
-        texts = [answer.text for answer in answers]
+        for answer in answers:
+            if answer.rejected:
+                ledger.reject(answer.rejected, place.leaf, block.block_name, answer.text, row)
+        texts = [answer.text for answer in answers if not answer.rejected]
+        if not texts:
+            return []
         ledger.passed(place.leaf, block.block_name, 1)
-        return [{**row, block.output_col: texts if len(texts) > 1 else texts[0]}]
+        return [{**row, block.output_col: texts if len(answers) > 1 else texts[0]}]
 
     return step
 

@@ -71,8 +71,10 @@ class _Completions:
         answers = asyncio.run_coroutine_threadsafe(self._ask(asked, sampling), self._loop).result()
         return Completion(
             [
-                Choice(number, answer.text, Message(answer.text), "length" if answer.cut else "stop")
-                for number, answer in enumerate(answers)
+                Choice(number, text, Message(text), "length" if answer.cut else "stop")
+                for number, (answer, text) in enumerate(
+                    (answer, "" if answer.rejected else answer.text) for answer in answers
+                )
             ]
         )
 

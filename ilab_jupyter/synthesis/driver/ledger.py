@@ -12,7 +12,7 @@ from typing import Any
 from ilab_jupyter.progress import Reporter
 from ilab_jupyter.synthesis.teachers import Spent
 
-REASONS = ("empty", "cut", "wrong_tags", "no_question", "missing_field")
+REASONS = ("empty", "cut", "wrong_tags", "no_question", "missing_field", "reasoning", "bad_characters")
 # An event for each of some thousand answers would drown the job's log.
 PROGRESS_SECONDS = 0.25
 
@@ -31,7 +31,8 @@ class Ledger:
         self.answers = 0
         self._reporter = reporter
         self._path = path
-        self._file = path.open("w", encoding="utf-8")
+        # an unpaired surrogate becomes its JSON escape
+        self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._samples: Counter[str] = Counter()
         self._finished: Counter[str] = Counter()
         self._blocks: dict[str, Counter[str]] = {}

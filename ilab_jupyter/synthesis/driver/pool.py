@@ -8,6 +8,7 @@ import heapq
 import itertools
 import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 
 from ilab_jupyter.errors import TeacherError
 from ilab_jupyter.progress import Stopped
+from ilab_jupyter.synthesis import reasoning
 from ilab_jupyter.synthesis.compatibility import one_line_end
 from ilab_jupyter.synthesis.driver.pace import Pace
 from ilab_jupyter.synthesis.journal import Journal
@@ -25,6 +27,9 @@ from ilab_jupyter.synthesis.teachers import Answer, Busy, Messages, Question, Re
 LISTENING_SECONDS = 0.2
 HOMECOMING_SECONDS = 10.0
 LONGEST_WAIT = 60.0
+
+# JSON can write unpaired surrogates, UTF-8 cannot; control characters do not belong in training data.
+_BAD_CHARACTERS = re.compile("[\ud800-\udfff\x00-\x08\x0e-\x1f\x7f]")
 
 Told = Callable[[int, Spent], None]
 
@@ -106,7 +111,16 @@ class Pool:
             answers = [self._journal.get(key, index) for index in range(wanted)]
         else:
             self._told(wanted, Spent())
-        return [answer for answer in answers if answer is not None]
+        return [self._checked(answer) for answer in answers if answer is not None]
+
+    def _checked(self, answer: Answer) -> Answer:
+        """The answer as the blocks get it: without reasoning, and marked where it cannot be used."""
+        if _BAD_CHARACTERS.search(answer.text):
+            return replace(answer, rejected="bad_characters")
+        if self._teacher.literal:
+            return answer
+        text = reasoning.strip(answer.text)
+        return replace(answer, rejected="reasoning") if text is None else replace(answer, text=text)
 
     async def room(self) -> None:
         """Wait until fewer requests wait than the teacher could take at once."""

@@ -22,10 +22,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer. `cut`: it ended because there was no room for more, not because it was done."""
+    """One answer. `cut`: it ended because there was no room for more, not because it was done. `rejected`:
+    why it cannot be used, such as `reasoning`, or ''.
+    """
 
     text: str
     cut: bool = False
+    rejected: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,13 @@ class Refused(Exception):
 class Teacher(Protocol):
     """Answers prompts. `label` is what each row's metadata says; `model` chooses the prompt's dialect.
 
-    `many`: one request may want several answers.
+    `many`: one request may want several answers. `literal`: its answers are taken as written; those of a
+    language model are cleaned of reasoning and markup.
     """
 
     label: str
     model: str
+    literal: bool
 
     @property
     def many(self) -> bool: ...

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ilab_jupyter.errors import TeacherError
+from ilab_jupyter.synthesis.pairs import joined
 from ilab_jupyter.synthesis.teachers import Answer, Question, Refused, Reply, Spent, phrasing, sentences
 from ilab_jupyter.synthesis.teachers.templates import Templates
 
@@ -41,11 +42,13 @@ class EmbeddedTeacher:
     label = LABEL
     model = LABEL
     many = True
+    literal = True
 
     def __init__(self) -> None:
         self._templates = Templates()
         self._pairs: dict[str, list[Pair]] = {}
         self._turns: dict[tuple[str, str], tuple[int, int]] = {}
+        self._seeds: dict[str, set[str]] = {}
 
     def describe(self) -> dict[str, Any]:
         """Says plainly what this is."""
@@ -63,6 +66,8 @@ class EmbeddedTeacher:
             for field, value in row.items():
                 if field.startswith(("seed_question", "icl_query", "document_outline")) and value:
                     known.setdefault(field, set()).add(value)
+            for pair in _seeds(row):
+                self._seeds.setdefault(pair.question.strip(), set()).add(pair.answer.strip())
             if row.get("document"):
                 chunks.setdefault(row["document"], []).append(row)
         self._templates = Templates(known)
@@ -111,7 +116,7 @@ class EmbeddedTeacher:
             return ""
         number = index * turns + turn
         pair = pairs[number % len(pairs)]
-        return f"{phrasing.variant(pair.question, number // len(pairs))}\n{pair.answer}"
+        return joined(phrasing.variant(pair.question, number // len(pairs)), pair.answer)
 
     def _full_knowledge(self, fields: Fields, index: int) -> str:
         pairs, turn, _ = self._candidates(fields)
@@ -123,13 +128,12 @@ class EmbeddedTeacher:
         )
 
     def _simple_freeform(self, fields: Fields, index: int) -> str:
-        return f"{phrasing.variant(fields['seed_question'], index)}\n{fields['seed_response'].strip()}"
+        return joined(phrasing.variant(fields["seed_question"], index), fields["seed_response"])
 
     def _simple_grounded(self, fields: Fields, index: int) -> str:
-        # the generator cuts at the first question mark, and it keeps no other trace of the context
-        context = " ".join(fields["seed_context"].split()).replace("?", ".")
+        # as the pipeline `full` puts them together: the row has no other trace of the context
         question = phrasing.variant(fields["seed_question"], index)
-        return f"{context} {question}\n{fields['seed_response'].strip()}"
+        return joined(f"{fields['seed_context'].strip()}\n\n{question}", fields["seed_response"])
 
     def _contexts(self, fields: Fields, index: int) -> str:
         return f"[Start of Context]\n{phrasing.frame(fields['seed_context'], index)}\n[End of Context]"
@@ -168,7 +172,7 @@ class EmbeddedTeacher:
 
     def _judge_relevancy(self, fields: Fields, index: int) -> str:
         share = sentences.share(fields["question"], fields["response"])
-        score = (share > 0) + (share >= RELATED)
+        score = 2 if self._is_seed_answer(fields["response"]) else (share > 0) + (share >= RELATED)
         return _judgement("Feedback", _found(share, "the question", "the response"), "Score", str(score))
 
     def _judge_question(self, fields: Fields, index: int) -> str:
@@ -177,7 +181,8 @@ class EmbeddedTeacher:
             word in question.lower()
             for word in ("the document", "the passage", "the text above", "the table")
         )
-        good = question.endswith("?") and 3 <= len(question.split()) <= 80 and not refers
+        good = sentences.is_question(question) and 3 <= sentences.size(question) <= 80 and not refers
+        good = good or self._has_seed(question)
         explanation = (
             "It stands alone." if good else "It is no question, or it points to something that is not here."
         )
@@ -185,9 +190,11 @@ class EmbeddedTeacher:
 
     def _judge_skill_question(self, fields: Fields, index: int) -> str:
         question = fields["question"].strip()
-        good = question.endswith(("?", ".")) and 3 <= len(question.split()) <= 80
+        whole = sentences.is_question(question) or question.endswith(".")
+        good = whole and 3 <= sentences.size(question) <= 80
         if "context" in fields:
-            good = good and len(fields["context"].split()) >= 3
+            good = good and sentences.size(fields["context"]) >= 3
+        good = good or self._has_seed(question)
         explanation = "It is a whole question." if good else "It is no whole question."
         return _judgement("Evaluation", explanation, "Score", str(int(good)))
 
@@ -195,8 +202,17 @@ class EmbeddedTeacher:
         ground = f"{fields.get('context', '')} {fields['question']}"
         share = sentences.share(fields["response"], ground)
         score = 3 if share >= SUPPORTED else 2 if share > 0 or "context" not in fields else 1
+        if self._is_seed_answer(fields["response"]):
+            score = max(score, 2)
         score = score if fields["response"].strip() else 1
         return _judgement("Evaluation", _found(share, "the answer", "the question"), "Score", str(score))
+
+    def _has_seed(self, question: str) -> bool:
+        """Whether `question` is a form of a seed's question."""
+        return any(seed in question for seed in self._seeds)
+
+    def _is_seed_answer(self, response: str) -> bool:
+        return any(response.strip() in answers for answers in self._seeds.values())
 
 
 def _unknown() -> TeacherError:
@@ -208,6 +224,8 @@ def _unknown() -> TeacherError:
 
 
 def _seeds(row: Mapping[str, Any]) -> Iterable[Pair]:
+    if row.get("seed_question") and row.get("seed_response"):
+        yield Pair(row["seed_question"], row["seed_response"])
     for number in (1, 2, 3):
         question, answer = row.get(f"icl_query_{number}"), row.get(f"icl_response_{number}")
         if question and answer:
@@ -218,15 +236,14 @@ def _pairs(document: str, seeds: list[Pair], names: frozenset[str]) -> list[Pair
     """Each question once: seeds that the document supports, then a question for each of its sentences."""
     headings, found = sentences.split(document)
     supported = [seed for seed in seeds if sentences.share(seed.answer, document) >= 0.9]
-    pairs = [Pair(" ".join(seed.question.split()), " ".join(seed.answer.split())) for seed in supported]
+    pairs = [Pair(seed.question.strip(), seed.answer.strip()) for seed in supported]
     about = f" of {headings[0]}" if headings else ""
     taken = {_normal(pair.question): pair.answer for pair in pairs}
     result = list({_normal(pair.question): pair for pair in pairs}.values())
     for sentence in found:
         question = phrasing.ask(sentence, names)
         if taken.get(_normal(question), sentence) != sentence:
-            beginning = " ".join(sentence.replace("?", "").split()[:6]).rstrip(",.")
-            question = f"How does this sentence{about} go on: {beginning}?"
+            question = f"How does this sentence{about} go on: {phrasing.beginning(sentence, 6)}?"
         if _normal(question) not in taken:
             taken[_normal(question)] = sentence
             result.append(Pair(question, sentence))
@@ -239,6 +256,7 @@ def _normal(question: str) -> str:
 
 def _multiple_choice(found: list[str]) -> Iterable[str]:
     """A gap in each sentence, filled by its longest word or by those of the next three."""
+    found = [sentence for sentence in found if len(sentence.split()) >= 3]
     words = [max(sentence.rstrip(".").split(), key=len).strip(",.;:()\"'") for sentence in found]
     for number, sentence in enumerate(found):
         wrong = [

@@ -14,15 +14,6 @@ def _any(text: str) -> str:
     return f"(?:{'|'.join(text.split())})"
 
 
-QUESTION_WORD = re.compile(
-    r"(?:until |for |at |in |on |by |to )?"
-    + _any(
-        "what when where which who whom whose why how is are was were do does did can could will "
-        "would has have had may should"
-    )
-    + r"\b",
-    re.IGNORECASE,
-)
 AUXILIARY = _words("is was are were has have had can must may will")
 PRONOUN = _words("it they he she this these those there its their his her we i you")
 NOT_SUBJECT = _words("in on at although though while when if until during because however by")
@@ -85,3 +76,13 @@ def _forms() -> dict[str, tuple[str, str]]:
 
 # Form of a verb -> (the auxiliary that a question with it needs, the verb itself).
 FORMS_OF_VERBS = _forms()
+
+# Verbs that a request may begin with.
+REQUEST_VERBS = _VERBS | _words(
+    "add analyze analyse arrange calculate check classify combine compare complete compose compute convert "
+    "correct count create define describe design determine discuss draft draw edit estimate evaluate explain "
+    "expand extract fill finish format generate identify illustrate infer interpret invent join list name "
+    "order organize outline paraphrase pick place predict prepare prove put rank rate recommend reduce "
+    "rephrase reply reverse rewrite round select separate shorten simplify solve sort spell split state "
+    "suggest summarize summarise transform translate verify"
+)

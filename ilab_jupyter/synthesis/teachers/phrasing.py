@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+from ilab_jupyter.synthesis.teachers import sentences
 from ilab_jupyter.synthesis.teachers.grammar import (
     ADVERBS,
     ALSO_NOUNS,
@@ -18,7 +19,7 @@ from ilab_jupyter.synthesis.teachers.grammar import (
     NUMBER,
     PARTICIPLE,
     PRONOUN,
-    QUESTION_WORD,
+    REQUEST_VERBS,
 )
 
 _OPENERS = (
@@ -75,8 +76,8 @@ def ask(sentence: str, names: frozenset[str] = frozenset()) -> str:
     """A question that `sentence` answers. Where its grammar is not understood, the question quotes its
     beginning.
     """
-    words = sentence.rstrip(" .!\"')").replace("?", "").split()
-    if words[0].lower().strip(",") not in PRONOUN | NOT_SUBJECT:
+    words = sentences.without_point(sentence).replace("?", "").split()
+    if words and words[0].lower().strip(",") not in PRONOUN | NOT_SUBJECT:
         for index in range(1, min(len(words) - 1, 10)):
             word, before = words[index].lower(), words[index - 1].lower()
             if before.endswith((",", ";", ":")) or before in ("that", "who", "which"):
@@ -89,7 +90,19 @@ def ask(sentence: str, names: frozenset[str] = frozenset()) -> str:
                 return _with_auxiliary(word, subject, rest)
             if word in FORMS_OF_VERBS and before not in BEFORE_NOUN and _is_verb(word, rest):
                 return _with_verb(*FORMS_OF_VERBS[word], subject, rest)
-    return f"How does this go on: {' '.join(words[: max(3, min(8, len(words) * 2 // 3))]).rstrip(',;:')}?"
+    return f"How does this go on: {beginning(sentence, 8)}?"
+
+
+def beginning(sentence: str, most: int) -> str:
+    """The first words of a sentence, at most `most` and two thirds of it; characters in a script without
+    blanks between words.
+    """
+    text = sentences.without_point(sentence).replace("?", "")
+    if sentences.unspaced(text):
+        return text[: max(2, min(4 * most, len(text) * 2 // 3))].strip()
+    words = text.split()
+    count = min(max(3, min(most, len(words) * 2 // 3)), max(1, len(words) - 1))
+    return " ".join(words[:count]).rstrip(",;:")
 
 
 def _is_verb(word: str, rest: str) -> bool:
@@ -178,15 +191,32 @@ def _inside(text: str, names: frozenset[str] = frozenset()) -> str:
 
 
 def variant(question: str, number: int) -> str:
-    """Form `number` of a seed's question or request, always ending in its only question mark; forms repeat
-    after FORMS.
+    """Form `number` of a seed's question or request; forms repeat after FORMS.
+
+    Form 0 is the text as it was written. A plain question or request of one sentence is rephrased; any other
+    text, such as one with code or several sentences, follows an opening phrase unchanged.
     """
-    text = " ".join(question.split()).replace("?", ",").rstrip(" ,.!:;")
+    text = question.strip()
+    if number % FORMS == 0:
+        return text
     greeting = _GREETINGS[number // len(_OPENERS) % len(_GREETINGS)]
-    if question.rstrip().endswith("?") or QUESTION_WORD.match(text):
-        return greeting + _OPENERS[number % len(_OPENERS)].format(f"{text}?", f"{_inside(text)}?")
-    request = re.sub(r"^please,? ", "", _inside(text))
-    return greeting + _REQUESTS[number % len(_REQUESTS)].format(request)
+    opener = _OPENERS[number % len(_OPENERS)]
+    bare = text.rstrip(" ,.!:;?")
+    if not _is_plain(bare):
+        return greeting + opener.format(text, text)
+    if text.endswith("?"):
+        return greeting + opener.format(f"{bare}?", f"{_inside(bare)}?")
+    first = bare.removeprefix("Please ").removeprefix("please ").split()[0].lower()
+    if first in REQUEST_VERBS:
+        request = re.sub(r"^please,? ", "", _inside(bare))
+        return greeting + _REQUESTS[number % len(_REQUESTS)].format(request)
+    return greeting + opener.format(text, text)
+
+
+def _is_plain(bare: str) -> bool:
+    """One line and one sentence, without question marks or code inside."""
+    inner = re.search(r"[\n?`]|[.!:;]\s", bare)
+    return bool(bare) and inner is None
 
 
 def frame(context: str, number: int) -> str:

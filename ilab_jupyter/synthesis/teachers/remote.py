@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -18,6 +18,7 @@ from ilab_jupyter.synthesis.settings import TeacherSettings
 from ilab_jupyter.synthesis.teachers import Question, Refused, Reply, requests
 from ilab_jupyter.synthesis.teachers.network import CheckedAsyncTransport, CheckedTransport
 from ilab_jupyter.synthesis.teachers.templates import unwrap
+from ilab_jupyter.taxonomy.finding import shown
 
 Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 
@@ -38,6 +39,9 @@ WAYS = (
     Way(chat=True, many=False),
 )
 _FIRST_CHAT = 2
+# A shorter key, such as `none`, is no secret, and would be found in ordinary words.
+SHORTEST_KEY = 6
+MODEL_NAME = 200
 
 
 class RemoteTeacher:
@@ -46,7 +50,11 @@ class RemoteTeacher:
     instructlab-sdg's own probe is not used: it takes a 400 for the end of the run, and a server that counts
     only. `client` may be openai's asynchronous client, or anything with the calls of its blocking one, which
     then gets up to `num_workers` threads.
+
+    The key of the client is masked in the model's name and in every answer: a server may repeat it.
     """
+
+    literal = False
 
     def __init__(
         self,
@@ -58,7 +66,10 @@ class RemoteTeacher:
         url: str = "",
         timeout: float | None = None,
     ) -> None:
-        self.label = self.model = model
+        key = getattr(client, "api_key", None)
+        self._key = key if isinstance(key, str) and len(key) >= SHORTEST_KEY else ""
+        self._asked_model = model
+        self.label = self.model = self._masked(shown(model, MODEL_NAME))
         self._client = client
         self._url = url
         self._timeout = timeout
@@ -106,9 +117,15 @@ class RemoteTeacher:
             prompt = unwrap(prompt)
         request = requests.Request(prompt, len(question.wanted), chat=chat)
         try:
-            return await requests.send(
-                self._create(chat), self.model, request, question.sampling, self._url or "the given client"
+            reply = await requests.send(
+                self._create(chat),
+                self._asked_model,
+                request,
+                question.sampling,
+                self._url or "the given client",
             )
+            answers = [replace(answer, text=self._masked(answer.text)) for answer in reply.answers]
+            return replace(reply, answers=answers)
         except Refused as refusal:
             refusal.way = number
             raise
@@ -131,6 +148,10 @@ class RemoteTeacher:
             self._threads.shutdown(wait=False, cancel_futures=True)
         else:
             await self._client.close()
+
+    def _masked(self, text: str) -> str:
+        """`text` with asterisks in place of the key, as it is masked in a job's log."""
+        return text.replace(self._key, "*" * len(self._key)) if self._key else text
 
     def _create(self, chat: bool) -> requests.Create:
         completions = self._client.chat.completions if chat else self._client.completions
