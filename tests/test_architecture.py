@@ -39,7 +39,7 @@ MAY_IMPORT = {
         "evaluation",
         "models",
     },
-    "synthesis": {"synthesis", "taxonomy", "registry"},
+    "synthesis": {"synthesis", "taxonomy", "registry", "retrieval"},
     "taxonomy": {"taxonomy"},
     "training": {"training", "registry"},
     "serving": {"serving", "registry"},

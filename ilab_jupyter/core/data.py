@@ -53,8 +53,8 @@ class GenerateResult(Shown, BaseModel):
     )
     distinct_per_file: dict[str, int] = Field(description="By role: different pairs of question and answer.")
     rejected: dict[str, int] = Field(
-        description="Answers that gave no row, by reason: empty, cut, wrong_tags, no_question, missing_field, "
-        "reasoning, bad_characters."
+        description="Answers that gave no row, by reason: empty, cut, wrong_tags, no_question, "
+        "missing_field, reasoning, bad_characters."
     )
     rejected_file: str | None = Field(
         default=None, description="JSONL of those answers with reason, leaf, block and row; None without any."

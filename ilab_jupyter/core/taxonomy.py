@@ -10,6 +10,7 @@ from pathlib import Path
 from ilab_jupyter import paths
 from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.taxonomy import beginning, changes, documents, git, qna, tree
+from ilab_jupyter.taxonomy import names as leaf_names
 from ilab_jupyter.taxonomy.changes import Change, Diff
 from ilab_jupyter.taxonomy.finding import Finding, Findings
 from ilab_jupyter.taxonomy.folder import file_names, is_leaf, taxonomy_root
@@ -139,7 +140,7 @@ def _judged(
         )
     places = read if isinstance(read, Mapping) else {}
     limits = documents.Limits(timeout, document_bytes=max_bytes)
-    found: list[Finding] = []
+    found: list[Finding] = list(leaf_names.findings(diff))
     for name in names:
         text, findings = qna.look(diff.root, name)
         found += findings
@@ -147,4 +148,5 @@ def _judged(
         if read is not False and text is not None and not wrong and qna.kind_of(text.contents) == "knowledge":
             with tempfile.TemporaryDirectory() as copies:
                 found += documents.gather(diff.root, name, text, Path(copies) / "copy", places, limits)
+    found.sort(key=lambda finding: (finding.file, finding.line))
     return diff, Findings(tuple(found))

@@ -42,9 +42,10 @@ def counter(tokenizer: str | None) -> Callable[[str], int]:
 
 
 def markdown_tables() -> Any:
-    """A serializer provider for docling's chunkers that writes tables as markdown, so that every cell is in the
-    text. docling's own sentences of row, column and value leave out the heading of the first column, and a
-    cell of a table with one column.
+    """A serializer provider for docling's chunkers that writes tables as markdown.
+
+    Every cell is in the text. docling's own sentences of row, column and value leave out the heading of the
+    first column, and a cell of a table with one column.
     """
     from docling_core.transforms.chunker.hierarchical_chunker import (
         ChunkingDocSerializer,

@@ -6,21 +6,17 @@ import contextlib
 import glob
 import importlib
 import json
-import math
 import os
 import re
 import sys
+import tempfile
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ilab_jupyter.durable import write_durably
-from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.synthesis import pairs
-
-CHUNK_TOKENS = 500
-TOKENS_PER_WORD = 1.3
 
 # str.splitlines ends a line at these too, and instructlab-sdg reads its own JSON lines with it.
 _OTHER_LINE_ENDS = re.compile("[\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
@@ -76,9 +72,8 @@ def patch() -> Any:
     module: Any = importlib.import_module("instructlab.sdg.generate_data")
     if not getattr(module, "patched_by_ilab_jupyter", False):
         _without_forks(module)
-        _without_docling_models()
+        _with_own_documents()
         _without_lint()
-        _with_whole_markup()
         _with_sorted_files(module)
         _with_pandas_3()
         _with_stable_mixing()
@@ -103,50 +98,15 @@ def _without_forks(module: Any) -> None:
     module._context_init = context_init
 
 
-def _without_docling_models() -> None:
-    """The chunker asks docling for a download function that is gone, and for a model's tokenizer only to
-    count words.
+def _with_own_documents() -> None:
+    """instructlab-sdg calls a function of docling that is gone, downloads models, and searches the documents
+    again, with the path of its clone as part of the pattern.
     """
-    from instructlab.sdg.utils.chunkers import DocumentChunker
+    from ilab_jupyter.synthesis import documents
 
-    chunker: Any = DocumentChunker
-    chunker._init_docling_converter = _converter
-    chunker.create_tokenizer = staticmethod(lambda model_path: _word_counter())
-
-
-def _converter(chunker: Any) -> Any:
-    from docling.datamodel.base_models import InputFormat
-    from docling.datamodel.pipeline_options import PdfPipelineOptions
-    from docling.document_converter import DocumentConverter, PdfFormatOption
-
-    if chunker.document_filetype == ".md":
-        return DocumentConverter(allowed_formats=[InputFormat.MD])
-    if chunker.docling_model_path is None:
-        raise Unprocessable(
-            "A leaf's document is a PDF, and docling's layout models are not on this machine.",
-            "Convert it to markdown, or name the models' folder in instructlab/sdg/models/config.yaml.",
-            cause="no_pdf_models",
-        )
-    options = PdfPipelineOptions(artifacts_path=chunker.docling_model_path, do_ocr=False)
-    return DocumentConverter(format_options={InputFormat.PDF: PdfFormatOption(pipeline_options=options)})
-
-
-def _word_counter() -> Any:
-    from docling_core.transforms.chunker.tokenizer.base import BaseTokenizer
-
-    class WordCounter(BaseTokenizer):
-        """Tokens by instructlab-sdg's own rule of 1.3 a word, so chunks do not depend on a model at hand."""
-
-        def count_tokens(self, text: str) -> int:
-            return math.ceil(TOKENS_PER_WORD * len(text.split()))
-
-        def get_max_tokens(self) -> int:
-            return CHUNK_TOKENS
-
-        def get_tokenizer(self) -> Any:
-            return self.count_tokens
-
-    return WordCounter()
+    module: Any = importlib.import_module("instructlab.sdg.utils.taxonomy")
+    module.DocumentChunker = documents.Chunker
+    module._get_documents = documents.found
 
 
 def _without_lint() -> None:
@@ -157,19 +117,6 @@ def _without_lint() -> None:
 
     parser: Any = TaxonomyParser
     parser._yamllint = lambda parser, text, taxonomy: None
-
-
-def _with_whole_markup() -> None:
-    """Today's docling tears a sentence apart where it has bold, italic, code or links in it."""
-    from instructlab.sdg.utils.chunkers import DocumentChunker
-
-    chunker: Any = DocumentChunker
-    original = chunker.chunk_documents
-
-    def chunk_documents(self: Any) -> list[str]:
-        return [mend_markup(one_line_end(chunk)) for chunk in original(self)]
-
-    chunker.chunk_documents = chunk_documents
 
 
 def _with_sorted_files(module: Any) -> None:
@@ -259,14 +206,17 @@ def _seed_rows(dataset: Any) -> list[dict[str, Any]]:
 
 
 def _with_literal_paths() -> None:
-    """`load_dataset` takes a path for a pattern: one with brackets in it, such as a leaf folder `a[1]`,
+    """`load_dataset` takes a path for a pattern or a chain of addresses: that of a leaf folder such as `a[1]`
     matches nothing.
     """
     mixing: Any = importlib.import_module("instructlab.sdg.datamixing")
     original = mixing.load_dataset
 
     def load(kind: str, data_files: str, **named: Any) -> Any:
-        return original(kind, data_files=glob.escape(data_files), **named)
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "rows.jsonl"
+            link.symlink_to(Path(data_files).absolute())
+            return original(kind, data_files=str(link), **named)
 
     mixing.load_dataset = load
 

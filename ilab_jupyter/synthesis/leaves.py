@@ -14,16 +14,19 @@ from pathlib import Path, PurePosixPath
 from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.taxonomy import documents as documents_of
 from ilab_jupyter.taxonomy import git, qna, yamltext
-from ilab_jupyter.taxonomy.folder import DOMAINS
+from ilab_jupyter.taxonomy.folder import DOMAINS, node_name
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One leaf as the generator sees it. `node` is instructlab-sdg's name of it and of its files."""
+    """One leaf as the generator sees it. `node` is instructlab-sdg's name of it and of its files; `copy` its
+    path below the copies.
+    """
 
     file: str
     node: str
     kind: qna.Kind
+    copy: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def copy(
         text = _read(root, file)
         kind = qna.kind_of(text.contents)
         place = _place(root, file, kind)
-        leaf = Leaf(file, "_".join(place.parent.parts), kind)
+        leaf = Leaf(file, node_name(place), kind, str(place))
         twin = next((other for other in leaves if other.node == leaf.node), None)
         if twin is not None:
             raise Unprocessable(

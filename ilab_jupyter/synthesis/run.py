@@ -21,7 +21,7 @@ import yaml
 from ilab_jupyter import durable
 from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain
 from ilab_jupyter.progress import Reporter, Stopped
-from ilab_jupyter.synthesis import compatibility, leaves, pairs
+from ilab_jupyter.synthesis import compatibility, documents, leaves, pairs, seeds
 from ilab_jupyter.synthesis.compatibility import one_line_end, read_lines, write_lines
 from ilab_jupyter.synthesis.driver.client import Client
 from ilab_jupyter.synthesis.driver.flow import Lane, apart, drive
@@ -32,6 +32,7 @@ from ilab_jupyter.synthesis.settings import Settings
 from ilab_jupyter.synthesis.teachers import Spent, Teacher
 
 SYSTEM_PROMPT = "You are a helpful assistant."
+_NO_SENTENCE = "Write whole sentences in the documents, or use a teacher with a URL."
 
 
 Row = dict[str, Any]
@@ -97,23 +98,25 @@ class Run:
         shutil.rmtree(self.build, ignore_errors=True)
         self.build.mkdir(parents=True)
         target = self.build / f"preprocessed_{self._suffix}"
-        with _spoken_errors():
-            sdg.preprocess_taxonomy(
-                str(copies.root),
-                output_dir=str(target),
-                taxonomy_base="empty",
-                test_output_file=str(self.build / f"test_{self._suffix}.jsonl"),
-                system_prompt=self._system_prompt,
-            )
-        shutil.rmtree(target / "documents", ignore_errors=True)
+        target.mkdir()
+        models = documents.read_models() if any(leaf.kind == "knowledge" for leaf in copies.leaves) else None
         samples = {}
-        for path in sorted(target.glob("*.jsonl")):
-            samples[path.stem] = [_one_line_ends(row) for row in read_lines(path)]
-            write_lines(path, samples[path.stem])
-        missing = [leaf for leaf in copies.leaves if not samples.get(leaf.node)]
-        if missing:
-            raise Unprocessable(
-                f"{missing[0].file} gives no samples.", "See the job's log.", cause="no_samples"
+        for leaf in sorted(copies.leaves, key=lambda item: item.node):
+            if self._reporter.stopping:
+                raise Stopped("generation was asked to stop")
+            with _spoken_errors(leaf.file):
+                rows = seeds.samples(copies.root / leaf.copy, leaf, models)
+            if not rows:
+                raise Unprocessable(
+                    f"{leaf.file} gives no samples.", "See the job's log.", cause="no_samples"
+                )
+            samples[leaf.node] = [_one_line_ends(row) for row in rows]
+            write_lines(target / f"{leaf.node}.jsonl", samples[leaf.node])
+        with _spoken_errors():
+            sdg._gen_test_data(
+                [row for rows in samples.values() for row in rows],
+                str(self.build / f"test_{self._suffix}.jsonl"),
+                self._system_prompt,
             )
         return samples
 
@@ -145,15 +148,24 @@ class Run:
             with _spoken_errors():
                 apart(generate)
         rows_per_leaf = {}
+        silent: list[str] = []
         for leaf in sorted(copies.leaves, key=lambda item: item.node):
             rows_per_leaf[leaf.file] = ledger.rows[leaf.file]
             if leaf.node in questions:
                 self._evaluation(sdg, leaf.node, samples[leaf.node], questions[leaf.node])
             if not ledger.rows[leaf.file]:
                 self._generated(leaf).unlink()
+                if self._teacher.literal and leaf.kind == "knowledge":
+                    silent.append(
+                        f"{leaf.file}: the embedded teacher finds no sentence in {_names(copies, leaf)}"
+                    )
+                    self._reporter.warning(f"{silent[-1]}.", _NO_SENTENCE)
+                    continue
                 self._reporter.warning(
                     f"{leaf.file} has no rows.", "Its teacher's answers were empty or all rejected."
                 )
+        if silent and not any(rows_per_leaf.values()):
+            raise Unprocessable(f"{silent[0]}.", _NO_SENTENCE, cause="no_rows")
         if not any(rows_per_leaf.values()):
             raise Unprocessable(
                 f"The teacher's answers gave no row: {_listed(ledger.rejected)}"
@@ -224,26 +236,30 @@ class Run:
         state = random.getstate()
         random.seed(self._settings.seed)
         try:
-            sdg.postprocess_taxonomy(
-                input_dir=glob.escape(str(self.build / f"generated_{self._suffix}")),
-                output_dir=str(self.build),
-                date_suffix=self._suffix,
-                pipeline=self._settings.pipeline,
-                num_procs=None,
-                system_prompt=self._system_prompt,
-                use_legacy_pretraining_format=False,
-            )
-            for part in ("skills", "knowledge"):
-                sdg.mix_datasets(
-                    recipe_file=str(self.build / f"{part}_recipe_{self._suffix}.yaml"),
-                    output_file=str(self.build / f"{part}_train_msgs_{self._suffix}.jsonl"),
-                    num_proc=None,
-                    system_prompt=self._system_prompt,
-                )
+            with _spoken_errors():
+                self._mixed(sdg)
         finally:
             random.setstate(state)
         for path in sorted(self.build.rglob("*.jsonl")):
             self._finish(path)
+
+    def _mixed(self, sdg: Any) -> None:
+        sdg.postprocess_taxonomy(
+            input_dir=glob.escape(str(self.build / f"generated_{self._suffix}")),
+            output_dir=str(self.build),
+            date_suffix=self._suffix,
+            pipeline=self._settings.pipeline,
+            num_procs=None,
+            system_prompt=self._system_prompt,
+            use_legacy_pretraining_format=False,
+        )
+        for part in ("skills", "knowledge"):
+            sdg.mix_datasets(
+                recipe_file=str(self.build / f"{part}_recipe_{self._suffix}.yaml"),
+                output_file=str(self.build / f"{part}_train_msgs_{self._suffix}.jsonl"),
+                num_proc=None,
+                system_prompt=self._system_prompt,
+            )
 
     def _finish(self, path: Path) -> None:
         """Same rows, same bytes: ids come from the content, and the metadata names the teacher in every
@@ -345,6 +361,12 @@ def _keeper(
     return keep
 
 
+def _names(copies: leaves.Copies, leaf: leaves.Leaf) -> str:
+    """The documents of a leaf, the first three by name."""
+    names = [path.name for path in seeds.documents_of(copies.root / leaf.copy)]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _one_line_ends(row: Row) -> Row:
     return {key: one_line_end(value) if isinstance(value, str) else value for key, value in row.items()}
 
@@ -363,29 +385,25 @@ def _listed(rejected: Mapping[str, int]) -> str:
 
 
 @contextlib.contextmanager
-def _spoken_errors() -> Iterator[None]:
-    """The cause of what instructlab-sdg raises, in words for a person; a real bug keeps its traceback."""
+def _spoken_errors(leaf: str = "") -> Iterator[None]:
+    """What instructlab-sdg, docling and datasets raise becomes a PublicError that names the leaf, where it is
+    known, and the document. What the machine lacks (disk, memory) stays what it is.
+    """
     try:
         yield
-    except (PublicError, Stopped):
+    except (PublicError, Stopped, OSError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         spoken = next((cause for cause in chain(error) if isinstance(cause, PublicError)), None)
         if spoken is not None:
             raise spoken from error
         for cause in chain(error):
-            if type(cause).__module__.startswith("git."):
-                said = " ".join(str(getattr(cause, "stderr", "") or cause).split())
-                said = said[said.rfind("fatal: ") :].removeprefix("fatal: ").strip(" '")[-300:]
+            if isinstance(cause, documents.DocumentError):
                 raise Unprocessable(
-                    f"A leaf's documents cannot be fetched: {said}.",
-                    "Check `repo:`, `commit:` and the network, or give a local folder in `documents`.",
-                    cause="no_documents",
+                    f"{leaf}, document {cause.name}: {cause.problem}.", cause.next_step, cause="no_documents"
                 ) from error
-        if isinstance(error, SystemExit):
-            raise Unprocessable(
-                f"{error.code}.", "Check the leaf's `patterns:`.", cause="no_documents"
-            ) from error
+            if isinstance(cause, OSError | MemoryError):
+                raise cause from error
         if type(error).__name__ in (
             "PipelineBlockError",
             "PipelineConfigParserError",
@@ -396,4 +414,9 @@ def _spoken_errors() -> Iterator[None]:
                 "See the job's log; with a pipeline of your own, check this block.",
                 cause="pipeline_failed",
             ) from error
-        raise
+        said = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise Unprocessable(
+            f"{leaf or 'The rows of the leaves'}: instructlab-sdg fails ({type(error).__name__}: {said}).",
+            "Compare the leaf with a valid one; the job's log has the details.",
+            cause="pipeline_failed",
+        ) from error

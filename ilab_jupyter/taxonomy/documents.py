@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from ilab_jupyter import paths
 from ilab_jupyter.errors import Unavailable
-from ilab_jupyter.taxonomy import address, git, qna, repository, yamltext
+from ilab_jupyter.taxonomy import address, git, markdown, qna, repository, yamltext
 from ilab_jupyter.taxonomy.finding import Finding, Severity, shown
 
 SUFFIXES = (".md", ".pdf")
@@ -245,6 +245,7 @@ def _skipped(states: set[int], wanted: Sequence[str]) -> set[int]:
 def _copy(chosen: Sequence[tuple[int, _Found]], target: Path) -> Iterator[_Wrong]:
     """Copies each document, and tells those that cannot be taught from."""
     copied = 0
+    silent: list[str] = []
     for index, file in chosen:
         parts = PurePosixPath(file.path).parts
         place = target.joinpath(*parts)
@@ -263,12 +264,22 @@ def _copy(chosen: Sequence[tuple[int, _Found]], target: Path) -> Iterator[_Wrong
             place.unlink()
             yield _Wrong(where, f"{named!r} is empty", "Write it, or take it out of the patterns.", "style")
             continue
-        copied += 1
         wrong = _unreadable(place)
         if wrong is not None:
+            copied += 1
             yield _Wrong(where, f"{named!r} {wrong[0]}", wrong[1])
+        elif place.suffix.lower() == ".md" and not markdown.has_text(place):
+            place.unlink()
+            silent.append(named)
+            yield _Wrong(
+                where, f"{named!r} has no text below its headings", "Write sentences in it.", "style"
+            )
+        else:
+            copied += 1
     if not copied:
-        yield _Wrong(["patterns"], "no document has anything in it", "Write one.")
+        said = "text below its headings" if silent else "anything in it"
+        listed = f": {', '.join(map(repr, silent[:3]))}" if silent else ""
+        yield _Wrong(["patterns"], f"no document has {said}{listed}", "Write sentences in one of them.")
 
 
 def _is_empty(file: Path) -> bool:

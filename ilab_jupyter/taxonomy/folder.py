@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ilab_jupyter import paths
 from ilab_jupyter.errors import NotFound
@@ -57,3 +57,8 @@ def is_meant(file: str) -> bool:
 def is_leaf(name: str) -> bool:
     """Whether the file of this path is read as a leaf."""
     return name.rpartition("/")[2] == LEAF
+
+
+def node_name(file: PurePath) -> str:
+    """How instructlab-sdg names the leaf at this path below the taxonomy, and its files."""
+    return "_".join(file.parent.parts)

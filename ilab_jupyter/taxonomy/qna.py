@@ -106,11 +106,10 @@ def repositories(root: Path, names: Iterable[str]) -> list[str]:
 
 
 def kind_of(contents: Mapping[str, Any]) -> Kind:
-    """What a valid leaf teaches, told as InstructLab's generator tells it."""
+    """What a valid leaf teaches; a skill with a context in any of its seed examples is a grounded one."""
     if "document" in contents:
         return "knowledge"
-    first = contents["seed_examples"][0]
-    return "grounded" if first.get("context") else "freeform"
+    return "grounded" if any(seed.get("context") for seed in contents["seed_examples"]) else "freeform"
 
 
 # Of one file; who has more begins with these.

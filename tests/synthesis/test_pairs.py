@@ -42,7 +42,7 @@ def test_labels_and_markup_around_a_pair_are_removed(text: str) -> None:
         ("Is it old? Or new?\nOld.", "Is it old? Or new?", "Old."),
         ("Instruction: List two oars.\nOutput: Left, right.", "List two oars.", "Left, right."),
         ("How do I print?\nUse print.\n\nOutput:\nhi", "How do I print?", "Use print.\n\nOutput:\nhi"),
-        ("今日は何曜日ですか？月曜日です。", "今日は何曜日ですか？", "月曜日です。"),
+        ("今日は何曜日ですか\uff1f月曜日です。", "今日は何曜日ですか\uff1f", "月曜日です。"),
         ("كم عمر السد؟\nمئة عام.", "كم عمر السد؟", "مئة عام."),
     ],
 )
@@ -51,7 +51,8 @@ def test_question_ends_where_its_sentence_ends(text: str, question: str, answer:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "It has none.", "How many oars?", "Question: How many oars?", "?", "See http://x/?a=1 there."]
+    "text",
+    ["", "It has none.", "How many oars?", "Question: How many oars?", "?", "See http://x/?a=1 there."],
 )
 def test_text_without_both_gives_no_pair(text: str) -> None:
     assert pairs.split(text) is None
