@@ -38,6 +38,13 @@ class BadFile(Unprocessable):
 
 def read(path: Path) -> Document:
     """The file's document, checked; NotFound, BadFile, or Unavailable where it may not be read."""
+    document = parsed(path)
+    check(document, str(path))
+    return document
+
+
+def parsed(path: Path) -> Document:
+    """The file's document, whose values may be wrong; NotFound, BadFile for what is not YAML, Unavailable."""
     try:
         with open(path, "rb", opener=_without_waiting) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
@@ -54,11 +61,9 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise unusable(error, path) from None
     try:
-        document = Document.read(data)
+        return Document.read(data)
     except Broken as error:
         raise BadFile(str(path), error.message, error.line, error.column) from None
-    check(document, str(path))
-    return document
 
 
 def check(document: Document, file: str) -> Settings:

@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from ilab_jupyter.configuration import editing, file
 from ilab_jupyter.configuration.document import Document
 from ilab_jupyter.configuration.sections import Section, Settings, fields
-from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.errors import InvalidInput, wrong_field
 
 # A dictionary of the user's own: here a new key is no mistake.
 FREE = "train.additional_args."
@@ -31,8 +33,14 @@ def find(settings: Settings, key: str) -> Any:
 
 
 def changed(document: Document, key: str, value: Any) -> Document:
-    """`document` with another value, which is checked; InvalidInput for one that does not fit."""
-    settings = file.check(document, "this configuration")
+    """`document` with another value, which is checked; InvalidInput for one that does not fit.
+
+    Other values of the document may be wrong: each can be replaced while the others still are.
+    """
+    try:
+        settings = file.check(document, "this configuration")
+    except file.BadFile:
+        return _changed_in_wrong(document, key, value)
     if not key.startswith(FREE) and isinstance(find(settings, key), Section):
         inner = next(iter(fields(find(settings, key))), ("...", None))[0]
         raise InvalidInput(f"{key} is a section.", f"Set its values one by one, such as {key}.{inner}.")
@@ -46,6 +54,25 @@ def changed(document: Document, key: str, value: Any) -> Document:
     if isinstance(wanted, str) and not isinstance(checked, str):
         return editing.changed(document, path, plain(checked))
     return edited
+
+
+def _changed_in_wrong(document: Document, key: str, value: Any) -> Document:
+    """`changed` where the document does not fit as a whole: the new value is checked by itself."""
+    path, wanted = key.split("."), plain(value)
+    if not key.startswith(FREE) and isinstance(find(Settings(), key), Section):
+        raise InvalidInput(f"{key} is a section.", "Set its values one by one.")
+    alone: Any = wanted
+    for name in reversed(path):
+        alone = {name: alone}
+    try:
+        checked = find(Settings.model_validate(alone), key)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"{wrong_field(error.errors()[0])}.", "Give another value; nothing was changed."
+        ) from None
+    if isinstance(wanted, str) and not isinstance(checked, str):
+        wanted = plain(checked)
+    return editing.changed(document, path, wanted)
 
 
 def dumped(found: Any) -> Any:

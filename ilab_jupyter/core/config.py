@@ -15,7 +15,7 @@ from ilab_jupyter.configuration.document import Broken, Document
 from ilab_jupyter.configuration.profiles import Profile, profiles
 from ilab_jupyter.configuration.sections import Section, Settings
 from ilab_jupyter.display import html
-from ilab_jupyter.errors import Conflict, InvalidInput
+from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
 
 __all__ = ["Config", "Profile", "Unused"]
 
@@ -174,9 +174,29 @@ class Config:
             self._take(keys.changed(self._document, key, value), None)
             return
         with file.locked(self.path):
-            document = keys.changed(file.read(self.path), key, value)
+            document = keys.changed(file.parsed(self.path), key, value)
             file.write(self.path, document.encoded())
         self._take(document, self.path)
+
+    @classmethod
+    def change(cls, key: str, value: Any, *, path: Place | None = None) -> Config:
+        """`set` in a file, InstructLab's own where None, whose other values may be wrong; the configuration.
+
+        Unprocessable where another value still is: the new one is in the file then.
+        """
+        place = paths.given(path) if path is not None else paths.config_file()
+        file.parsed(place)  # before a lock file is made beside one that does not exist
+        with file.locked(place):
+            document = keys.changed(file.parsed(place), key, value)
+            file.write(place, document.encoded())
+        try:
+            return cls._holding(document, place)
+        except file.BadFile as error:
+            raise Unprocessable(
+                f"{key} is set, but line {error.line} of {place} is still wrong: {error.problem}.",
+                "Correct that value the same way, or by hand.",
+                cause="bad_config",
+            ) from None
 
     def override(self, **values: Any) -> Config:
         """Another configuration, in memory, with these values: `override(**{"train.num_epochs": 3})`."""

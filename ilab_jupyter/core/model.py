@@ -157,14 +157,12 @@ class Model(Evaluated, Kept):
         self, given: TrainingArguments | Mapping[str, Any] | None, data: Paths | None
     ) -> TrainingArguments:
         values = arguments(self.configuration.settings, TRAIN)
-        if isinstance(given, TrainingArguments):
-            values.update(given.model_dump(exclude_unset=True))
-        elif isinstance(given, Mapping):
-            values.update(given)
-        elif given is not None:
+        if given is not None and not isinstance(given, TrainingArguments | Mapping):
             raise InvalidInput(
                 f"A {type(given).__name__} is no training_args.", "Give a mapping of arguments."
             )
+        chosen = given.model_dump(exclude_unset=True) if isinstance(given, TrainingArguments) else given or {}
+        values = {**_without_other_method(values, chosen), **chosen}
         if data is not None:
             items = [data] if isinstance(data, str | os.PathLike) else data
             values["data"] = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in items]
@@ -177,6 +175,16 @@ class Model(Evaluated, Kept):
                 f"{wrong_field(error.errors()[0])}.",
                 f"Arguments are: {', '.join(TrainingArguments.model_fields)}.",
             ) from None
+
+
+def _without_other_method(configured: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The configured arguments, less those of a method that the given ones rule out."""
+    lora = ("lora_rank", "lora_alpha", "lora_dropout")
+    if given.get("method") not in (None, "lora") or given.get("lora_rank") == 0:
+        return {name: value for name, value in configured.items() if name not in ("method", *lora)}
+    if given.get("method") is None and any(given.get(name) for name in lora):
+        return {name: value for name, value in configured.items() if name != "method"}
+    return dict(configured)
 
 
 def _turns(messages: str | Sequence[Mapping[str, str]], system: str | None) -> list[dict[str, str]]:

@@ -59,7 +59,7 @@ def read(file: Path) -> Iterator[Asked]:
 def _of_row(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "messages" in value:
         if next(training_data.faults(value), None) is None:
-            yield from _of_messages(value["messages"])
+            yield from _of_messages(training_data.normalized(dict(value))["messages"])
         return
     if isinstance(turns := value.get("turns"), list):
         # MT-Bench: the questions of one conversation, its reference answers beside them.

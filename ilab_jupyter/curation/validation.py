@@ -140,6 +140,9 @@ def _rows(path: Path) -> Iterator[Iterable[Problem]]:
             what = f"this is a {name} file under a wrong name; write its rows as JSON Lines"
             yield [_problem(path, 1, 1, (), what)]
             return
+        if not _is_lines(path) and (what := jsonl.document(path)) is not None:
+            yield [_problem(path, 1, 1, (), f"The file is {what}; write one object per line.")]
+            return
         empty = True
         for number, line in jsonl.lines(stream):
             if line is None:
@@ -151,6 +154,18 @@ def _rows(path: Path) -> Iterator[Iterable[Problem]]:
             empty = False
         if empty:
             yield [_problem(path, 1, 1, (), "the file has no rows")]
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether the first line that is not blank is a JSON object, or no JSON could begin like it."""
+    with path.open("rb") as stream:
+        line = next((line for _, line in jsonl.lines(stream) if line is None or line.strip()), None)
+    if line is None or not line.lstrip().startswith((b"{", b"[")):
+        return True
+    try:
+        return isinstance(jsonl.parse(line), dict)
+    except jsonl.BadLine:
+        return False
 
 
 def _of_line(path: Path, number: int, line: bytes) -> Iterator[Problem]:

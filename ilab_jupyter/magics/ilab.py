@@ -185,6 +185,11 @@ class IlabMagics(Magics):
         arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
         if "model" in arguments:
             arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
+        from ilab_jupyter.core import lengths
+
+        fields = {name: value for name, value in arguments.items() if name != "model"}
+        if too_long := lengths.notice(str(arguments.get("model", "starter")), fields):
+            print(too_long)
         return self._submit("train", arguments, wait=wait)
 
     def _serve(self, options: Options, given: Options) -> JobHandle:

@@ -65,8 +65,7 @@ def config(options: dict[str, Any]) -> object:
         )
     if action == "set":
         key, text = words
-        held = Config.load()
-        held.set(key, _scalar(text))
+        held = Config.change(key, _scalar(text))
         print(f"{key}: {held.show(key)}".rstrip())
         return None
     if not words:

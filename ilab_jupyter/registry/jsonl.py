@@ -6,9 +6,11 @@ import codecs
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 MAX_LINE = 8 * 1024 * 1024
+MAX_DOCUMENT = 64 * 1024 * 1024
 _BLANK = re.compile(r"[ \t\n\r]*")
 # What files that are no text begin with.
 _FORMATS = (
@@ -111,6 +113,37 @@ def _children(decoder: json.JSONDecoder, text: str, place: int) -> Iterator[tupl
 def _skip(text: str, place: int) -> int:
     found = _BLANK.match(text, place)
     return found.end() if found else place
+
+
+def document(path: Path) -> str | None:
+    """What a file is that holds valid JSON but not one value a line, such as `one JSON document (a list of 2
+    objects)`; None for any other file, and for one too large to be read at once.
+    """
+    try:
+        if path.stat().st_size > MAX_DOCUMENT:
+            return None
+        text = path.read_text(encoding="utf-8-sig").strip()
+        values = list(_values(text))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if len(values) == 1:
+        [value] = values
+        if isinstance(value, list):
+            kind = "object" if all(isinstance(item, dict) for item in value) else "value"
+            return f"one JSON document (a list of {len(value)} {kind}{'' if len(value) == 1 else 's'})"
+        return "one JSON document (an object over several lines)" if "\n" in text else None
+    lines = sum(1 for line in text.splitlines() if line.strip())
+    return f"{len(values)} JSON documents over {lines} lines" if values and lines != len(values) else None
+
+
+def _values(text: str) -> Iterator[Any]:
+    """The JSON values that follow each other; ValueError where something else is between them."""
+    decoder = json.JSONDecoder()
+    place = 0
+    while place < len(text):
+        value, end = decoder.raw_decode(text, place)
+        yield value
+        place = _skip(text, end)
 
 
 def other_format(head: bytes) -> str | None:

@@ -116,9 +116,7 @@ class FindingsHandler(IlabHandler):
 
 
 def _changed(change: ConfigChange) -> Config:
-    config = Config.load()
-    config.set(change.key, change.value)
-    return config
+    return Config.change(change.key, change.value)
 
 
 def _view(config: Config) -> ConfigView:

@@ -293,6 +293,7 @@ def _document(text: yamltext.Text) -> Iterator[Problem]:
 
 def _style(text: yamltext.Text) -> Iterator[Problem]:
     lines = text.source.split("\n")
+    yield from _cut_by_comments(text)
     if "version" not in text.contents:
         yield (1, 1), "version is missing, so the oldest schema is used", "Write `version: 3`."
     for number, line in enumerate(lines, 1):
@@ -311,6 +312,16 @@ def _style(text: yamltext.Text) -> Iterator[Problem]:
     seeds = text.contents.get("seed_examples")
     if "document" not in text.contents and isinstance(seeds, list):
         yield from _uneven(text, seeds)
+
+
+def _cut_by_comments(text: yamltext.Text) -> Iterator[Problem]:
+    """Texts without quotes that a `#` ends: YAML takes the rest of the line for a comment."""
+    for node in yamltext.scalars(text.root):
+        comment = yamltext.comment_behind(text.source, node)
+        if comment is not None:
+            place = yamltext.place_of(text.source, node.end_mark.index)
+            said = f"the text ends before {shown(comment, 40)!r}, which YAML takes for a comment"
+            yield place, said, "Put the text in quotes, or write the comment on a line of its own."
 
 
 def _uneven(text: yamltext.Text, seeds: Sequence[Any]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Text:
                 found = node.start_mark
             else:
                 break
-        return _place(self.source, found.index) if found is not None else (1, 1)
+        return place_of(self.source, found.index) if found is not None else (1, 1)
 
     def span(self, path: Sequence[str]) -> tuple[int, int]:
         """Start and end, in characters, of the scalar at `path`; KeyError where there is none."""
@@ -126,7 +126,33 @@ def _too_large(size: int) -> Broken:
     )
 
 
-def _place(source: str, index: int) -> Place:
+def scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """The values in a node tree that are texts, numbers and the like, not the keys; each once."""
+    seen: set[int] = set()
+    waiting = [] if node is None else [node]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, yaml.ScalarNode):
+            yield one
+        elif isinstance(one, yaml.SequenceNode):
+            waiting += reversed(one.value)
+        elif isinstance(one, yaml.MappingNode):
+            waiting += [value for _, value in reversed(one.value)]
+
+
+def comment_behind(source: str, node: yaml.ScalarNode) -> str | None:
+    """The comment that ends a text without quotes on its last line; None for other values and without one."""
+    if node.style or not node.tag.endswith(":str"):
+        return None
+    line = source[node.end_mark.index :].split("\n", 1)[0]
+    behind = line.strip()
+    return behind if behind.startswith("#") else None
+
+
+def place_of(source: str, index: int) -> Place:
     """Counted as editors count: for YAML itself, some rarer characters end a line too."""
     start = source.rfind("\n", 0, index) + 1
     return source.count("\n", 0, index) + 1, index - start + 1
@@ -140,12 +166,12 @@ def _decoded(data: bytes) -> str:
         source = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
-        raise Broken("the file is not UTF-8 text", _place(before, len(before)), mend) from None
+        raise Broken("the file is not UTF-8 text", place_of(before, len(before)), mend) from None
     wrong = yaml.reader.Reader.NON_PRINTABLE.search(source)
     if wrong is not None:
         raise Broken(
             f"not valid YAML: the character #x{ord(wrong.group()):04x} is not allowed",
-            _place(source, wrong.start()),
+            place_of(source, wrong.start()),
             "Remove this character.",
         )
     return source
@@ -161,10 +187,10 @@ def _explained(source: str, error: yaml.MarkedYAMLError) -> Broken:
         # what was never closed is mended where it was opened, not where the text ran out
         is_quote = source[opened.index : opened.index + 1] in ("'", '"')
         mend = "Close the quote." if is_quote else "Close what opens here."
-        return Broken(f"not valid YAML: {problem}", _place(source, opened.index), mend)
+        return Broken(f"not valid YAML: {problem}", place_of(source, opened.index), mend)
     quote = _open_quote(source, mark)
     if quote is not None:
-        place = _place(source, quote.index)
+        place = place_of(source, quote.index)
         return Broken("not valid YAML: this quote is closed only some lines later", place, "Close the quote.")
     if source[mark.index : mark.index + 1] == "\t":
         mend = "Indent with spaces, not with tabs."
@@ -174,7 +200,7 @@ def _explained(source: str, error: yaml.MarkedYAMLError) -> Broken:
         mend = "Remove the tag, the word that starts with `!`."
     else:
         mend = ""
-    return Broken(f"not valid YAML: {problem}", _place(source, mark.index), mend)
+    return Broken(f"not valid YAML: {problem}", place_of(source, mark.index), mend)
 
 
 def _open_quote(source: str, mark: Any) -> Any:
@@ -225,7 +251,7 @@ def _check_bounds(source: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
             if any(event.anchor == collection.anchor for collection in around):
-                place = _place(source, start.index)
+                place = place_of(source, start.index)
                 raise Broken(f"{event.anchor!r} contains itself", place, "Write the value out.")
             size, height = anchored.get(str(event.anchor), (1, 0))
             values += size
@@ -239,7 +265,7 @@ def _check_bounds(source: str) -> None:
             (values > MAX_VALUES, f"more than {MAX_VALUES:,} values", "Split the leaf."),
         ):
             if too_much:
-                raise Broken(f"{what} is not read", _place(source, start.index), mend)
+                raise Broken(f"{what} is not read", place_of(source, start.index), mend)
 
 
 def _check_keys(source: str, node: yaml.Node) -> None:
@@ -250,7 +276,7 @@ def _check_keys(source: str, node: yaml.Node) -> None:
     elif isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            place = _place(source, key.start_mark.index)
+            place = place_of(source, key.start_mark.index)
             if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith((":str", ":merge")):
                 raise Broken("a key that is not a text", place, "Put the key in quotes.")
             if key.value in seen:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.registry import jsonl
+from ilab_jupyter.training import legacy
 
 ROLES = ("system", "user", "assistant")
 # JSON can write such halves, UTF-8 cannot, and no tokenizer takes them.
@@ -19,12 +20,15 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Conversation:
-    """One valid row. With `unmask` the loss counts the user's turns too, as InstructLab does it."""
+    """One valid row. With `unmask` the loss counts the user's turns too, as InstructLab does it; the turns at
+    the places of `untrained`, whose weight is 0, it never counts.
+    """
 
     messages: tuple[dict[str, str], ...]
     unmask: bool
     file: Path
     row: int
+    untrained: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,30 @@ def record(file: Path, number: int, line: bytes, start: int) -> Record:
     try:
         value = jsonl.parse(line)
     except jsonl.BadLine as error:
+        if (what := jsonl.document(file)) is not None:
+            raise _document(file, what) from None
         wrong(file, number, str(error))
     if fault := next(faults(value), None):
+        if number == 1 and (what := jsonl.document(file)) is not None:
+            raise _document(file, what)
         wrong(file, number, fault.what)
+    value = normalized(value)
     messages = tuple({"role": told["role"], "content": told["content"]} for told in value["messages"])
-    return Record(Conversation(messages, bool(value.get("unmask")), file, number), value, line, start)
+    untrained = frozenset(place for place, told in enumerate(value["messages"]) if told.get("weight") == 0)
+    conversation = Conversation(messages, bool(value.get("unmask")), file, number, untrained)
+    return Record(conversation, value, line, start)
+
+
+def normalized(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without faults in today's form: one with the role `pretraining` becomes an `unmask` row."""
+    return legacy.converted(row) if legacy.is_legacy(row) else row
+
+
+def _document(file: Path, what: str) -> Unprocessable:
+    return Unprocessable(
+        f"{file.name}: the file is {what}; write one object per line.",
+        f"For a list: jq -c '.[]' {file.name} > rows.jsonl",
+    )
 
 
 def faults(value: Any) -> Iterator[Fault]:
@@ -117,9 +140,18 @@ def faults(value: Any) -> Iterator[Fault]:
     else:
         for place, message in enumerate(messages):
             yield from _of_message(place, message)
-        if not any(isinstance(message, dict) and message.get("role") == "assistant" for message in messages):
+        answers = [
+            message
+            for message in messages
+            if isinstance(message, dict) and message.get("role") in ("assistant", legacy.ROLE)
+        ]
+        if not answers:
             what = "`messages` has no message of the assistant, so there is no answer to learn"
             yield Fault(("messages",), what)
+        elif all(message.get("weight") == 0 for message in answers):
+            yield Fault(
+                ("messages",), "`messages` has only answers of weight 0, so there is nothing to learn"
+            )
     unmask = value.get("unmask")
     if unmask is not None and not isinstance(unmask, bool):
         yield Fault(("unmask",), "`unmask` is neither true nor false")
@@ -131,6 +163,14 @@ def _of_message(place: int, message: Any) -> Iterator[Fault]:
         yield Fault(at, f"{where}` is not an object with role and content")
         return
     role, content = message.get("role"), message.get("content")
+    weight = message.get("weight")
+    if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
+        yield Fault((*at, "weight"), f"{where}.weight` is {str(weight)[:40]}, not 0 or 1")
+    if role == legacy.ROLE:
+        if problem := legacy.fault(content):
+            yield Fault((*at, "content"), f"{where}.content` {problem}")
+            return
+        role = "assistant"
     if role is None:
         yield Fault((*at, "role"), f"{where}.role` is missing")
     elif role not in ROLES:

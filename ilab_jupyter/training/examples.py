@@ -46,10 +46,16 @@ def encode(
     # A fingerprint of our own: the library would otherwise hash the generator, open files and all.
     dataset = Dataset.from_generator(examples, cache_dir=str(cache), fingerprint=uuid.uuid4().hex)
     tally = encoder.tally
+    if tally.without_system:
+        reporter.warning(
+            f"The model's chat template takes no system prompt: {tally.without_system} examples are trained "
+            "without theirs.",
+            "Ask the trained model without a system prompt too.",
+        )
     if tally.truncated:
         reporter.warning(
             f"{tally.truncated} examples are longer than max_seq_length={length} and were cut; "
             f"{tally.dropped} of them had no answer left and are not trained on.",
-            f"The longest has {tally.longest} tokens.",
+            f"max_seq_length={tally.longest} keeps all of them.",
         )
     return dataset, tally

@@ -99,6 +99,11 @@ def process(
         partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
+    if encoder.tally.without_system:
+        reporter.warning(
+            f"The model's chat template takes no system prompt: {encoder.tally.without_system} rows are "
+            "processed without theirs."
+        )
     if left_out:
         first = left_out[0]
         reporter.warning(

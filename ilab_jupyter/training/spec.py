@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ilab_jupyter.display import Shown
 from ilab_jupyter.engine import Device
@@ -12,6 +13,7 @@ from ilab_jupyter.registry.names import NEW_NAME
 from ilab_jupyter.registry.profile import Profile, Replay, Tuning
 
 Method = Literal["full", "lora"]
+_OF_LORA = {"lora_rank", "lora_alpha", "lora_dropout"}
 
 # What suits most models of 1 to 10 billion parameters.
 DEFAULTS: dict[Method, Tuning] = {
@@ -49,6 +51,26 @@ class TrainingArguments(BaseModel):
     logging_steps: int = Field(default=1, ge=1)
     seed: int = Field(default=42, ge=0, lt=2**32)
     device: Device = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_of_rank(cls, values: Any) -> Any:
+        """A LoRA rank without a method means LoRA, as in InstructLab; 0 means none."""
+        if not isinstance(values, Mapping):
+            return values
+        given = {name for name, value in values.items() if value}
+        if values.get("lora_rank") in (0, "0"):
+            values = {name: value for name, value in values.items() if name not in _OF_LORA}
+        elif "method" not in given and _OF_LORA & given:
+            values = {**values, "method": "lora"}
+        return values
+
+    @model_validator(mode="after")
+    def _rank_of_method(self) -> Self:
+        unused = sorted(name for name in _OF_LORA if getattr(self, name) and self.method != "lora")
+        if unused:
+            raise ValueError(f"{unused[0]} belongs to the method lora, not to {self.method}")
+        return self
 
 
 class Settings(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import Unprocessable
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
+# A text that no template contains or changes.
+_PLACEHOLDER = "\ue000answer\ue000"
 Span = tuple[int, int]
 
 
@@ -38,6 +40,7 @@ class Tally:
     truncated: int = 0
     dropped: int = 0
     longest: int = 0
+    without_system: int = 0
 
 
 class Encoder:
@@ -80,8 +83,11 @@ class Encoder:
             yield {"input_ids": ids, "labels": labels}
 
     def render(self, conversation: Conversation) -> Iterator[Rendering]:
-        """The conversation under the chat template, uncut; see `encode` for when there are several."""
-        for text, spans in self._rendered(conversation):
+        """The conversation under the chat template, uncut; see `encode` for when there are several.
+
+        Where the template refuses system prompts, the conversation is rendered without its own, and counted.
+        """
+        for text, spans in self._without_refused_system(conversation):
             encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
             ids: list[int] = encoded["input_ids"]
             offsets: list[Span] = encoded["offset_mapping"]
@@ -91,12 +97,35 @@ class Encoder:
             ]
             yield Rendering(text, ids, offsets, labels)
 
+    def _without_refused_system(self, conversation: Conversation) -> list[tuple[str, list[Span]]]:
+        try:
+            return self._rendered(conversation)
+        except Unprocessable as refusal:
+            if conversation.messages[0]["role"] != "system" or len(conversation.messages) < 2:
+                raise
+            untrained = frozenset(place - 1 for place in conversation.untrained)
+            bare = replace(conversation, messages=conversation.messages[1:], untrained=untrained)
+            try:
+                rendered = self._rendered(bare)
+            except Unprocessable:
+                raise refusal from None
+            self.tally.without_system += 1
+            return rendered
+
     def _rendered(self, conversation: Conversation) -> list[tuple[str, list[Span]]]:
         messages = list(conversation.messages)
         whole = self._render(conversation, messages)
         if conversation.unmask:
-            return [(whole, [(self._end_of_system(conversation, whole), len(whole))])]
-        turns = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+            counted = [(self._end_of_system(conversation, whole), len(whole))]
+            for place in sorted(conversation.untrained):
+                if messages[place]["role"] == "assistant":
+                    counted = _less(counted, self._turn(conversation, messages, place)[1])
+            return [(whole, counted)]
+        turns = [
+            place
+            for place, message in enumerate(messages)
+            if message["role"] == "assistant" and place not in conversation.untrained
+        ]
         rendered = [self._turn(conversation, messages, place) for place in turns]
         if all(whole.startswith(text) for text, _ in rendered):
             return [(whole, [span for _, span in rendered])]
@@ -106,8 +135,10 @@ class Encoder:
         self, conversation: Conversation, messages: list[dict[str, str]], place: int
     ) -> tuple[str, Span]:
         """The text up to the end of one answer, and where in it the answer lies."""
-        prompt = self._render(conversation, messages[:place], add_generation_prompt=True)
         text = self._render(conversation, messages[: place + 1])
+        if not place:
+            return text, (self._header(conversation, messages[0], text), len(text))
+        prompt = self._render(conversation, messages[:place], add_generation_prompt=True)
         if not text.startswith(prompt):
             # Some templates add to the prompt what a finished turn leaves out, such as an empty thought.
             prompt = self._render(conversation, messages[:place])
@@ -116,6 +147,14 @@ class Encoder:
                 raise _unusable(conversation, "does not show where the assistant's answer begins")
             return text, (answer, len(text))
         return text, (len(prompt), len(text))
+
+    def _header(self, conversation: Conversation, message: dict[str, str], text: str) -> int:
+        """Where the answer begins in a conversation that begins with it, without a prompt to compare with."""
+        marked = self._render(conversation, [{**message, "content": _PLACEHOLDER}])
+        before = marked.find(_PLACEHOLDER)
+        if before < 0 or not text.startswith(marked[:before]):
+            raise _unusable(conversation, "does not show where the assistant's answer begins")
+        return before
 
     def _end_of_system(self, conversation: Conversation, whole: str) -> int:
         first = conversation.messages[0]
@@ -134,8 +173,19 @@ class Encoder:
             raise _unusable(conversation, f"refuses it ({str(error)[:200]})") from None
 
 
+def _less(spans: list[Span], taken: Span) -> list[Span]:
+    """`spans` without the characters of `taken`."""
+    left = []
+    for start, end in spans:
+        left += [(start, min(end, taken[0])), (max(start, taken[1]), end)]
+    return [(start, end) for start, end in left if start < end]
+
+
 def _unusable(conversation: Conversation, why: str) -> Unprocessable:
+    roles = [message["role"] for message in conversation.messages if message["role"] != "system"]
+    in_turn = all(role == ("user", "assistant")[place % 2] for place, role in enumerate(roles))
+    advice = "C" if in_turn else "Let user and assistant take turns, beginning with the user, or c"
     return Unprocessable(
         f"{conversation.file.name}, row {conversation.row}: the model's chat template {why}.",
-        "Let user and assistant take turns, or choose a model whose template allows this conversation.",
+        f"{advice}hoose a model whose template allows this conversation.",
     )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from ilab_jupyter.core import Model
 from ilab_jupyter.registry.profile import Profile
 from ilab_jupyter.training.spec import TrainingArguments, settle
 
@@ -68,3 +69,38 @@ def test_no_sequence_is_longer_than_the_model_was_made_for(
 def test_what_is_no_argument_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TrainingArguments.model_validate({"data": ["x"], **wrong})
+
+
+@pytest.mark.parametrize(
+    "argument", [{"lora_rank": 4}, {"lora_rank": "4"}, {"lora_alpha": 8}, {"lora_dropout": 0.1}]
+)
+def test_lora_argument_without_method_means_lora(argument: dict[str, Any]) -> None:
+    assert TrainingArguments.model_validate({"data": ["x"], **argument}).method == "lora"
+
+
+@pytest.mark.parametrize("argument", [{}, {"lora_rank": 0}, {"lora_rank": None}, {"lora_dropout": 0.0}])
+def test_no_lora_argument_means_full_training(argument: dict[str, Any]) -> None:
+    assert TrainingArguments.model_validate({"data": ["x"], **argument}).method == "full"
+
+
+def test_lora_argument_is_refused_beside_full_training() -> None:
+    with pytest.raises(ValidationError, match="lora_rank belongs to the method lora"):
+        TrainingArguments.model_validate({"data": ["x"], "method": "full", "lora_rank": 4})
+
+
+@pytest.mark.parametrize(
+    ("configured", "given", "method", "rank"),
+    [
+        ({"lora_rank": 8}, {}, "lora", 8),
+        ({"lora_rank": 8}, {"method": "full"}, "full", None),
+        ({"lora_rank": 8}, {"lora_rank": 0}, "full", None),
+        ({"lora_rank": 0}, {"lora_rank": 4}, "lora", 4),
+        ({"lora_rank": 8}, {"lora_rank": 4}, "lora", 4),
+    ],
+)
+def test_given_method_wins_over_the_configured_one(
+    configured: dict[str, Any], given: dict[str, Any], method: str, rank: int | None
+) -> None:
+    model = Model("starter", configuration={"train": configured})
+    found = model._arguments(given, ["rows.jsonl"])
+    assert (found.method, found.lora_rank) == (method, rank)
