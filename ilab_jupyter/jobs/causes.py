@@ -86,6 +86,7 @@ _TABLE = (
     Cause("teacher_rate_limited", "The teacher had too many requests", True, Retry(5, 15, 2, 600)),
     Cause("teacher_unreachable", "The teacher cannot be reached", True),
     Cause("teacher_timeout", "The teacher gave no answer in time", True),
+    Cause("teacher_context", "The teacher's context is too short for a prompt", False),
     Cause("teacher_failed", "The teacher failed", True),
     Cause("teacher_bad_answer", "What answers is no teacher", False),
     Cause("teacher_bad_address", "The teacher's address is wrong", False),

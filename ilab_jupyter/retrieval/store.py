@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _KEY = b"ilab.embedding"
 # More candidates than asked for, so that each ranking has seen what the other one found.
 _CANDIDATES = 4
+_INDEX = "content_words"
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,13 @@ class Collection:
         """Index the words of all rows and join the small files that writing left behind."""
         from lancedb.index import FTS
 
-        if not any(index.columns == ["content"] for index in self._table.list_indices()):
-            self._table.create_index("content", config=FTS(base_tokenizer="icu"))
+        indices = [index for index in self._table.list_indices() if index.columns == ["content"]]
+        if not any(index.name == _INDEX for index in indices):
+            # stop words stay in: `C` and `5` are among them
+            words = FTS(base_tokenizer="icu", remove_stop_words=False)
+            self._table.create_index("content", config=words, name=_INDEX)
+            for index in indices:
+                self._table.drop_index(index.name)
         self._table.optimize(cleanup_older_than=timedelta(days=1))
 
     def search(self, query: str, vector: Sequence[float] | None, limit: int, mode: Mode) -> list[Hit]:
@@ -162,7 +169,32 @@ class Collection:
             both = self._table.search(query_type="hybrid", vector_column_name="vector").vector(vector)
             both = both.text(words).distance_type("dot")
             found = both.rerank(reranker=RRFReranker()).limit(limit * _CANDIDATES)
-        return [_hit(row, vector, mode) for row in found.to_list()[:limit]]
+        hits = [_hit(row, vector, mode) for row in found.to_list()[:limit]]
+        return hits if mode == "vector" else self._with_literal(query, vector, hits, limit, mode)
+
+    def _with_literal(
+        self, query: str, vector: Sequence[float] | None, hits: list[Hit], limit: int, mode: Mode
+    ) -> list[Hit]:
+        """The hits, first those with the query's terms of signs, such as `C++` and `$5`: the index has only
+        their letters and digits.
+        """
+        terms = literal_terms(query)
+        if not terms:
+            return hits
+        wanted = " OR ".join(f"contains(lower(content), {_quoted(term.lower())})" for term in terms)
+        names = ["folder", "document", "number", "headings", "page", "content", "vector"]
+        rows = self._table.search().where(wanted).select(names).limit(limit * _CANDIDATES).to_list()
+        best = max((hit.score for hit in hits), default=0.0)
+        known = {(hit.folder, hit.document, hit.number): hit for hit in hits}
+        exact = {}
+        for row in rows:
+            key = (row["folder"], row["document"], row["number"])
+            hit = known.get(key) or _hit({**row, "_score": 0.0, "_relevance_score": 0.0}, vector, mode)
+            count = sum(term.lower() in row["content"].lower() for term in terms)
+            exact[key] = hit.model_copy(update={"score": hit.score + count * (best or 1.0)})
+        first = sorted(exact.values(), key=lambda hit: -hit.score)
+        rest = [hit for key, hit in known.items() if key not in exact]
+        return [*first, *rest][:limit]
 
     def _rows(self, where: str, columns: list[str]) -> Iterable[dict[str, Any]]:
         count = int(self._table.count_rows(where))
@@ -170,6 +202,16 @@ class Collection:
             return []
         rows: list[dict[str, Any]] = self._table.search().where(where).select(columns).limit(count).to_list()
         return rows
+
+
+def literal_terms(query: str) -> list[str]:
+    """The words of a query that have signs in them or around them, such as `C++`, `$5`, `.NET` and `&&`."""
+    words = (
+        word.strip("\"'()[]{}<>,;:!?\u00bf\u00a1\u201c\u201d\u2018\u2019\u00ab\u00bb")
+        for word in query.split()
+    )
+    kept = (word.rstrip(".") if re.search(r"\w\.+$", word) else word for word in words)
+    return [word for word in dict.fromkeys(kept) if re.search(r"[^\w\s'\u2019-]", word)]
 
 
 def _connect(folder: Path, name: str) -> Any:

@@ -135,8 +135,11 @@ class Run:
                     journal,
                     most=self._settings.num_workers,
                     max_retries=self._settings.teacher.max_retries,
+                    max_tokens=self._settings.teacher.max_tokens,
                     stopping=lambda: self._reporter.stopping,
                     told=ledger.answered,
+                    delayed=ledger.delayed,
+                    pulse=ledger.pulse,
                 )
                 try:
                     async with pool:

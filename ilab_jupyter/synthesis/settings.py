@@ -25,7 +25,16 @@ class TeacherSettings(BaseModel):
         default=None, description="Model name at that URL; the first one listed where None."
     )
     api_key_env: str = Field(default="ILAB_TEACHER_API_KEY", pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
-    timeout: float = Field(default=120.0, gt=0, le=3600, description="Seconds for one request.")
+    timeout: float = Field(
+        default=120.0, gt=0, le=3600, description="Seconds without any text from the teacher."
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        le=1_048_576,
+        description="Most tokens of one answer. Where None the pipeline's own, and at most 1,024 for one "
+        "question with its answer.",
+    )
     max_retries: int = Field(default=3, ge=0, le=20)
     endpoint: Literal["auto", "chat"] = Field(
         default="auto",

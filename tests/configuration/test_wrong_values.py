@@ -35,7 +35,7 @@ def test_change_replaces_a_wrong_value(text: str, key: str, value: object, tmp_p
 
 def test_change_replaces_one_wrong_value_and_names_the_next(tmp_path: Path) -> None:
     file = written(tmp_path, "serve:\n  backend: vlm\ntrain:\n  num_epochs: many\n")
-    with pytest.raises(Unprocessable, match="serve.backend is set, but line 4"):
+    with pytest.raises(Unprocessable, match=r"serve\.backend is set, but line 4"):
         Config.change("serve.backend", "vllm", path=file)
     assert "backend: vllm" in file.read_text()
     assert Config.change("train.num_epochs", 2, path=file).get("serve.backend") == "vllm"

@@ -16,6 +16,7 @@ from ilab_jupyter.synthesis.driver.pool import Pool
 from ilab_jupyter.synthesis.teachers import Answer
 
 Row = dict[str, Any]
+ONE_PAIR_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _renamed(block: Any, row: Row) -> Row:
 
 def _asking(block: Any, pool: Pool, ledger: Ledger) -> RowStep:
     examples = block.batch_params.get("num_samples")
+    sampling = _bounded(block, pool.max_tokens)
+    reasons = False
 
     async def step(row: Row, place: Place) -> list[Row]:
         if examples is not None and "num_samples" not in row:
@@ -123,7 +126,11 @@ def _asking(block: Any, pool: Pool, ledger: Ledger) -> RowStep:
             ledger.reject("missing_field", place.leaf, block.block_name, "", row)
             return []
         prompt = block._format_prompt(row)
-        answers = await pool.ask(prompt, block.gen_kwargs, order=place.order, row=row)
+        nonlocal reasons
+        kept = block.gen_kwargs if reasons and pool.max_tokens is None else sampling
+        answers = await pool.ask(prompt, kept, order=place.order, row=row)
+        # reasoning takes more tokens than the pair that follows it
+        reasons = reasons or any(answer.cut and answer.rejected == "reasoning" for answer in answers)
         made: list[Row] = []
         for answer in answers:
             rows, reason = _parsed(block, row, answer)
@@ -151,6 +158,13 @@ def _parsed(block: Any, row: Row, answer: Answer) -> tuple[list[Row], str | None
     if not rows:
         return rows, "cut" if answer.cut else "wrong_tags"
     return rows, None
+
+
+def _bounded(block: Any, most: int | None) -> dict[str, Any]:
+    """The block's sampling, with no more tokens than it can use: a text of one pair is a short one."""
+    limit = most or (ONE_PAIR_TOKENS if block.parser_name is None and _untagged(block) else None)
+    own = block.gen_kwargs.get("max_tokens")
+    return {**block.gen_kwargs, "max_tokens": min(own or limit, limit)} if limit else dict(block.gen_kwargs)
 
 
 def _tagged(block: Any) -> bool:

@@ -15,6 +15,8 @@ from ilab_jupyter.synthesis.teachers import Spent
 REASONS = ("empty", "cut", "wrong_tags", "no_question", "missing_field", "reasoning", "bad_characters")
 # An event for each of some thousand answers would drown the job's log.
 PROGRESS_SECONDS = 0.25
+WARNING_SECONDS = 30.0
+SLOW_SECONDS = 10.0
 
 
 class Ledger:
@@ -39,6 +41,11 @@ class Ledger:
         self._place = ("", "")
         self._told = 0.0
         self._asked: tuple[float, int] | None = None
+        self.delays = 0
+        self._warned = -WARNING_SECONDS
+        self._in_flight = self._pending = 0
+        self._began = time.monotonic()
+        self._known = spent.answer
 
     def expect(self, leaf: str, samples: int) -> None:
         """`samples` of `leaf` will go through a pipeline."""
@@ -52,6 +59,24 @@ class Ledger:
             if self._asked is None:
                 # what the journal knew came at once and says nothing of how long the rest will take
                 self._asked = (time.monotonic(), sum(self._finished.values()))
+
+    def delayed(self, reason: str, limit: int) -> None:
+        """A request without an answer is sent again; `limit`: requests at once from now on."""
+        self.delays += 1
+        now = time.monotonic()
+        if now - self._warned >= WARNING_SECONDS:
+            self._warned = now
+            again = f" ({self.delays} times so far)" if self.delays > 1 else ""
+            self._reporter.warning(
+                f"A request is sent again{again}: {reason.rstrip('.')}.",
+                f"Now at most {limit} request{'' if limit == 1 else 's'} at once.",
+            )
+        self._tell(True)
+
+    def pulse(self, in_flight: int, pieces: int) -> None:
+        """Progress while answers take long: requests in flight, and the pieces of text that have come."""
+        self._in_flight, self._pending = in_flight, pieces
+        self._tell(True)
 
     def passed(self, leaf: str, block: str, rows: int) -> None:
         """So many rows came out of a block."""
@@ -103,10 +128,25 @@ class Ledger:
             leaf_total=self._samples[leaf],
             rows=sum(self.rows.values()),
             answers=self.answers,
-            tokens=self.spent.prompt + self.spent.answer,
+            tokens=self.spent.prompt + self.spent.answer + self._pending,
             rejected=sum(self.rejected.values()),
             eta_seconds=self._eta(moment),
+            **self._speed(moment),
         )
+
+    def _speed(self, now: float) -> dict[str, Any]:
+        """Tokens a second, and the estimate in words, for a teacher that takes its time."""
+        made = self.spent.answer - self._known + self._pending
+        if now - self._began < SLOW_SECONDS or not made:
+            return {"retries": self.delays} if self.delays else {}
+        rate = made / (now - self._began)
+        said: dict[str, Any] = {"tokens_per_second": round(rate, 1), "in_flight": self._in_flight}
+        if self.delays:
+            said["retries"] = self.delays
+        if eta := self._eta(now):
+            minutes = max(1, round(eta / 60))
+            said["estimate"] = f"about {minutes} minute{'' if minutes == 1 else 's'} at {rate:,.0f} tokens/s"
+        return said
 
     def _eta(self, now: float) -> float | None:
         done, samples = sum(self._finished.values()), sum(self._samples.values())

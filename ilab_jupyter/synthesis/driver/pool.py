@@ -25,6 +25,7 @@ from ilab_jupyter.synthesis.journal import Journal
 from ilab_jupyter.synthesis.teachers import Answer, Busy, Messages, Question, Refused, Reply, Spent, Teacher
 
 LISTENING_SECONDS = 0.2
+PULSE_SECONDS = 15.0
 HOMECOMING_SECONDS = 10.0
 LONGEST_WAIT = 60.0
 
@@ -67,10 +68,14 @@ class Pool:
         *,
         most: int,
         max_retries: int = 3,
+        max_tokens: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
         told: Told = lambda answers, spent: None,
+        delayed: Callable[[str, int], None] = lambda reason, limit: None,
+        pulse: Callable[[int, int], None] = lambda in_flight, pieces: None,
     ) -> None:
         self.failure: BaseException | None = None
+        self.max_tokens = max_tokens
         self.in_flight = 0
         self.requests = 0
         self._teacher = teacher
@@ -79,6 +84,9 @@ class Pool:
         self._max_retries = max_retries
         self._stopping = stopping
         self._told = told
+        self._delayed = delayed
+        self._pulse = pulse
+        self._next_pulse = time.monotonic() + PULSE_SECONDS
         self._queue: list[_Request] = []
         self._numbers = itertools.count()
         self._open: dict[str, _Open] = {}
@@ -173,6 +181,10 @@ class Pool:
         while True:
             if self._stopping():
                 self.fail(Stopped("generation was asked to stop"))
+            if time.monotonic() >= self._next_pulse:
+                self._next_pulse = time.monotonic() + PULSE_SECONDS
+                activity = getattr(self._teacher, "activity", None)
+                self._pulse(self.in_flight, activity.pending if activity else 0)
             await asyncio.sleep(LISTENING_SECONDS)
 
     async def _send_all(self) -> None:
@@ -210,6 +222,7 @@ class Pool:
         except Busy as busy:
             if busy.crowded:
                 self._pace.crowded(began, busy.wait)
+            self._delayed(str(busy.reason), self._pace.limit)
             self._again(request, busy, progress=self._answers > answers_then)
         except Exception as error:
             self.fail(error)

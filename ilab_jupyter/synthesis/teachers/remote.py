@@ -17,6 +17,7 @@ from ilab_jupyter.errors import TeacherError
 from ilab_jupyter.synthesis.settings import TeacherSettings
 from ilab_jupyter.synthesis.teachers import Question, Refused, Reply, requests
 from ilab_jupyter.synthesis.teachers.network import CheckedAsyncTransport, CheckedTransport
+from ilab_jupyter.synthesis.teachers.streaming import Activity, completed
 from ilab_jupyter.synthesis.teachers.templates import unwrap
 from ilab_jupyter.taxonomy.finding import shown
 
@@ -73,6 +74,7 @@ class RemoteTeacher:
         self._client = client
         self._url = url
         self._timeout = timeout
+        self.activity = Activity(timeout)
         self._way = _FIRST_CHAT if chat else 0
         self._threads = (
             None
@@ -158,9 +160,7 @@ class RemoteTeacher:
         if self._threads is None:
 
             async def in_time(**asked: Any) -> Any:
-                # httpx's own time starts anew with each byte
-                async with asyncio.timeout(self._timeout):
-                    return await completions.create(**asked)
+                return await self.activity.in_time(completed(completions, self.activity, asked))
 
             return in_time
 
@@ -188,7 +188,9 @@ def _client(settings: TeacherSettings) -> openai.OpenAI:
 
 def _async_client(settings: TeacherSettings, num_workers: int) -> openai.AsyncOpenAI:
     transport = CheckedAsyncTransport(num_workers)
-    http = httpx.AsyncClient(transport=transport, timeout=settings.timeout, follow_redirects=False)
+    # a request may wait in the server's line for as long as others are answered: `Activity` has the limit
+    timeout = httpx.Timeout(None, connect=settings.timeout)
+    http = httpx.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False)
     return _made(openai.AsyncOpenAI, settings, http)
 
 
@@ -201,7 +203,7 @@ def _made(kind: type[Client], settings: TeacherSettings, http: Any) -> Client:
             organization="",
             project="",
             max_retries=0,
-            timeout=settings.timeout,
+            timeout=http.timeout,
             http_client=http,
         )
     except httpx.InvalidURL as error:

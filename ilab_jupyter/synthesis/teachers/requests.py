@@ -17,6 +17,13 @@ from ilab_jupyter.synthesis.teachers import Answer, Busy, Messages, Refused, Rep
 
 LONGEST_WAIT = 60.0
 TOKENS_PER_WORD = 1.3
+SHORTEST_ANSWER = 64
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|(?:max|model)\S* (?:model )?(?:context|sequence|input|prompt)[ _](?:len|size)"
+    r"|context (?:window|size)|exceeds? (?:the )?(?:available |maximum )?context|n_ctx|max_model_len"
+    r"|(?:prompt|input|request)[^.]{0,40}(?:too long|too many tokens|longer than|exceeds)",
+    re.IGNORECASE,
+)
 
 Create = Callable[..., Awaitable[Any]]
 
@@ -31,10 +38,47 @@ class Request:
     models: bool = False
 
 
+class TooLong(Exception):
+    """Prompt and answer together exceed what the model takes at once. `said`: the server's own words."""
+
+    def __init__(self, said: str, request: Request) -> None:
+        super().__init__(said)
+        self._said = said
+        self._words = _words(str(request.prompt))
+        found = re.search(r"(?:maximum|max|n_ctx|context)[^.\d]{0,60}?(\d{2,8})", said, re.IGNORECASE)
+        self._context = int(found[1]) if found else None
+        asked = re.search(r"requested (?:about )?(\d{2,8})", said)
+        self._asked = int(asked[1]) if asked else None
+
+    def room(self, max_tokens: int) -> int | None:
+        """How many tokens an answer may have beside this prompt; None where that is not said or too few."""
+        if self._context is None or self._asked is None:
+            return None
+        room = self._context - (self._asked - max_tokens)
+        return room if SHORTEST_ANSWER <= room < max_tokens else None
+
+    def explained(self, where: str) -> TeacherError:
+        """What a person can do about it."""
+        context = f"{self._context} tokens" if self._context else "less"
+        return TeacherError(
+            f"The model of the teacher at {where} takes {context} at once, too few for this prompt of about "
+            f"{self._words} tokens and its answer: {self._said}.",
+            "Serve the model with a longer context, or use a shorter document, context or seed example.",
+            cause="teacher_context",
+        )
+
+
 async def send(
-    create: Create, model: str, request: Request, sampling: Mapping[str, Any], where: str
+    create: Create,
+    model: str,
+    request: Request,
+    sampling: Mapping[str, Any],
+    where: str,
+    *,
+    retried: bool = False,
 ) -> Reply:
-    """The answers to `request`; `create` is the client's own call for it.
+    """The answers to `request`; `create` is the client's own call for it. Where the answer's length alone is
+    too much for the model's context, a shorter one is asked for.
 
     Busy for 408, 409, 429, 5xx and broken connections, Refused for a way of asking that the server does not
     know, TeacherError for all other failures.
@@ -48,7 +92,13 @@ async def send(
     except (Refused, PublicError):
         raise
     except Exception as error:
-        raise _failure(error, model, request, where) from error
+        failure = _failure(error, model, request, where)
+        if not isinstance(failure, TooLong):
+            raise failure from error
+        room = failure.room(int(asked.get("max_tokens") or 0))
+        if room is None or retried:
+            raise failure.explained(where) from error
+    return await send(create, model, request, {**sampling, "max_tokens": room}, where, retried=True)
 
 
 def models(client: Any, max_retries: int, where: str) -> list[str]:
@@ -84,7 +134,10 @@ def _reply(answer: Any, request: Request, where: str) -> Reply:
             raise _nonsense(where, f"{len(choices)} answers to one question")
         raise Refused(f"{len(choices)} answers where {request.count} were asked for")
     # a chat model may answer with nothing at all; what is empty is counted and kept apart later
-    texts = [(choice.message.content if request.chat else choice.text) or "" for choice in choices]
+    texts = [
+        (getattr(choice.message, "content", None) if request.chat else choice.text) or ""
+        for choice in choices
+    ]
     for text in texts:
         if not isinstance(text, str):
             raise _nonsense(where, f"a {type(text).__name__} where a text belongs")
@@ -134,6 +187,8 @@ def _failure(error: Exception, model: str, request: Request, where: str) -> Exce
     if isinstance(error.__cause__, PublicError):  # from our transport, in openai's wrapping
         return error.__cause__
     reason = _explained(error, model, request, where)
+    if type(error) is openai.APIError:  # in the middle of a stream
+        return Busy(reason)
     if isinstance(error, openai.APIStatusError):
         if error.status_code not in (408, 409, 429) and error.status_code < 500:
             return reason
@@ -202,6 +257,8 @@ def _explained_status(error: openai.APIStatusError, model: str, request: Request
             "Choose one that its /models lists, or leave `model` out to take the first.",
             cause="teacher_model_missing",
         )
+    if status < 500 and _TOO_LONG.search(f"{said} {error.code}"):
+        return TooLong(said, request)
     if request.models and status < 500:
         return TeacherError(
             f"The teacher at {where} does not list its models ({status}).", "Name one with `model`.",
