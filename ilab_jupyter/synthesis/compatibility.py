@@ -219,6 +219,18 @@ def _with_literal_paths() -> None:
             return original(kind, data_files=str(link), **named)
 
     mixing.load_dataset = load
+    import datasets
+
+    write = datasets.Dataset.to_json
+
+    def to_json(self: Any, path_or_buf: Any, *arguments: Any, **named: Any) -> Any:
+        if not isinstance(path_or_buf, str | os.PathLike) or "::" not in str(path_or_buf):
+            return write(self, path_or_buf, *arguments, **named)
+        Path(path_or_buf).parent.mkdir(parents=True, exist_ok=True)
+        with Path(path_or_buf).open("wb") as stream:
+            return write(self, stream, *arguments, **named)
+
+    datasets.Dataset.to_json = to_json
 
 
 _INLINE = r"(?:\*{1,3}[^*\n]+\*{1,3}|\[[^\]\n]+\]\([^\s)]*\)|`[^`\n]+`)"

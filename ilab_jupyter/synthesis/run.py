@@ -123,7 +123,10 @@ class Run:
     def _generate(
         self, sdg: Any, journal: Journal, copies: leaves.Copies, samples: dict[str, list[Row]]
     ) -> Tally:
-        self._reporter.phase("generating", f"{sum(map(len, samples.values())):,} samples")
+        twice = sum(len(samples[leaf.node]) for leaf in copies.leaves if leaf.kind == "knowledge")
+        once = sum(map(len, samples.values()))
+        test = f", {twice:,} of them also for test questions: {once + twice:,} steps" if twice else ""
+        self._reporter.phase("generating", f"{once:,} samples{test}")
         ledger = Ledger(self._reporter, self.build / "rejected.jsonl", journal.spent)
         questions: dict[str, list[Row]] = {}
         with contextlib.ExitStack() as files:

@@ -101,6 +101,12 @@ def _source(root: Path, repo: str, commit: str, places: Mapping[str, str], limit
     if repo in places:
         folder = paths.given(places[repo]).absolute()
         held = repository.local(folder, commit)
+        if held is None and repository.is_repository(folder):
+            raise _Wrong(
+                ["commit"],
+                f"the repository {shown(str(folder), 200)} has no commit {shown(commit)!r}",
+                "Fetch it there, or give a folder that is no git repository: its files are read as they are.",
+            )
     elif not address.is_remote(repo):
         relative = repo.removeprefix("file:")
         try:

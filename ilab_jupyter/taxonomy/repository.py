@@ -88,11 +88,14 @@ class Repository:
             stream.close()
 
 
+def is_repository(folder: Path) -> bool:
+    """Whether the folder is a git repository of its own; one below somebody's repository is not."""
+    return (folder / ".git").exists() or (folder / "HEAD").is_file()
+
+
 def local(folder: Path, commit: str) -> Repository | None:
     """The commit of a repository on this machine, as it lies there; None where it has no such commit."""
-    # a plain folder below somebody's repository is no repository of its own
-    own = folder / ".git"
-    if not (own.exists() or (folder / "HEAD").is_file()):
+    if not is_repository(folder):
         return None
     try:
         name = git.ask(

@@ -90,7 +90,8 @@ def _train(
     library_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     _stop_if_asked(reporter)
     tokenizer = loading.load_tokenizer(plan.folder)
-    reporter.phase("preparing", f"{plan.rows + len(plan.replay)} conversations to tokens")
+    replay = f" and {len(plan.replay):,} of the model's own replay" if plan.replay else ""
+    reporter.phase("preparing", f"{plan.rows:,} rows of the data{replay} to tokens")
     dataset, tally = examples.encode(plan, tokenizer, checkpoints.tokens, reporter)
     # An adapter's first weights are drawn here.
     set_seed(settings.seed)
