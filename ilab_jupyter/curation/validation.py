@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -160,7 +161,7 @@ def _is_lines(path: Path) -> bool:
     """Whether the first line that is not blank is a JSON object, or no JSON could begin like it."""
     with path.open("rb") as stream:
         line = next((line for _, line in jsonl.lines(stream) if line is None or line.strip()), None)
-    if line is None or not line.lstrip().startswith((b"{", b"[")):
+    if line is None or not line.removeprefix(BOM_UTF8).lstrip().startswith((b"{", b"[")):
         return True
     try:
         return isinstance(jsonl.parse(line), dict)

@@ -51,7 +51,8 @@ def samples(file: Path, leaf: Leaf, models: str | None) -> list[dict[str, Any]]:
     rows = [dict(row) for row in made]
     for row in rows:
         row["leaf_node_path"] = node_name(Path(leaf.copy))
-        if leaf.kind == "grounded":
-            # the prompt would say `None`
-            row["seed_context"] = row.get("seed_context") or ""
+    if leaf.kind == "grounded":
+        # a dataset has the columns of its first row, and the prompt would say `None` for a missing context
+        for row, seed in zip(rows, contents["seed_examples"], strict=True):
+            row["seed_context"] = seed.get("context") or ""
     return rows

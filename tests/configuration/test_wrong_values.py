@@ -61,5 +61,5 @@ def test_change_refuses_what_does_not_fit(key: str, value: str, tmp_path: Path) 
 
 def test_change_of_a_missing_file_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        Config.change("serve.backend", "vllm", path=tmp_path / "config.yaml")
-    assert list(tmp_path.iterdir()) == []
+        Config.change("serve.backend", "vllm", path=tmp_path / "new" / "config.yaml")
+    assert not (tmp_path / "new").exists()
