@@ -6,6 +6,7 @@ task's name and data are taken; question, choices and answer are asked the way M
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -64,7 +65,8 @@ class Task:
             )
         if self.files:
             kind = FORMATS[next(iter(self.files.values())).suffix]
-            files = {split: str(file) for split, file in self.files.items()}
+            # the library takes a path for a pattern, and a leaf's name may have brackets
+            files = {split: glob.escape(str(file)) for split, file in self.files.items()}
             told |= {"dataset_path": kind, "dataset_kwargs": {"data_files": files}}
         else:
             told |= {"dataset_path": HUB_DATA, "dataset_name": self.name}
@@ -83,7 +85,7 @@ class Task:
 
         split = "dev" if "dev" in self.files else "test"
         file = self.files[split]
-        kind, files = FORMATS[file.suffix], {split: str(file)}
+        kind, files = FORMATS[file.suffix], {split: glob.escape(str(file))}
         rows = int(datasets.load_dataset(kind, data_files=files, split=split).num_rows)
         return rows if split == "dev" else max(rows - 1, 0)
 
