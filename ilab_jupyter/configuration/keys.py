@@ -35,11 +35,16 @@ def find(settings: Settings, key: str) -> Any:
 def changed(document: Document, key: str, value: Any) -> Document:
     """`document` with another value, which is checked; InvalidInput for one that does not fit.
 
-    Other values of the document may be wrong: each can be replaced while the others still are.
+    A wrong value of the document can be replaced while others are still wrong; BadFile for a change of any
+    other value in such a document.
     """
     try:
         settings = file.check(document, "this configuration")
     except file.BadFile:
+        if not key.startswith(FREE):
+            find(Settings(), key)
+        if not _is_wrong(document, key):
+            raise
         return _changed_in_wrong(document, key, value)
     if not key.startswith(FREE) and isinstance(find(settings, key), Section):
         inner = next(iter(fields(find(settings, key))), ("...", None))[0]
@@ -54,6 +59,16 @@ def changed(document: Document, key: str, value: Any) -> Document:
     if isinstance(wanted, str) and not isinstance(checked, str):
         return editing.changed(document, path, plain(checked))
     return edited
+
+
+def _is_wrong(document: Document, key: str) -> bool:
+    """Whether the value of this key, or one below it, is among those that do not fit."""
+    path = tuple(key.split("."))
+    try:
+        Settings.model_validate(document.contents)
+    except ValidationError as error:
+        return any(tuple(map(str, detail["loc"]))[: len(path)] == path for detail in error.errors())
+    return False
 
 
 def _changed_in_wrong(document: Document, key: str, value: Any) -> Document:

@@ -141,8 +141,8 @@ def _rows(path: Path) -> Iterator[Iterable[Problem]]:
             what = f"this is a {name} file under a wrong name; write its rows as JSON Lines"
             yield [_problem(path, 1, 1, (), what)]
             return
-        if not _is_lines(path) and (what := jsonl.document(path)) is not None:
-            yield [_problem(path, 1, 1, (), f"The file is {what}; write one object per line.")]
+        if not _is_lines(path) and (document := jsonl.document(path)) is not None:
+            yield [_problem(path, 1, 1, (), f"The file is {document}; write one object per line.")]
             return
         empty = True
         for number, line in jsonl.lines(stream):

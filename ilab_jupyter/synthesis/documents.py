@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import re
@@ -79,10 +80,9 @@ def found(
 
 def read_models() -> str | None:
     """The folder that instructlab/sdg/models/config.yaml names; Unprocessable for a file that is wrong."""
-    from instructlab.sdg.generate_data import _locate_docling_models
-
+    generate_data: Any = importlib.import_module("instructlab.sdg.generate_data")
     try:
-        found = _locate_docling_models()
+        found = generate_data._locate_docling_models()
     except Exception as error:
         raise Unprocessable(
             f"instructlab/sdg/models/config.yaml cannot be read: {' '.join(str(error).split())[:200]}.",

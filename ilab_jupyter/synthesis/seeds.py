@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,7 @@ def samples(file: Path, leaf: Leaf, models: str | None) -> list[dict[str, Any]]:
     The leaf is read here: instructlab-sdg's parser takes the last folder named `knowledge` in the whole path
     of the file for the domain.
     """
-    from instructlab.sdg.utils import taxonomy
-
+    taxonomy: Any = importlib.import_module("instructlab.sdg.utils.taxonomy")
     contents = yamltext.read_file(file).contents
     path = "->".join(Path(leaf.copy).parent.parts)
     shared = {"taxonomy_path": path, "domain": contents.get("domain")}

@@ -76,7 +76,7 @@ def test_a_commit_is_fetched_once_and_never_checked_out(taxonomy: Path, library:
 
 
 def test_only_the_commit_is_fetched_and_not_its_history(taxonomy: Path, library: Path) -> None:
-    (library / "railway.md").write_text("# Again\n")
+    (library / "railway.md").write_text("# Again\n\nIt runs.\n")
     revision = commit(library)
     name(taxonomy, str(library), revision)
     assert judged(taxonomy) == []

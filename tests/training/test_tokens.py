@@ -119,8 +119,15 @@ def test_what_is_too_long_is_cut_and_counted_and_dropped_where_no_answer_is_left
 
 
 def test_a_conversation_that_the_template_refuses_names_its_row(tiny: Path) -> None:
-    with pytest.raises(Unprocessable, match=r"pairs\.jsonl, row 7: .*no system prompt"):
-        encode(encoder(tiny, STRICT), SYSTEM, *TURNS)
+    with pytest.raises(Unprocessable, match=r"pairs\.jsonl, row 7: .*no such turns"):
+        encode(encoder(tiny, "{{ raise_exception('no such turns') }}"), SYSTEM, *TURNS)
+
+
+def test_a_template_without_system_role_is_rendered_without_it_and_counted(tiny: Path) -> None:
+    made = encoder(tiny, STRICT)
+    (example,) = encode(made, SYSTEM, *TURNS[:2])
+    assert learned(made, example) == "Behind the mill.<|end|>\n"
+    assert made.tally.without_system == 1
 
 
 def test_a_model_without_a_template_is_refused(tiny: Path) -> None:
