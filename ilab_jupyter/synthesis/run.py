@@ -359,8 +359,8 @@ def _keeper(
             elif "output" in row and pairs.split(text) is None:
                 ledger.reject("no_question", leaf.file, last, text, row)
             else:
-                if "output" not in row and not literal:
-                    row = {**row, "response": pairs.unlabelled(text)}
+                if "output" not in row and not literal and (bare := pairs.unlabelled(text)) != text.strip():
+                    row = {**row, "response": bare}
                 ledger.rows[leaf.file] += 1
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
