@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "evaluation": {"evaluation", "synthesis", "taxonomy", "serving", "registry"},
     "models": {"models", "training", "serving", "registry"},
     "curation": {"curation", "training", "registry", "taxonomy"},
-    "tasks": {"tasks", "jobs", "core", "retrieval", "synthesis", "training", "evaluation"},
+    "tasks": {"tasks", "jobs", "core", "registry", "retrieval", "synthesis", "training", "evaluation"},
     "client": {"client", "jobs", "tasks", "registry"},
     "server": {"server", "client", "core", "jobs", "tasks", "registry", "taxonomy"},
     "magics": {"magics", "client", "core", "jobs", "tasks", "registry", "demo"},

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SECOND_INTERRUPT_SECONDS = 2.0
 LOG_TAIL_BYTES = 64 * 1024
+SHOWN_MATCHES = 5
 
 
 class JobFailed(PublicError):
@@ -68,25 +69,28 @@ class JobHandle:
         self._phase = ""
 
     @classmethod
-    def find(cls, jobs: SyncJobs, prefix: str) -> JobHandle:
-        """The job with this id or unique beginning of one; NotFound, or InvalidInput where several match."""
+    def find(cls, jobs: SyncJobs, word: str) -> JobHandle:
+        """The job with this id, name or unique beginning of an id; NotFound, or InvalidInput for several."""
         try:
-            return cls(jobs, jobs.get(prefix).id)
+            return cls(jobs, jobs.get(word).id)
         except (NotFound, InvalidInput):
-            # An id is a kind and eight letters; the beginning of either is enough.
-            matches = [
-                job.id
-                for job in jobs.list(JobFilter(text=prefix[:200]), limit=100).jobs
-                if job.id.startswith(prefix) or job.id.rpartition("-")[2].startswith(prefix)
-            ]
-        if prefix and len(matches) == 1:
-            return cls(jobs, matches[0])
-        if prefix and matches:
-            shown = ", ".join(matches[:5])
+            candidates = _candidates(jobs, word) if word else []
+        # An id is a kind and eight letters; the beginning of either is enough.
+        named = [job for job in candidates if job.name == word]
+        matches = named or [
+            job for job in candidates if job.id.startswith(word) or job.id.rpartition("-")[2].startswith(word)
+        ]
+        if len(matches) == 1:
+            return cls(jobs, matches[0].id)
+        if matches:
+            shown = ", ".join(f"{job.id} ({job.state})" for job in matches[:SHOWN_MATCHES])
+            more = len(matches) - SHOWN_MATCHES
             raise InvalidInput(
-                f"{len(matches)} jobs begin with {prefix!r}: {shown}.", "Give more letters of the id."
+                f"{len(matches)} jobs {'are named' if named else 'begin with'} {word[:160]!r}: {shown}"
+                f"{f' and {more} more' if more > 0 else ''}.",
+                "Give the id of one.",
             )
-        raise NotFound(f"There is no job {prefix!r}.", "See yours with `%ilab jobs`.")
+        raise NotFound(f"There is no job {word[:160]!r}.", "See yours with `%ilab jobs`.")
 
     def refresh(self) -> Job:
         """The job as it is now."""
@@ -259,3 +263,14 @@ class JobHandle:
             self.jobs.cancel(self.id)
             return Detached(self.id, stopping=True)
         return Detached(self.id, stopping=False)
+
+
+def _candidates(jobs: SyncJobs, text: str) -> list[Job]:
+    """The jobs whose id or name contains the text, newest first."""
+    found: list[Job] = []
+    cursor: str | None = None
+    while True:
+        page = jobs.list(JobFilter(text=text[:200]), cursor=cursor, limit=500)
+        found += page.jobs
+        if (cursor := page.cursor) is None:
+            return found

@@ -96,11 +96,11 @@ async def _deployment(jobs: JobService, job: Job) -> Deployment:
 
 
 async def find(jobs: JobService, model: str | None = None) -> Deployment:
-    """The newest ready deployment of `model`, of any model where None.
+    """The newest ready deployment of `model`, of any model where None; the name or id of its job works too.
 
     Unavailable with cause `loading` while it is not ready yet; NotFound where nothing serves it.
     """
-    known = [one for one in await deployments(jobs) if model is None or one.model == model]
+    known = [one for one in await deployments(jobs) if model is None or _is_called(one, model)]
     for one in known:
         if one.ready:
             return one
@@ -114,6 +114,11 @@ async def find(jobs: JobService, model: str | None = None) -> Deployment:
         )
     what = "No model is served" if model is None else f"No model {model[:128]!r} is served"
     raise NotFound(f"{what}.", f"Serve it first: %ilab serve {'MODEL' if model is None else model[:128]}")
+
+
+def _is_called(deployment: Deployment, name: str) -> bool:
+    job = deployment.job
+    return name in (deployment.model, job.id) or (name == job.name != job.kind)
 
 
 def endpoint_of(jobs: HasFolder, deployment: Deployment) -> Endpoint:

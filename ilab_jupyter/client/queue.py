@@ -11,10 +11,10 @@ from ilab_jupyter.jobs.record import Attempt, Job, QueueState
 
 def queue_table(state: QueueState, waiting: Sequence[Job]) -> Table:
     """`waiting` are the jobs that wait, the next one first."""
-    moves = "moves"
+    status = "running"
     if state.paused:
-        moves = f"paused by {state.paused_by}" + (f": {state.paused_reason}" if state.paused_reason else "")
-    rows: list[tuple[object, ...]] = [("the queue", moves)]
+        status = f"paused by {state.paused_by}" + (f": {state.paused_reason}" if state.paused_reason else "")
+    rows: list[tuple[object, ...]] = [("the queue", status)]
     for name in sorted({*state.slots, *state.used}):
         rows.append((f"slots of {name}", f"{state.used.get(name, 0)} of {state.slots.get(name, 1)} used"))
     for device in state.devices:

@@ -30,6 +30,7 @@ from ilab_jupyter.jobs.record import (
     LogMatches,
     Pruned,
     QueueState,
+    RemovedJob,
     Resources,
 )
 
@@ -131,6 +132,10 @@ class RemoteJobs:
         return LogMatches.model_validate(
             await self._json("GET", f"jobs/{_part(id)}/log/search", params=query)
         )
+
+    async def remove(self, id: str) -> RemovedJob:
+        """As in JobService."""
+        return RemovedJob.model_validate(await self._json("DELETE", f"jobs/{_part(id)}"))
 
     async def queue(self) -> QueueState:
         """As in JobService."""
@@ -293,6 +298,10 @@ def _told(status: int, body: dict[str, Any]) -> PublicError:
 
 
 def _unreachable(url: str, error: Exception) -> Unavailable:
+    if isinstance(error, httpx.ConnectError):
+        return Unavailable(
+            f"Nothing answers at {url}.", "Start the server, or correct the address.", cause="unreachable"
+        )
     return Unavailable(
         f"The server at {url} does not answer as it should ({type(error).__name__}).",
         "See whether it runs, and whether the address is right.",

@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from ilab_jupyter import paths
@@ -44,10 +44,11 @@ from ilab_jupyter.jobs.record import (
     LogMatches,
     Pruned,
     QueueState,
+    RemovedJob,
 )
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
-from ilab_jupyter.jobs.store import history, marks, settings
+from ilab_jupyter.jobs.store import history, marks, removal, settings
 from ilab_jupyter.jobs.store.evidence import mark_told
 from ilab_jupyter.jobs.store.marks import Mark
 from ilab_jupyter.jobs.store.pages import MOST_KINDS
@@ -56,6 +57,11 @@ from ilab_jupyter.jobs.store.schema import job as table
 from ilab_jupyter.jobs.store.submission import Submissions
 
 log = logging.getLogger(__name__)
+
+# Checks a new job before it is queued, by its spec, its secrets and a function that gives the specs of the
+# owner's queued and live jobs that contain a text. Raises PublicError where the job cannot succeed; returns
+# warnings on what could not be checked.
+Admission = Callable[[JobSpec, Mapping[str, str], Callable[[str], Sequence[JobSpec]]], Sequence[str]]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
 
@@ -66,7 +72,7 @@ class LocalJobs:
     `owner` is the operating system's user where None; jobs of another owner are not found.
     `worker_python` is the interpreter of the jobs, one for all or one per kind. `database_url` is that of a
     PostgreSQL database for the rows, ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none.
-    What is done is kept in the audit as done by `actor`, the owner where None.
+    What is done is kept in the audit as done by `actor`, the owner where None. `admit` checks each new job.
     """
 
     def __init__(
@@ -78,12 +84,14 @@ class LocalJobs:
         worker_module: str = "ilab_jupyter.tasks",
         database_url: str | None = None,
         actor: str | None = None,
+        admit: Admission | None = None,
     ) -> None:
         self.state = StateFolder((state_dir or paths.state_dir()).absolute())
         self.owner = owner or getpass.getuser()
         self._actor = actor or self.owner
         self._python = worker_python
         self._module = worker_module
+        self._admit = admit
         self._store = Store(self.state, database_url, thorough=True)
         self._adopting = threading.Lock()
         self._adopted = False
@@ -309,6 +317,10 @@ class LocalJobs:
         cursor = {"log_offset": log_offset, "log_attempt": log_attempt}
         return watch.watch(self._store, lambda: self._find(id), after=max(0, after), **cursor)
 
+    async def remove(self, id: str) -> RemovedJob:
+        """See JobService."""
+        return await asyncio.to_thread(lambda: removal.remove(self._store, self._find(id), self.actor))
+
     async def queue(self) -> QueueState:
         """See JobService."""
         return await asyncio.to_thread(steering.state, self._store, self.owner)
@@ -344,11 +356,29 @@ class LocalJobs:
         given = check_secrets(secrets or {})
         spec = spec.model_copy(update={"resources": leases.as_chosen(spec.resources)})
         leases.check_possible(self._store, spec.resources)
+        warnings = self._admitted(spec, key, given)
         launched = launch(interpreter(self._python, spec.kind), self._module)
         row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)
         self._heart.wake()
         waiting = view.JUST_QUEUED if row.state is JobState.QUEUED else None
-        return view.job(self._store, row, pending_reason=waiting)
+        job = view.job(self._store, row, pending_reason=waiting)
+        return job.model_copy(update={"warnings": warnings}) if warnings else job
+
+    def _admitted(self, spec: JobSpec, key: str | None, secrets: Mapping[str, str]) -> builtins.list[str]:
+        """Warnings of the admission check; a key that is known repeats a submission that passed it."""
+        if self._admit is None:
+            return []
+        with self._store.read() as connection:
+            if key is not None and self._store.by_key(connection, self.owner, key) is not None:
+                return []
+        return [*self._admit(spec, secrets, self._unended)]
+
+    def _unended(self, text: str) -> builtins.list[JobSpec]:
+        """The specs of the owner's queued and live jobs that contain `text`."""
+        states = table.c.state.in_(sorted(LIVE | {JobState.QUEUED}))
+        found = table.c.spec.contains(text, autoescape=True)
+        rows = self._store.select(table.c.owner == self.owner, states, found)
+        return [JobSpec.model_validate(row.spec) for row in rows]
 
     def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
         _positive(limit, 500)

@@ -101,6 +101,9 @@ class Job(Frozen):
     )
     resumable: bool = Field(default=False, description="Whether another attempt is possible and can help.")
     result: dict[str, Any] = Field(default_factory=dict, description="What the task returned.")
+    warnings: list[str] = Field(
+        default_factory=list, description="In the answer to a submission: what could not be checked."
+    )
 
 
 class JobFilter(Frozen):
@@ -189,6 +192,13 @@ class Pruned(Frozen):
     """What a pruning removed, or would remove: logs of ended attempts, and their bytes."""
 
     attempts: int
+    bytes: int
+
+
+class RemovedJob(Frozen):
+    """An ended job that was removed, and the bytes that its folder had."""
+
+    id: str
     bytes: int
 
 

@@ -19,6 +19,7 @@ from ilab_jupyter.jobs.record import (
     LogMatches,
     Pruned,
     QueueState,
+    RemovedJob,
 )
 
 
@@ -81,6 +82,9 @@ class JobService(Protocol):
         Regular expressions are RE2's; one that is none is InvalidInput. A call looks for at most two seconds,
         and says where to go on.
         """
+
+    async def remove(self, id: str) -> RemovedJob:
+        """Remove an ended job with its folder: logs, events, artifacts. Conflict while it is live."""
 
     async def queue(self) -> QueueState:
         """What moves and what waits."""

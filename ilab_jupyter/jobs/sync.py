@@ -24,6 +24,7 @@ from ilab_jupyter.jobs.record import (
     LogMatches,
     Pruned,
     QueueState,
+    RemovedJob,
 )
 from ilab_jupyter.jobs.service import JobService
 
@@ -118,6 +119,10 @@ class SyncJobs:
     ) -> LogMatches:
         """See JobService."""
         return run(self.service.search(id, pattern, regex=regex, offset=offset, limit=limit, attempt=attempt))
+
+    def remove(self, id: str) -> RemovedJob:
+        """See JobService."""
+        return run(self.service.remove(id))
 
     def queue(self) -> QueueState:
         """See JobService."""

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NoReturn, cast
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from ilab_jupyter.errors import InvalidInput
+from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.tasks.evaluate import JudgeSettings, short_judge
 from ilab_jupyter.tasks.generate import GenerateSpec
 
 TEACHER = cast(type[BaseModel], GenerateSpec.model_fields["teacher"].annotation)
+
+
+# How alike a mistyped word and a known one must be; 1 is equal.
+NEAR = 0.7
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,7 +43,26 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, words: Sequence[str]) -> dict[str, Any]:
         """Options and arguments by name; those not given are absent, or have the default declared here."""
-        return vars(self.parse_intermixed_args([_dashed(word) for word in words]))
+        dashed = [_dashed(word) for word in words]
+        for word in dashed:
+            name = word.partition("=")[0]
+            if word.startswith("--") and len(word) > 2 and not self.knows(name):
+                near = self.nearest(name)
+                raise InvalidInput(
+                    f"{self.prog} has no option `{name}`.{f' Did you mean `{near}`?' if near else ''}",
+                    f"See {self.prog} --help",
+                )
+        return vars(self.parse_intermixed_args(dashed))
+
+    def knows(self, name: str) -> bool:
+        """Whether this is one of the options, such as `--epochs` or `-o`."""
+        return name in self._option_string_actions
+
+    def nearest(self, name: str) -> str | None:
+        """The option that a mistyped `--option` most likely means; None where none is near."""
+        if not name.startswith("--") or len(name) < 4 or self.knows(name):
+            return None
+        return next(iter(difflib.get_close_matches(name, self.option_names(), 1, NEAR)), None)
 
     def option_names(self) -> list[str]:
         return sorted(name for name in self._option_string_actions if name.startswith("--"))
@@ -112,6 +137,44 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[outer] = value
     return found
+
+
+@contextlib.contextmanager
+def as_options() -> Iterator[None]:
+    """Name wrong arguments of a job as options of the command: `--learning-rate` must be a number."""
+    try:
+        yield
+    except InvalidInput as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        wrong = [_wrong_option(detail) for detail in error.__cause__.errors()[:5]]
+        raise InvalidInput(f"{'; '.join(wrong)}.", error.next_step) from None
+
+
+def _wrong_option(detail: Mapping[str, Any]) -> str:
+    """One detail of a ValidationError: `--epochs` must be greater than 0 (got 0)."""
+    context, given = detail.get("ctx", {}), detail.get("input")
+    name = "-".join(part for part in map(str, detail["loc"]) if part.isidentifier() and part not in _TYPES)
+    option = f"`--{name.replace('_', '-')}`"
+    kind = str(detail["type"])
+    if bound := _BOUNDS.get(kind):
+        key, words = bound
+        return f"{option} must be {words} {context[key]:.12g} (got {given})"
+    if kind in ("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float"):
+        what = "a number" if kind.startswith("float") else "a whole number"
+        example = f" such as {_EXAMPLES[name]}" if name in _EXAMPLES else ""
+        return f"{option} must be {what}{example}, not {given!r}"
+    return wrong_field(detail)
+
+
+_TYPES = frozenset({"str", "int", "float", "bool"})
+_EXAMPLES = {"learning_rate": "2e-5", "epochs": "3", "batch_size": "8", "max_steps": "100"}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
 
 
 def body(text: str | None) -> dict[str, Any]:

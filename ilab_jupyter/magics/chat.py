@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
 from collections.abc import AsyncIterator, Iterator
@@ -14,26 +13,51 @@ from ilab_jupyter.magics.arguments import Parser
 
 Message = dict[str, str]
 
+# A word, or several in quotes.
+_WORD = re.compile(r"""(?:--?[\w-]+=)?"[^"]*"(?=\s|$)|(?:--?[\w-]+=)?'[^']*'(?=\s|$)|\S+""")
 # A model may say anything; what would move a terminal's cursor or change its title is left out.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def split(parser: Parser, line: str) -> tuple[list[str], str | None, str]:
-    """(option words, model, question) of `--keep my-model What's this?`; the question keeps its quotes."""
-    rest = io.StringIO(line)
-    lexer = shlex.shlex(rest, posix=True)
-    lexer.whitespace_split, lexer.commenters = True, ""
+    """(option words, model, question) of `my-model What's this? --keep`; options may be anywhere.
+
+    The question keeps its quotes. What follows ` -- ` is taken as it is written.
+    """
+    line, _, literal = f"{line.strip()} ".partition(" -- ")
     options: list[str] = []
-    try:
-        for word in iter(lexer.get_token, None):
-            if not word.startswith("-"):
-                return options, word, rest.read().strip()
+    question = ""
+    model: str | None = None
+    end = 0
+    words = _WORD.finditer(line)
+    for found in words:
+        word, before, end = found[0], line[end : found.start()], found.end()
+        name = word.partition("=")[0].replace("_", "-")
+        if parser.knows(name):
+            options.append(_unquoted(word))
+            if "=" not in word and parser.takes_value(name) and (value := next(words, None)) is not None:
+                options.append(_unquoted(value[0]))
+                end = value.end()
+        elif near := parser.nearest(name):
+            raise InvalidInput(
+                f"There is no option {name!r}. Did you mean `{near}`?",
+                "Write -- before a question that contains such a word.",
+            )
+        elif model is None and word.startswith("-"):
             options.append(word)
-            if "=" not in word and parser.takes_value(word.replace("_", "-")):
-                options.append(lexer.get_token() or "")
+        elif model is None:
+            model = _unquoted(word)
+        else:
+            question += before + word
+    return options, model, "\n".join(filter(None, (question.strip(), literal.strip())))
+
+
+def _unquoted(word: str) -> str:
+    """The word without its quotes, as a shell reads it."""
+    try:
+        return "".join(shlex.split(word)) if word[:1] in ("'", '"') or "=" in word else word
     except ValueError:
         raise InvalidInput("A quotation mark is not closed.", "Close it, or leave it out.") from None
-    return options, None, ""
 
 
 def say(pieces: Iterator[str], out: TextIO) -> str:

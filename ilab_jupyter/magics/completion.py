@@ -93,13 +93,22 @@ class Completer:
             return [*parser.option_names(), "--help"]
         if command == "queue" and len(words) > 1:
             return self._waiting.get() if previous == "first" else parser.option_names()
-        return [*self._arguments(command), *parser.option_names()]
+        return [*self._arguments(command, words), *parser.option_names()]
 
-    def _arguments(self, command: str) -> list[str]:
+    def _removable(self, words: list[str]) -> list[str]:
+        """The kinds after `remove`, then the names of that kind."""
+        names = {"model": self._models, "dataset": self._data, "job": self._jobs}
+        if len(words) < 2:
+            return list(names)
+        return names[words[1]].get() if words[1] in names and len(words) == 2 else []
+
+    def _arguments(self, command: str, words: list[str]) -> list[str]:
         if command in parsers.ACTIONS:
             return list(parsers.ACTIONS[command])
         if command in ("logs", "attempts", "cancel", "resume", "attach"):
             return self._jobs.get()
+        if command == "remove":
+            return self._removable(words)
         if command == "serve":
             return self._models.get()
         if command == "curate":

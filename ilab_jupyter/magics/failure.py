@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
 from IPython.core.error import UsageError
 
 from ilab_jupyter.errors import PublicError
+
+# What the SDK says for Python, as the command that does the same in a notebook.
+_COMMANDS = (
+    (r"`?Config\.init\(overwrite=True\)`?", "`%ilab config init --overwrite`"),
+    (r"`?Config\.(init|profiles|unused)\(\)`?", r"`%ilab config \1`"),
+    (r"`?Config\.(?:load|show)\(\)`?", "`%ilab config`"),
+    (r"`?Taxonomy\.(init|tree|diff|validate)\(\)`?", r"`%ilab taxonomy \1`"),
+    (r"`?overwrite=True`?", "`--overwrite`"),
+)
+
+
+def in_commands(text: str) -> str:
+    """The text with calls of the SDK written as `%ilab` commands."""
+    for call, command in _COMMANDS:
+        text = re.sub(call, command, text)
+    return text
 
 
 class CommandError(UsageError):
     """Stops the cell, and a `Run All` with it. `error` is what happened."""
 
     def __init__(self, error: PublicError) -> None:
+        error.next_step = in_commands(error.next_step)
         super().__init__(str(error))
         self.error = error
 

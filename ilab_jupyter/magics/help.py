@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "cancel": "ask a job to stop; it saves a checkpoint first where it can",
     "resume": "continue an ended job from its last checkpoint",
     "attach": "show a job live again, after a restart too",
+    "remove": "remove a model, a dataset or an ended job from disk",
     "models": "list models",
     "data": "list datasets, or look into one",
     "config": "show InstructLab's configuration, make it for this machine, change a value",
@@ -52,7 +53,7 @@ def overview() -> str:
 A command returns at once and gives the job; `--wait` waits for its end. Closing the notebook, restarting
 the kernel or stopping the server does not end a job: `%ilab attach ID` shows it again, whole.
 `-o NAME` stores what a command gives in a variable, and {{NAME}} or $NAME in the line puts one in.
-An id may be cut short as long as it stays unique.
+A job is named by its id, by a unique beginning of it, or by its name.
 
 With arguments in the cell, as YAML:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
 import sys
@@ -25,8 +26,8 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
-from ilab_jupyter.magics import chat, parsers, resolve, workspace
-from ilab_jupyter.magics.arguments import TEACHER, body, merged, nested
+from ilab_jupyter.magics import chat, parsers, removal, resolve, workspace
+from ilab_jupyter.magics.arguments import NEAR, TEACHER, as_options, body, merged, nested
 from ilab_jupyter.magics.failure import CommandError
 from ilab_jupyter.magics.help import COMMANDS, overview
 from ilab_jupyter.registry.datasets import Datasets
@@ -73,7 +74,11 @@ class IlabMagics(Magics):
             print(overview())
             return None
         if command not in COMMANDS:
-            raise InvalidInput(f"There is no command {command!r}.", f"Choose one of: {', '.join(COMMANDS)}.")
+            near = difflib.get_close_matches(command, COMMANDS, 1, NEAR)
+            raise InvalidInput(
+                f"There is no command {command!r}.{f' Did you mean `{near[0]}`?' if near else ''}",
+                f"Choose one of: {', '.join(COMMANDS)}.",
+            )
         if cell is not None and command not in ("chat", *STARTING):
             raise InvalidInput(f"%%ilab {command} takes no cell.", f"Write %ilab {command} with one %.")
         parser = parsers.parser(command)
@@ -99,12 +104,16 @@ class IlabMagics(Magics):
     def _give(self, out: str | None, result: object) -> object:
         if out is not None:
             self.shell.user_ns[out] = result
+        if isinstance(result, JobHandle) and getattr(self.shell, "kernel", None) is not None:
+            # IPython displays nothing for `job = %ilab ...`; without an assignment, twice is shown once.
+            display(result)  # type: ignore[no-untyped-call]
         return result
 
     # Commands that start a job.
 
     def _generate(self, options: Options, given: Options) -> JobHandle:
         wait = options.pop("wait")
+        note = ""
         documents = dict(_pair(text) for text in options.pop("documents", None) or [])
         if documents:
             options["documents"] = documents
@@ -113,9 +122,10 @@ class IlabMagics(Magics):
         arguments = merged(given, nested(options))
         if "taxonomy_path" not in arguments:
             arguments["taxonomy_path"] = str(paths.taxonomy_dir())
-            print(f"Taxonomy: {paths.taxonomy_dir()}")
+            note = f"Taxonomy: {paths.taxonomy_dir()}"
         arguments = resolve.generate_paths(arguments)
-        return self._submit("generate", arguments, wait=wait, secrets=_key(arguments, "teacher", TEACHER))
+        secrets = _key(arguments, "teacher", TEACHER)
+        return self._submit("generate", arguments, wait=wait, secrets=secrets, note=note)
 
     def _ingest(self, options: Options, given: Options) -> JobHandle:
         wait = options.pop("wait")
@@ -178,10 +188,10 @@ class IlabMagics(Magics):
         if not options["data"]:
             del options["data"]
         arguments = merged(given, options)
-        words = arguments.get("data") or []
+        words, note = arguments.get("data") or [], ""
         if not words:
             words = [resolve.newest_dataset(self.jobs)]
-            print(f"Data: {words[0]} (the newest)")
+            note = f"Data: {words[0]} (the newest)"
         arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
         if "model" in arguments:
             arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
@@ -190,7 +200,7 @@ class IlabMagics(Magics):
         fields = {name: value for name, value in arguments.items() if name != "model"}
         if too_long := lengths.notice(str(arguments.get("model", "starter")), fields):
             print(too_long)
-        return self._submit("train", arguments, wait=wait)
+        return self._submit("train", arguments, wait=wait, note=note)
 
     def _serve(self, options: Options, given: Options) -> JobHandle:
         wait = options.pop("wait")
@@ -209,8 +219,14 @@ class IlabMagics(Magics):
         *,
         wait: bool,
         secrets: Mapping[str, str] | None = None,
+        note: str = "",
     ) -> JobHandle:
-        job = self.jobs.submit(job_spec(kind, arguments), secrets=secrets)
+        """Submit a job; `note`, about an argument that was not given, is printed once it is queued."""
+        with as_options():
+            spec = job_spec(kind, arguments)
+        job = self.jobs.submit(spec, secrets=secrets)
+        for line in filter(None, (note, *(f"Warning: {warning}" for warning in job.warnings))):
+            print(line)
         handle = JobHandle(self.jobs, job.id)
         return self._shown(handle, wait=wait)
 
@@ -302,6 +318,9 @@ class IlabMagics(Magics):
         if not newest:
             raise NotFound("There are no jobs yet.", "Start one: %ilab generate, %ilab train or %ilab serve.")
         return JobHandle(self.jobs, newest[0].id)
+
+    def _remove(self, options: Options) -> None:
+        removal.remove(self.jobs, options)
 
     # Commands that look.
 
@@ -434,7 +453,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _number(text: str | int, option: str, low: int, high: int) -> int:
     if not str(text).isdecimal() or not low <= int(text) <= high:
-        raise InvalidInput(f"{option} is a number from {low} to {high}, not {text}.")
+        raise InvalidInput(f"`{option}` must be a number from {low} to {high}, not {str(text)!r}.")
     return int(text)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import typing
 from collections.abc import Callable, Mapping
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.state import JobState
-from ilab_jupyter.magics import workspace
+from ilab_jupyter.magics import removal, workspace
 from ilab_jupyter.magics.arguments import Parser
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.entries import DatasetRow
@@ -23,14 +24,17 @@ from ilab_jupyter.tasks.rag import RagSpec
 from ilab_jupyter.tasks.serve import ServeSpec
 from ilab_jupyter.tasks.train import TrainSpec
 
-SAMPLING: dict[str, Callable[[str], float]] = {"temperature": float, "max_tokens": int}
+SAMPLING: dict[str, tuple[Callable[[str], float], str]] = {
+    "temperature": (float, "0.7"),
+    "max_tokens": (int, "256"),
+}
 QUEUE_ACTIONS = ("pause", "resume", "first")
 ACTIONS = {
     "queue": QUEUE_ACTIONS,
     "config": workspace.CONFIG_ACTIONS,
     "taxonomy": workspace.TAXONOMY_ACTIONS,
 }
-ID_HELP = "Job id, or a unique beginning of one."
+ID_HELP = "Job id, or a unique beginning of one, or the job's name."
 
 
 def parser(command: str) -> Parser:
@@ -44,10 +48,22 @@ def parser(command: str) -> Parser:
 
 def sampling(options: Mapping[str, str]) -> dict[str, float]:
     """`--temperature` and `--max-tokens` as numbers, where given; InvalidInput."""
+    return {name: _sampling(name, options[name]) for name in SAMPLING if name in options}
+
+
+def _sampling(name: str, text: str) -> float:
+    kind, example = SAMPLING[name]
     try:
-        return {name: number(options[name]) for name, number in SAMPLING.items() if name in options}
+        value = kind(text)
+        if math.isfinite(value):
+            return value
     except ValueError:
-        raise InvalidInput("--temperature and --max-tokens are numbers.") from None
+        pass
+    what = "a whole number" if kind is int else "a number"
+    raise InvalidInput(
+        f"`--{name.replace('_', '-')}` must be {what} such as {example}, not {text[:40]!r}.",
+        "See `%ilab chat?`.",
+    )
 
 
 def brief(row: DatasetRow, length: int = 300) -> str:
@@ -154,10 +170,16 @@ def _model(made: Parser) -> None:
 
 
 def _chat(made: Parser) -> None:
-    made.usage = "%(prog)s [OPTIONS] MODEL QUESTION..."
+    made.usage = "%(prog)s MODEL QUESTION... [OPTIONS]"
     made.add_argument("--system", metavar="TEXT", help="System prompt.")
-    made.add_argument("--temperature", default=argparse.SUPPRESS, metavar="X")
-    made.add_argument("--max-tokens", dest="max_tokens", default=argparse.SUPPRESS, metavar="N")
+    made.add_argument("--temperature", default=argparse.SUPPRESS, metavar="X", help="0 to 2.")
+    made.add_argument(
+        "--max-tokens",
+        dest="max_tokens",
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="Most tokens of the answer.",
+    )
     made.add_argument("--keep", action="store_true", help="Go on with this model's conversation.")
 
 
@@ -207,6 +229,13 @@ def _attach(made: Parser) -> None:
     made.add_wait("Wait for the end.")
 
 
+def _remove(made: Parser) -> None:
+    made.usage = "%(prog)s model|dataset|job NAME [--yes]"
+    made.add_argument("kind", choices=list(removal.KINDS), metavar="KIND", help="model, dataset or job.")
+    made.add_argument("name", metavar="NAME", help="As the lists show it; of a job also its id.")
+    made.add_argument("--yes", action="store_true", help="Remove without asking.")
+
+
 def _data(made: Parser) -> None:
     made.add_argument("name", nargs="?", metavar="NAME", help="Dataset to look into.")
     made.add_argument("--file", metavar="NAME", help="File of the dataset; its first where none is given.")
@@ -239,6 +268,7 @@ _ADD: dict[str, Callable[[Parser], None]] = {
     "cancel": _cancel,
     "resume": _resume,
     "attach": _attach,
+    "remove": _remove,
     "models": _nothing,
     "data": _data,
     "config": workspace.add_config,

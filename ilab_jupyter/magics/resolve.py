@@ -55,7 +55,9 @@ def model(jobs: SyncJobs, word: str) -> str:
     if Path(absolute(word)).is_dir():
         return absolute(word)
     job = _job(jobs, word)
-    return word if job is None else _result(job, ("train", "model"), "model")
+    if job is None or _is_planned(job, ("train", "model"), word):
+        return word
+    return _result(job, ("train", "model"), "model")
 
 
 def newest_dataset(jobs: SyncJobs) -> str:
@@ -106,6 +108,8 @@ def _dataset(jobs: SyncJobs, word: str) -> str:
         raise NotFound(
             f"There is no data {word!r}: no file, no dataset and no job of that name.", "See `%ilab data`."
         )
+    if _is_planned(job, ("generate",), word):
+        return word
     return _result(job, ("generate",), "dataset")
 
 
@@ -124,6 +128,12 @@ def _job(jobs: SyncJobs, word: str) -> JobHandle | None:
         return JobHandle.find(jobs, word)
     except NotFound:
         return None
+
+
+def _is_planned(handle: JobHandle, kinds: tuple[str, ...], name: str) -> bool:
+    """Whether a job that has not ended makes a model or dataset of this name: a later job may name it."""
+    job = handle.refresh()
+    return not job.state.ended and job.kind in kinds and job.spec.arguments.get("name") == name
 
 
 def _result(handle: JobHandle, kinds: tuple[str, ...], key: str) -> str:

@@ -26,7 +26,11 @@ def add_config(made: Parser) -> None:
     made.add_argument(
         "--profile", metavar="NAME", help="For init: one of `profiles`; the hardware's if none."
     )
-    made.add_argument("--overwrite", action="store_true", help="For init: keep the old file as a .bak.")
+    made.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="For init: replace the file; the old one is kept as a backup.",
+    )
 
 
 def add_taxonomy(made: Parser) -> None:
@@ -42,7 +46,11 @@ def add_taxonomy(made: Parser) -> None:
     made.add_argument("--documents", action="store_true", help="For validate: read the documents as well.")
     made.add_argument("--repository", metavar="URL", help="For init: clone this one.")
     made.add_argument("--branch", metavar="NAME", help="For init: of the repository.")
-    made.add_argument("--overwrite", action="store_true", help="For init: keep what is there beside it.")
+    made.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="For init: replace the folder; the old one is kept as a backup.",
+    )
 
 
 def config(options: dict[str, Any]) -> object:

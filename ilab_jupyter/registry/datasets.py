@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -58,6 +58,14 @@ class Datasets:
         if entry is None:
             raise NotFound(f"There is no dataset {name[:128]!r}.", SEE)
         return entry
+
+    def free_name(self, name: str, planned: Collection[str] = ()) -> str:
+        """`name`, or the first of `name-2`, `name-3`, ... that is neither a dataset nor `planned`."""
+        number, free = 1, name
+        while free in planned or os.path.lexists(self.root / free):
+            number += 1
+            free = f"{name[:120]}-{number}"
+        return free
 
     def resolve(
         self, data: str | os.PathLike[str], roles: Sequence[Role] = ("skills", "knowledge")

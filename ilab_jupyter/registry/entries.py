@@ -35,6 +35,14 @@ class ModelEntry(Entry):
     )
 
 
+class Removed(Entry):
+    """A model or a dataset that was removed, and the bytes that it had."""
+
+    name: str
+    path: str
+    size_bytes: int
+
+
 class DatasetFile(Entry):
     """One JSONL file of a dataset. `role` is what it is for."""
 

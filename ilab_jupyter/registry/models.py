@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,13 @@ class Models:
             raise NotFound(f"There is no model {name[:128]!r}.", SEE)
         return self._entry(name, folder)
 
+    def locate(self, name: str) -> Path:
+        """The folder of a registry name, also of a damaged model; NotFound."""
+        folder = self._find(name)
+        if folder is None:
+            raise NotFound(f"There is no model {name[:128]!r}.", SEE)
+        return folder.absolute()
+
     def resolve(self, model: str | os.PathLike[str]) -> Path:
         """The checked, absolute folder of a registry name, a folder's path, or a hub id in the hub's cache.
 
@@ -59,10 +66,10 @@ class Models:
             return cached
         raise NotFound(f"There is no model {text[:128]!r}, neither by name nor as a folder.", SEE)
 
-    def free_name(self, name: str) -> str:
-        """`name`, or the first of `name-2`, `name-3`, ... that no model has."""
+    def free_name(self, name: str, planned: Collection[str] = ()) -> str:
+        """`name`, or the first of `name-2`, `name-3`, ... that is neither a model nor `planned`."""
         number, free = 1, name
-        while free in _builtins() or os.path.lexists(self.root / free):
+        while free in planned or free in _builtins() or os.path.lexists(self.root / free):
             number += 1
             free = f"{name[:120]}-{number}"
         return free

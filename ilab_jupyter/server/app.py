@@ -184,6 +184,7 @@ class IlabApp(ExtensionApp):
         from ilab_jupyter.jobs.actor import act_as
         from ilab_jupyter.jobs.local import LocalJobs
         from ilab_jupyter.jobs.store.rows import AUTOMATIC
+        from ilab_jupyter.tasks.admission import admit
 
         assert self.services is not None
         # The request that happens to be the first one has decided none of this.
@@ -192,6 +193,7 @@ class IlabApp(ExtensionApp):
             self.services.state_dir,
             worker_python=self.worker_python or None,
             database_url=self._database or None,
+            admit=admit,
         )
         jobs.configure(
             slots=dict(self.slots) or None,

@@ -72,6 +72,12 @@ class OneJobHandler(JobHandler):
         """One job."""
         self.answer(await (await self.services.jobs()).get(id))
 
+    @web.authenticated
+    @authorized
+    async def delete(self, id: str) -> None:
+        """Remove an ended job with its logs, events and artifacts; 409 while it is queued or live."""
+        self.answer(await (await self.services.jobs()).remove(id))
+
 
 class CancelHandler(JobHandler):
     """ilab/api/jobs/{id}/cancel"""

@@ -34,6 +34,14 @@ class ModelHandler(IlabHandler):
         """One model, with its lineage."""
         self.answer(await asyncio.to_thread(self.services.models.get, name))
 
+    @web.authenticated
+    @authorized
+    async def delete(self, name: str) -> None:
+        """Remove a model from disk; 409 while a job uses it or an adapter needs it."""
+        from ilab_jupyter.client.removal import remove_model
+
+        self.answer(await remove_model(await self.services.jobs(), self.services.models, name))
+
 
 class DatasetsHandler(IlabHandler):
     """ilab/api/datasets"""
@@ -57,6 +65,14 @@ class DatasetHandler(IlabHandler):
     async def get(self, name: str) -> None:
         """One dataset and its files."""
         self.answer(await asyncio.to_thread(self.services.datasets.get, name))
+
+    @web.authenticated
+    @authorized
+    async def delete(self, name: str) -> None:
+        """Remove a dataset from disk; 409 while a job uses it."""
+        from ilab_jupyter.client.removal import remove_dataset
+
+        self.answer(await remove_dataset(await self.services.jobs(), self.services.datasets, name))
 
 
 class RowsHandler(IlabHandler):

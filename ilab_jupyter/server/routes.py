@@ -11,8 +11,8 @@ from tornado.web import RequestHandler
 
 from ilab_jupyter.core.taxonomy import Tree
 from ilab_jupyter.hardware import Machine
-from ilab_jupyter.jobs.record import Job, JobPage, LogChunk, LogMatches, Pruned, QueueState
-from ilab_jupyter.registry.entries import DatasetEntry, DatasetRows, ModelEntry
+from ilab_jupyter.jobs.record import Job, JobPage, LogChunk, LogMatches, Pruned, QueueState, RemovedJob
+from ilab_jupyter.registry.entries import DatasetEntry, DatasetRows, ModelEntry, Removed
 from ilab_jupyter.server import (
     about,
     deployments,
@@ -95,7 +95,7 @@ ROUTES: tuple[Route, ...] = (
         jobs.JobsHandler,
         {"get": Operation(JobPage, query=JobQuery), "post": Operation(Job, 202, body=Submit)},
     ),
-    Route("ilab/api/jobs/{id}", jobs.OneJobHandler, {"get": Operation(Job)}),
+    Route("ilab/api/jobs/{id}", jobs.OneJobHandler, {"get": Operation(Job), "delete": Operation(RemovedJob)}),
     Route("ilab/api/jobs/{id}/cancel", jobs.CancelHandler, {"post": Operation(Job, 202)}),
     Route("ilab/api/jobs/{id}/resume", jobs.ResumeHandler, {"post": Operation(Job, 202)}),
     Route(
@@ -121,9 +121,18 @@ ROUTES: tuple[Route, ...] = (
     Route("ilab/api/audit", operations.AuditHandler, {"get": Operation(AuditList, query=AuditQuery)}),
     Route("ilab/api/metrics", metrics.MetricsHandler, {"get": Operation(media="text/plain")}),
     Route("ilab/api/models", registry.ModelsHandler, {"get": Operation(ModelList)}),
-    Route("ilab/api/models/{name}", registry.ModelHandler, {"get": Operation(ModelEntry)}, deep=True),
+    Route(
+        "ilab/api/models/{name}",
+        registry.ModelHandler,
+        {"get": Operation(ModelEntry), "delete": Operation(Removed)},
+        deep=True,
+    ),
     Route("ilab/api/datasets", registry.DatasetsHandler, {"get": Operation(DatasetList)}),
-    Route("ilab/api/datasets/{name}", registry.DatasetHandler, {"get": Operation(DatasetEntry)}),
+    Route(
+        "ilab/api/datasets/{name}",
+        registry.DatasetHandler,
+        {"get": Operation(DatasetEntry), "delete": Operation(Removed)},
+    ),
     Route(
         "ilab/api/datasets/{name}/rows",
         registry.RowsHandler,

@@ -70,7 +70,8 @@ def job_spec(
             resources=_resources(known, checked, Resources.model_validate(resources or {})),
         )
     except ValidationError as error:
-        raise InvalidInput(describe(error), f"See the arguments with `%ilab {kind}?`.") from None
+        # The cause lets an interface name the fields as its users write them.
+        raise InvalidInput(describe(error), f"See the arguments with `%ilab {kind}?`.") from error
 
 
 def _resources(kind: Kind, arguments: TaskSpec, asked: Resources) -> Resources:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from ilab_jupyter.evaluation.settings import JudgeSettings
 from ilab_jupyter.jobs import causes
+from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.synthesis.settings import TeacherSettings
 from ilab_jupyter.tasks.catalog import KINDS
 from ilab_jupyter.training import plan
@@ -92,10 +94,20 @@ def _changes(cause: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, A
             return {"batch_size": batch // 2}
         if cause == "gpu_out_of_memory":
             return {"device": "cpu"}
-    if cause == "conflict":
-        # The name is taken; without one the job finds a free one.
-        return {"name": None}
+    if cause == "conflict" and arguments.get("name"):
+        return {"name": free_name(kind, arguments)}
     return None
+
+
+def free_name(kind: str, arguments: Mapping[str, Any], planned: Collection[str] = ()) -> str:
+    """The job's own name where it is free, else the first of `name-2`, `name-3`, ... that is.
+
+    A name is free where neither the registry nor `planned` has it.
+    """
+    name, output = str(arguments["name"]), arguments.get("output_dir")
+    root = None if output is None else Path(str(output))
+    registry = Datasets(root) if kind == "generate" else Models(root)
+    return registry.free_name(name, planned)
 
 
 def _settings(arguments: Mapping[str, Any]) -> Settings:

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 
 BATCH_SECONDS = 0.2
 LOOK_SECONDS = 3.0
+# The page takes 15 s without a message for a lost connection; see static/job.js.
+HEARTBEAT_SECONDS = 5.0
 FIRST_SAVE_SECONDS, SAVE_SECONDS = 2.0, 10.0
 KEPT_VIEWS = 16
 
 _open: dict[JobHandle, LiveDisplay] = {}
+# The cell and the job of the newest static view.
+_static: tuple[str, str] = ("", "")
 # A page that is loaded again after the end finds these views in the kernel; older ones are closed.
 _ended: deque[JobView] = deque()
 
@@ -55,9 +59,12 @@ def remove(ip: InteractiveShell) -> None:
 
 def show(handle: JobHandle) -> None:
     """Display a handle: live while the job is, static once it has ended. Twice in one cell is shown once."""
-    shown = _open.get(handle)
-    if shown is not None and shown.cell == _cell():
+    global _static
+    shown, cell = _open.get(handle), _cell()
+    if shown is not None and shown.cell == cell:
         shown.settle()
+        return
+    if cell and _static == (cell, handle.id):
         return
     try:
         snapshot = handle.snapshot()
@@ -68,6 +75,7 @@ def show(handle: JobHandle) -> None:
         _publish({"text/plain": f"<Job {handle.id}: {error}>"})
         return
     _publish(render.bundle(snapshot))
+    _static = cell, handle.id
 
 
 def settle(*_: Any) -> None:
@@ -103,7 +111,7 @@ class LiveDisplay:
         self._lock = threading.Lock()
         # Without the PNG: matplotlib takes a second to load, and the cell would wait for it.
         _publish(render.bundle(snapshot, hidden_by=self.view.hides, picture=False), self._static)
-        _publish(_view_bundle(self.view, snapshot), self._live)
+        _publish(_view_bundle(self.view), self._live)
         self.view.resumed = self._start
         self._start()
 
@@ -143,9 +151,13 @@ class LiveDisplay:
         )
         save_at, connected = time.monotonic() + FIRST_SAVE_SECONDS, True
         look_at = time.monotonic() + LOOK_SECONDS
+        beat_at = time.monotonic()
         goes_on, changed, picture = True, False, False
         while goes_on and not view.closed:
             events, goes_on = stream.batch(BATCH_SECONDS)
+            if time.monotonic() >= beat_at:
+                beat_at = time.monotonic() + HEARTBEAT_SECONDS
+                view.send_heartbeat()
             try:
                 # Of a place in the queue nobody sends word: it moves with the jobs ahead.
                 waits = view.job["state"] == "QUEUED" and time.monotonic() >= look_at
@@ -172,6 +184,7 @@ class LiveDisplay:
                 _publish(bundle, self._static, update=True)
 
 
-def _view_bundle(view: JobView, snapshot: render.Snapshot) -> dict[str, Any]:
+def _view_bundle(view: JobView) -> dict[str, Any]:
+    """The widget alone: where no widget can be shown, the static view beside it is enough."""
     data, *_ = view._repr_mimebundle_() or ({},)
-    return {**data, "text/plain": render.line(snapshot.job)}
+    return {mime: value for mime, value in data.items() if mime != "text/plain"}

@@ -75,6 +75,11 @@ class JobView(anywidget.AnyWidget):
         self.job = wire(job)
         return job
 
+    def send_heartbeat(self) -> None:
+        """Tell the page that this kernel still feeds the view."""
+        if not self.closed:
+            self.send({"alive": True})
+
     def _take_log(self, events: list[Event]) -> None:
         added: list[str] = []
         fresh = False

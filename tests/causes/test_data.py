@@ -56,14 +56,14 @@ def test_data_and_models_that_do_not_exist_lead_to_the_list_of_those_that_do(
     assert (served.cause, served.remedy) == ("model_missing", "models")
 
 
-def test_a_name_that_is_taken_leads_to_the_same_training_without_it(
+def test_remedy_of_taken_name_contains_free_name(
     works: Any, tiny: Path, pairs: Path
 ) -> None:
     first = works.ended("train", model=str(tiny), data=[str(pairs)], name="mine", max_steps=1)
     assert first.state is JobState.SUCCEEDED, works.log(first)
     job = works.ended("train", model=str(tiny), data=[str(pairs)], name="mine", max_steps=1)
     assert (job.state, job.cause) == (JobState.FAILED, "conflict")
-    assert job.remedy == f"train {pairs} --max-steps 1 --model {tiny}"
+    assert job.remedy == f"train {pairs} --name mine-2 --max-steps 1 --model {tiny}"
 
 
 def test_a_checkpoint_of_other_data_is_not_continued(works: Any, tiny: Path, pairs: Path) -> None:

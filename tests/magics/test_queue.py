@@ -37,7 +37,7 @@ def test_a_paused_queue_says_who_paused_it_and_goes_on_when_asked(
     assert shown.index(second) < shown.index(first)
     run(shell, f"%ilab queue first {first} --before {second}")
     assert scripted_jobs.queue().waiting == [first, second]
-    assert "moves" in repr(run(shell, "%ilab queue resume"))
+    assert "running" in repr(run(shell, "%ilab queue resume"))
     for id in (first, second):
         JobHandle(scripted_jobs, id).wait(follow=False)
     assert "SUCCEEDED" in repr(run(shell, f"%ilab attempts {first}"))

@@ -29,7 +29,7 @@ def refused(shell: InteractiveShell, cell: str) -> PublicError:
 def test_a_configuration_is_made_for_this_machine_shown_and_changed(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "Config.init" in str(refused(shell, "%ilab config"))
+    assert "`%ilab config init`" in str(refused(shell, "%ilab config"))
     made = run(shell, "%ilab config init")
     assert isinstance(made, Config) and made.reasons and paths.config_file().is_file()
     assert "overwrite" in str(refused(shell, "%ilab config init"))

@@ -26,6 +26,7 @@ _OTHER_PYTHON = (
     "name it in worker_python (or ILAB_JUPYTER_WORKER_PYTHON)."
 )
 _LESS = "Give it less to do at once, or ask for more memory; then start it again."
+_SERVING = "serving"
 _CONTINUE = "Resume it to continue from its last checkpoint."
 
 
@@ -97,7 +98,8 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
         return JobState.SUCCEEDED, {"result": result if isinstance(result, dict) else {}}
     if row.stop_reason == "cancel":
         late = " It did not stop in time and was killed." if how.forced else ""
-        return JobState.CANCELLED, _said("cancelled", f"Cancelled.{late}", _CONTINUE)
+        ended = "Stopped." if row.queue == _SERVING else "Cancelled."
+        return JobState.CANCELLED, _said("cancelled", f"{ended}{late}", _continue(row))
     if how.over is not None:
         asked = row.spec.get("resources", {}).get("memory_gb")
         used = math.ceil(how.over / 1e6) / 1e3
@@ -105,11 +107,11 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
         return JobState.FAILED, _said("out_of_memory", message, _LESS)
     if how.shutdown:
         return JobState.INTERRUPTED, _said(
-            "shutdown", "It was told to end from outside, as when the machine shuts down.", _CONTINUE
+            "shutdown", "It was told to end from outside, as when the machine shuts down.", _continue(row)
         )
     if how.exit_code in _TERMED:
         message = "Its process was told to end from outside."
-        return JobState.INTERRUPTED, _said("terminated", message, _CONTINUE)
+        return JobState.INTERRUPTED, _said("terminated", message, _continue(row))
     if word["type"] == "error":
         texts = [str(word.get(name) or "") for name in ("cause", "message", "next_step")]
         columns = _said(texts[0][:64] or "crashed", *texts[1:])
@@ -120,6 +122,11 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
         message = "The kernel killed its process because the memory ran out."
         return JobState.FAILED, _said("out_of_memory", message, _LESS)
     return JobState.FAILED, _crash(how.exit_code)
+
+
+def _continue(row: Row) -> str:
+    """A deployment has no checkpoint: another attempt serves the same model."""
+    return f"Serve again with `%ilab resume {row.id}`." if row.queue == _SERVING else _CONTINUE
 
 
 def lost(message: str, *, cause: str = "lost") -> dict[str, Any]:

@@ -280,8 +280,13 @@ class Store(Database):
         table = schema.audit
         query = sa.select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
         if owner is not None:
+            # The row of a removed job no longer says whose it was: only who acted on it sees that.
+            removed = schema.job.c.id.is_(None) & table.c.action.in_(_OF_A_JOB)
             query = query.join(schema.job, schema.job.c.id == table.c.target, isouter=True).where(
-                sa.or_(schema.job.c.id.is_(None), schema.job.c.owner == owner)
+                sa.or_(
+                    schema.job.c.owner == owner,
+                    schema.job.c.id.is_(None) & (~removed | (table.c.actor == owner)),
+                )
             )
         with self.read() as connection:
             found = [dict(row._mapping) for row in connection.execute(query)]
@@ -291,6 +296,7 @@ class Store(Database):
                 raise Unreadable(f"the audit cannot be read: {error}") from error
 
 
+_OF_A_JOB = ("submit", "cancel", "resume", "retry", "reorder", "prune", "remove")
 _OF_AN_ATTEMPT = (
     *("started", "ended", "token", "boot_id", "spawned"),
     *("stop_reason", "exit_code", "cause", "message", "next_step", "remedy", "due"),

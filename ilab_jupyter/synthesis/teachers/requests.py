@@ -210,8 +210,11 @@ def _explained(error: Exception, model: str, request: Request, where: str) -> Ex
         )
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__
+        refused = isinstance(reason, httpx.ConnectError)
         return TeacherError(
-            f"The teacher at {where} cannot be reached: {reason or error}.",
+            f"Nothing answers at {where}."
+            if refused
+            else f"The teacher at {where} cannot be reached: {reason or error}.",
             "Start the model server or correct the address; resume goes on from here.",
             cause="teacher_unreachable",
         )

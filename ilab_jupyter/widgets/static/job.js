@@ -5,6 +5,9 @@ const POINTS = 600;
 const WIDTH = 560;
 const HEIGHT = 180;
 const EDGE = { left: 52, right: 12, top: 10, bottom: 24 };
+// The kernel sends a sign of life every five seconds. A view that hears nothing for this long is not connected.
+const SILENCE_MS = 15_000;
+const CHECK_MS = 1_000;
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Append points; a resumed attempt that goes back in steps overwrites what it repeats. */
@@ -120,6 +123,7 @@ function render({ model, el }) {
   const message = element("div", "ilab-job-message");
   const advice = element("div", "ilab-job-advice");
   const notice = element("div", "ilab-job-notice", { role: "alert" });
+  const offline = element("div", "ilab-job-offline", { role: "alert" });
   const svg = shape("svg", { class: "ilab-job-curve", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
   const details = element("details", "ilab-job-logbox");
   const summary = element("summary", "");
@@ -130,7 +134,7 @@ function render({ model, el }) {
   details.append(summary, log);
   bar.append(done);
   head.append(name, badge, id, button);
-  root.append(head, bar, where, message, advice, notice, svg, details);
+  root.append(head, offline, bar, where, message, advice, notice, svg, details);
   el.append(root);
 
   // The static view of the same job lies beside this one for the saved file; on a live page one is enough.
@@ -141,10 +145,33 @@ function render({ model, el }) {
     el.append(style);
   }
 
+  let heard = Date.now();
+  let connected = true;
+  const hear = () => {
+    heard = Date.now();
+    drawConnection();
+  };
+  // After a restart of the kernel the widget manager marks the views of its models as disconnected. A kernel or
+  // a server that was killed marks nothing: there is only silence.
+  const isConnected = () =>
+    el.closest(".jupyter-widgets-disconnected") === null && Date.now() - heard < SILENCE_MS;
+  const drawConnection = () => {
+    if (isConnected() === connected) {
+      return;
+    }
+    connected = !connected;
+    root.classList.toggle("ilab-stale", !connected);
+    offline.textContent = connected
+      ? ""
+      : `Not connected since ${new Date(heard).toLocaleTimeString()}: the kernel of this view does not answer. ` +
+        `The job may have gone on. See it live: %ilab attach ${model.get("job").id}`;
+    drawJob();
+  };
+
   const drawJob = () => {
     const job = model.get("job");
     name.textContent = job.name;
-    badge.textContent = `${job.symbol} ${job.state}`;
+    badge.textContent = connected ? `${job.symbol} ${job.state}` : `? last seen ${job.state}`;
     badge.dataset.state = job.state;
     id.textContent = job.id;
     where.textContent = job.where;
@@ -164,7 +191,8 @@ function render({ model, el }) {
     button.dataset.action = job.ended ? "resume" : "cancel";
     button.textContent = job.ended ? "Resume" : job.stopping ? "Stopping…" : "Cancel";
     button.hidden = job.ended && !job.resumable;
-    button.disabled = job.stopping;
+    button.disabled = job.stopping || !connected;
+    button.title = connected ? "" : "Not connected";
   };
   const drawTail = () => {
     const tail = model.get("tail");
@@ -183,11 +211,18 @@ function render({ model, el }) {
     }
   };
   const click = () => {
+    if (!connected) {
+      return;
+    }
     button.disabled = true;
     model.send({ action: button.dataset.action });
   };
 
   button.addEventListener("click", click);
+  model.on("msg:custom", hear);
+  model.on("change", hear);
+  model.on("comm_live_update", drawConnection);
+  const timer = setInterval(drawConnection, CHECK_MS);
   model.on("change:job", drawJob);
   model.on("change:tail", drawTail);
   model.on("change:curve", drawLoss);
@@ -199,6 +234,10 @@ function render({ model, el }) {
   requestAnimationFrame(() => (log.scrollTop = log.scrollHeight));
 
   return () => {
+    clearInterval(timer);
+    model.off("msg:custom", hear);
+    model.off("change", hear);
+    model.off("comm_live_update", drawConnection);
     model.off("change:job", drawJob);
     model.off("change:tail", drawTail);
     model.off("change:curve", drawLoss);
