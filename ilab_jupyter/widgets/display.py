@@ -185,6 +185,6 @@ class LiveDisplay:
 
 
 def _view_bundle(view: JobView) -> dict[str, Any]:
-    """The widget alone: where no widget can be shown, the static view beside it is enough."""
+    """The widget, with an empty text: where no widget can be shown, the static view beside it is enough."""
     data, *_ = view._repr_mimebundle_() or ({},)
-    return {mime: value for mime, value in data.items() if mime != "text/plain"}
+    return {**data, "text/plain": ""}

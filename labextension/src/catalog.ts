@@ -100,6 +100,20 @@ export class CatalogModel implements IDisposable {
     await Promise.all([this.refresh(), this.jobs.refresh()]);
   }
 
+  /** Remove a model from disk. */
+  async removeModel(name: string): Promise<void> {
+    // A hub's model is `org/name`: the slash is part of the address.
+    const path = name.split('/').map(encodeURIComponent).join('/');
+    await requestAPI(this.settings, `models/${path}`, { method: 'DELETE' });
+    await this.refresh();
+  }
+
+  /** Remove a dataset from disk. */
+  async removeDataset(name: string): Promise<void> {
+    await requestAPI(this.settings, `datasets/${encodeURIComponent(name)}`, { method: 'DELETE' });
+    await this.refresh();
+  }
+
   /** Some rows of a dataset's file. */
   rows(dataset: string, file: string, offset: number, limit: number): Promise<DatasetRows> {
     const query = new URLSearchParams({ file, offset: String(offset), limit: String(limit) });

@@ -1,10 +1,11 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { InputDialog, Notification } from '@jupyterlab/apputils';
+import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { describeError } from './api';
 import type { CatalogModel } from './catalog';
+import { size } from './format';
 import { instructLabIcon } from './icons';
 import type { JobsModel } from './model';
 import type { Tabs } from './tabs';
@@ -20,6 +21,9 @@ export namespace CommandIDs {
   export const resumeQueue = 'ilab:resume-queue';
   export const serveModel = 'ilab:serve-model';
   export const stopServing = 'ilab:stop-serving';
+  export const removeJob = 'ilab:remove-job';
+  export const removeModel = 'ilab:remove-model';
+  export const removeDataset = 'ilab:remove-dataset';
 }
 
 export interface ICommandOptions {
@@ -62,6 +66,24 @@ async function askReason(trans: TranslationBundle): Promise<string | null> {
     okLabel: trans.__('Pause')
   });
   return asked.button.accept ? (asked.value ?? '') : null;
+}
+
+/** Whether the user confirms that something is removed for good. */
+async function confirmRemoval(
+  title: string,
+  body: string,
+  trans: TranslationBundle
+): Promise<boolean> {
+  const answer = await showDialog({
+    title,
+    body,
+    buttons: [
+      Dialog.cancelButton({ label: trans.__('Cancel') }),
+      Dialog.warnButton({ label: trans.__('Remove') })
+    ],
+    defaultButton: 0
+  });
+  return answer.button.accept;
 }
 
 /** Everything the panel can do, so that menus, shortcuts and other extensions can do it too. */
@@ -144,5 +166,50 @@ export function addCommands(options: ICommandOptions): void {
     label: trans.__('Stop Serving'),
     describedBy: describedBy({ id: trans.__('The job that serves') }),
     execute: args => attempt(() => catalog.stop(given(args, 'id')))
+  });
+  commands.addCommand(CommandIDs.removeJob, {
+    label: trans.__('Remove Job'),
+    caption: trans.__('Remove an ended job with its logs and artifacts'),
+    describedBy: describedBy({ id: trans.__('The job') }),
+    execute: args =>
+      attempt(async () => {
+        const id = given(args, 'id');
+        const job = jobs.get(id);
+        const name = job && job.name !== job.kind ? `${job.name} (${id})` : id;
+        const body = trans.__(
+          'Its logs and artifacts are deleted. A model or a dataset that it made stays.'
+        );
+        if (await confirmRemoval(trans.__('Remove the job %1?', name), body, trans)) {
+          await jobs.remove(id);
+        }
+      })
+  });
+  commands.addCommand(CommandIDs.removeModel, {
+    label: trans.__('Remove Model'),
+    caption: trans.__('Remove a model from disk'),
+    describedBy: describedBy({ model: trans.__('The model') }),
+    execute: args =>
+      attempt(async () => {
+        const model = given(args, 'model');
+        const entry = catalog.models.find(one => one.name === model);
+        const body = trans.__('%1 are deleted from disk.', size(entry?.size_bytes ?? 0));
+        if (await confirmRemoval(trans.__('Remove the model %1?', model), body, trans)) {
+          await catalog.removeModel(model);
+        }
+      })
+  });
+  commands.addCommand(CommandIDs.removeDataset, {
+    label: trans.__('Remove Dataset'),
+    caption: trans.__('Remove a dataset from disk'),
+    describedBy: describedBy({ dataset: trans.__('The dataset') }),
+    execute: args =>
+      attempt(async () => {
+        const dataset = given(args, 'dataset');
+        const entry = catalog.datasets.find(one => one.name === dataset);
+        const body = trans.__('%1 are deleted from disk.', size(entry?.size_bytes ?? 0));
+        if (await confirmRemoval(trans.__('Remove the dataset %1?', dataset), body, trans)) {
+          await catalog.removeDataset(dataset);
+        }
+      })
   });
 }

@@ -86,7 +86,8 @@ export interface paths {
     get: operations['get_api_datasets_name'];
     put?: never;
     post?: never;
-    delete?: never;
+    /** Remove a dataset from disk; 409 while a job uses it. */
+    delete: operations['delete_api_datasets_name'];
     options?: never;
     head?: never;
     patch?: never;
@@ -249,7 +250,8 @@ export interface paths {
     get: operations['get_api_jobs_id'];
     put?: never;
     post?: never;
-    delete?: never;
+    /** Remove an ended job with its logs, events and artifacts; 409 while it is queued or live. */
+    delete: operations['delete_api_jobs_id'];
     options?: never;
     head?: never;
     patch?: never;
@@ -452,7 +454,8 @@ export interface paths {
     get: operations['get_api_models_name'];
     put?: never;
     post?: never;
-    delete?: never;
+    /** Remove a model from disk; 409 while a job uses it or an adapter needs it. */
+    delete: operations['delete_api_models_name'];
     options?: never;
     head?: never;
     patch?: never;
@@ -1455,6 +1458,11 @@ export interface components {
        * @default null
        */
       wait_seconds: number | null;
+      /**
+       * Warnings
+       * @description In the answer to a submission: what could not be checked.
+       */
+      warnings?: string[];
     };
     /**
      * JobPage
@@ -1980,6 +1988,28 @@ export interface components {
       waiting?: string[];
     };
     /**
+     * Removed
+     * @description A model or a dataset that was removed, and the bytes that it had.
+     */
+    Removed: {
+      /** Name */
+      name: string;
+      /** Path */
+      path: string;
+      /** Size Bytes */
+      size_bytes: number;
+    };
+    /**
+     * RemovedJob
+     * @description An ended job that was removed, and the bytes that its folder had.
+     */
+    RemovedJob: {
+      /** Bytes */
+      bytes: number;
+      /** Id */
+      id: string;
+    };
+    /**
      * Resources
      * @description What a job needs of its machine. None: no particular amount.
      *
@@ -2271,6 +2301,8 @@ export type Progress = components['schemas']['Progress'];
 export type Prune = components['schemas']['Prune'];
 export type Pruned = components['schemas']['Pruned'];
 export type QueueState = components['schemas']['QueueState'];
+export type Removed = components['schemas']['Removed'];
+export type RemovedJob = components['schemas']['RemovedJob'];
 export type Resources = components['schemas']['Resources'];
 export type ResponseFormat = components['schemas']['ResponseFormat'];
 export type ServedModel = components['schemas']['ServedModel'];
@@ -2453,6 +2485,37 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['DatasetEntry'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  delete_api_datasets_name: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Removed'];
         };
       };
       /** @description What went wrong */
@@ -2820,6 +2883,37 @@ export interface operations {
       };
     };
   };
+  delete_api_jobs_id: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RemovedJob'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
   get_api_jobs_id_attempts: {
     parameters: {
       query?: never;
@@ -3165,6 +3259,37 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['ModelEntry'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  delete_api_models_name: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Removed'];
         };
       };
       /** @description What went wrong */

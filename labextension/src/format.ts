@@ -79,11 +79,16 @@ export function duration(seconds: number, trans: TranslationBundle): string {
   return trans.__('%1 h %2 min', Math.floor(whole / 3600), Math.floor((whole % 3600) / 60));
 }
 
-/** Why a queued job waits, its place, and about how long. */
-export function waitingFor(job: Job, trans: TranslationBundle): string {
+/**
+ * Why a queued job waits, its place, and about how long.
+ *
+ * In a paused queue all wait for the same reason: the first job says it, the others only their places.
+ */
+export function waitingFor(job: Job, trans: TranslationBundle, paused = false): string {
   const { position, wait_seconds: wait } = job;
+  const behind = paused && typeof position === 'number' && position > 1;
   return [
-    job.pending_reason || trans.__('Waiting for its turn.'),
+    behind ? '' : job.pending_reason || trans.__('Waiting for its turn.'),
     typeof position === 'number' ? trans.__('Number %1 in its queue.', position) : '',
     typeof wait === 'number' ? trans.__('It starts in about %1.', duration(wait, trans)) : ''
   ]

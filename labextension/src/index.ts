@@ -1,4 +1,9 @@
-import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import {
+  ILabShell,
+  ILayoutRestorer,
+  JupyterFrontEnd,
+  JupyterFrontEndPlugin
+} from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
@@ -19,19 +24,20 @@ const plugin: JupyterFrontEndPlugin<IInstructLabJobs> = {
   description: 'The InstructLab panel: jobs, models, datasets and served models.',
   autoStart: true,
   provides: IInstructLabJobs,
-  optional: [ITranslator, ILayoutRestorer, ICommandPalette, ISettingRegistry],
+  optional: [ITranslator, ILayoutRestorer, ICommandPalette, ISettingRegistry, ILabShell],
   activate: (
     app: JupyterFrontEnd,
     translator: ITranslator | null,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
-    registry: ISettingRegistry | null
+    registry: ISettingRegistry | null,
+    labShell: ILabShell | null
   ): IInstructLabJobs => {
     const trans = (translator ?? nullTranslator).load('ilab_jupyter');
     const settings = app.serviceManager.serverSettings;
     const jobs = new JobsModel(settings, new JobStream(settings));
     const catalog = new CatalogModel(settings, jobs);
-    const tabs = new Tabs(app, jobs, catalog, trans);
+    const tabs = new Tabs(app, jobs, catalog, trans, labShell ? 'main' : 'down');
 
     const meet = async (): Promise<void> => {
       panel.handshake = null;

@@ -121,6 +121,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
       }
       this._loaded = true;
       this._error = '';
+      this.forget(page);
       this.take(page.jobs);
     } catch (error) {
       this._error = describeError(error);
@@ -161,6 +162,18 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
 
   async resume(id: string): Promise<void> {
     await this.act(id, 'resume');
+  }
+
+  async remove(id: string): Promise<void> {
+    this._busy.add(id);
+    this._changed.emit();
+    try {
+      await requestAPI(this.settings, `jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
+      this.known.delete(id);
+    } finally {
+      this._busy.delete(id);
+      this._changed.emit();
+    }
   }
 
   /** Start nothing more; everybody whose job waits is told the reason. */
@@ -232,6 +245,17 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
       }
     }
     this._changed.emit();
+  }
+
+  /** Drop the ended jobs that the newest page would show if they had not been removed elsewhere. */
+  private forget(page: JobPage): void {
+    const listed = new Set(page.jobs.map(job => job.id));
+    const last = page.cursor === null ? '' : (page.jobs[page.jobs.length - 1]?.created_at ?? '');
+    for (const job of this.jobs) {
+      if (hasEnded(job) && job.created_at > last && !listed.has(job.id)) {
+        this.known.delete(job.id);
+      }
+    }
   }
 
   /** Note how far back the loaded pages go. */

@@ -2,7 +2,7 @@ import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
 import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { Widget } from '@lumino/widgets';
+import { TabPanel, type Widget } from '@lumino/widgets';
 
 import type { CatalogModel } from './catalog';
 import { CommandIDs } from './commands';
@@ -13,13 +13,19 @@ import { LogHeader } from './logheader';
 import { LogView } from './logview';
 import type { JobsModel } from './model';
 
-/** The tabs of the main area: one a log, one a dataset's file. They come back when the page is loaded again. */
+/**
+ * Tabs, one a log, one a dataset's file. They come back when the page is loaded again.
+ *
+ * `area` is where the shell takes them: `main` in JupyterLab, `down` in Notebook 7, whose main area holds the
+ * notebook alone.
+ */
 export class Tabs {
   constructor(
     private readonly app: JupyterFrontEnd,
     private readonly jobs: JobsModel,
     private readonly catalog: CatalogModel,
-    private readonly trans: TranslationBundle
+    private readonly trans: TranslationBundle,
+    private readonly area: 'main' | 'down'
   ) {}
 
   /** How many lines a log tab keeps, for tabs opened from now on. */
@@ -28,7 +34,7 @@ export class Tabs {
   openLog(id: string): void {
     const open = this.logs.find(widget => widget.content.jobId === id);
     if (open) {
-      this.app.shell.activateById(open.id);
+      this.activate(open);
       return;
     }
     const { jobs, trans } = this;
@@ -57,7 +63,7 @@ export class Tabs {
       ({ content }) => content.name === dataset && content.file === file
     );
     if (open) {
-      this.app.shell.activateById(open.id);
+      this.activate(open);
       return;
     }
     const content = new DatasetView(this.catalog, dataset, file, this.trans);
@@ -87,8 +93,17 @@ export class Tabs {
     widget.title.caption = caption;
     widget.title.icon = instructLabIcon;
     widget.title.closable = true;
-    this.app.shell.add(widget, 'main');
+    this.app.shell.add(widget, this.area);
+    this.activate(widget);
+  }
+
+  private activate(widget: Widget): void {
     this.app.shell.activateById(widget.id);
+    // The shell of Notebook 7 shows its down area and leaves the tab in front as it was.
+    const panel = widget.parent?.parent;
+    if (panel instanceof TabPanel) {
+      panel.currentWidget = widget;
+    }
   }
 
   private readonly logs = new WidgetTracker<MainAreaWidget<LogView>>({ namespace: 'ilab-logs' });

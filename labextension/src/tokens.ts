@@ -17,6 +17,8 @@ export interface IInstructLabJobs {
   cancel(id: string): Promise<void>;
   /** Start a new attempt from the last checkpoint. */
   resume(id: string): Promise<void>;
+  /** Remove an ended job with its logs and artifacts. */
+  remove(id: string): Promise<void>;
 }
 
 export const IInstructLabJobs = new Token<IInstructLabJobs>(

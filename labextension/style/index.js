@@ -1,2 +1,3 @@
 import './panel.css';
 import './tabs.css';
+import './outputs.css';

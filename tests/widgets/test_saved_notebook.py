@@ -62,7 +62,7 @@ def test_a_running_job_is_kept_with_both_views_and_goes_on_without_the_kernel(
     )
     static, live = displayed(first)
     assert WIDGET not in static and "RUNNING" in static["text/html"] and "step" in static["text/html"]
-    assert set(live) == {WIDGET, "text/plain"}
+    assert set(live) == {WIDGET, "text/plain"} and live["text/plain"] == ""
     (job,) = scripted_jobs.list().jobs
     assert not job.state.ended
     (attached,) = run_cells(f"handle = %ilab attach {job.id[:-2]}\nhandle.wait()\nhandle")
@@ -85,9 +85,19 @@ def test_what_a_job_prints_and_is_called_stays_text(run_cells) -> None:
     assert "<script" not in static["text/html"] and "\x1b" not in static["text/html"]
 
 
+def test_assigned_job_shows_both_views_once(run_cells) -> None:
+    assigned, ended = run_cells(
+        "job = %ilab train data.jsonl --name slow --max-steps 20", "job.wait()\nagain = %ilab attach {job.id}"
+    )
+    static, live = displayed(assigned)
+    assert "slow" in static["text/html"] and WIDGET in live
+    (once,) = displayed(ended)
+    assert "SUCCEEDED" in once["text/html"]
+
+
 def test_a_kernel_that_has_unloaded_the_extension_shows_the_static_view(run_cells) -> None:
-    (cell,) = run_cells(
-        "job = %ilab train data.jsonl --name slow --max-steps 400\n"
+    _, cell = run_cells(
+        "job = %ilab train data.jsonl --name slow --max-steps 400",
         "%unload_ext ilab_jupyter\n"
         "display(job)\n"
         "job.cancel();"

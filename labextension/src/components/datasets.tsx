@@ -28,6 +28,15 @@ export function Datasets({ catalog, commands, trans }: IDatasetsProps): React.JS
             <span className="jp-IlabItem-title" title={dataset.path}>
               {dataset.name}
             </span>
+            <button
+              className="jp-IlabButton"
+              aria-label={trans.__('Remove the dataset %1', dataset.name)}
+              onClick={() =>
+                void commands.execute(CommandIDs.removeDataset, { dataset: dataset.name })
+              }
+            >
+              {trans.__('Remove')}
+            </button>
           </div>
           <div className="jp-IlabItem-facts">
             {size(dataset.size_bytes)} · {age(dataset.created_at, trans)}

@@ -51,12 +51,14 @@ function Remedy(props: { command: string; trans: TranslationBundle }): React.JSX
 interface IJobProps {
   job: Job;
   busy: boolean;
+  /** The queue is paused: that is said once above the list and by the job that is next. */
+  paused: boolean;
   commands: CommandRegistry;
   trans: TranslationBundle;
 }
 
 /** One job: what it is, where it stands, and what can be done with it. */
-export function JobCard({ job, busy, commands, trans }: IJobProps): React.JSX.Element {
+export function JobCard({ job, busy, paused, commands, trans }: IJobProps): React.JSX.Element {
   const name = title(job);
   const run = (command: string) => (): void => void commands.execute(command, { id: job.id });
   const seconds = elapsed(job);
@@ -76,11 +78,12 @@ export function JobCard({ job, busy, commands, trans }: IJobProps): React.JSX.El
         </span>
         <StateBadge state={job.state} trans={trans} />
       </div>
+      <code className="jp-IlabItem-id">{job.id}</code>
       <div className="jp-IlabItem-facts" title={new Date(job.created_at).toLocaleString()}>
         {facts.join(' · ')}
       </div>
       {job.state === 'QUEUED' ? (
-        <div className="jp-IlabItem-note">{waitingFor(job, trans)}</div>
+        <div className="jp-IlabItem-note">{waitingFor(job, trans, paused)}</div>
       ) : null}
       {hasEnded(job) || job.state === 'QUEUED' ? null : <JobProgress job={job} trans={trans} />}
       {unhappy && (job.message || job.next_step) ? (
@@ -115,6 +118,16 @@ export function JobCard({ job, busy, commands, trans }: IJobProps): React.JSX.El
             aria-label={trans.__('Resume %1', name)}
           >
             {trans.__('Resume')}
+          </button>
+        ) : null}
+        {hasEnded(job) ? (
+          <button
+            className="jp-IlabButton"
+            disabled={busy}
+            onClick={run(CommandIDs.removeJob)}
+            aria-label={trans.__('Remove %1', name)}
+          >
+            {trans.__('Remove')}
           </button>
         ) : null}
       </div>

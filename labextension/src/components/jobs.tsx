@@ -72,6 +72,7 @@ export function Jobs({ model, commands, trans }: IJobsProps): React.JSX.Element 
               key={job.id}
               job={job}
               busy={model.busy.has(job.id)}
+              paused={model.queue?.paused ?? false}
               commands={commands}
               trans={trans}
             />

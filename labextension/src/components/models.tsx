@@ -52,6 +52,17 @@ export function Models({ catalog, commands, trans }: IModelsProps): React.JSX.El
             </button>
           </div>
           <div className="jp-IlabItem-facts">{facts(model)}</div>
+          {model.builtin ? null : (
+            <div className="jp-IlabItem-actions">
+              <button
+                className="jp-IlabButton"
+                aria-label={trans.__('Remove the model %1', model.name)}
+                onClick={() => void commands.execute(CommandIDs.removeModel, { model: model.name })}
+              >
+                {trans.__('Remove')}
+              </button>
+            </div>
+          )}
         </li>
       ))}
     </ul>

@@ -16,7 +16,7 @@ export function Section(props: ISectionProps): React.JSX.Element {
   const body = React.useId();
   const Caret = open ? caretDownIcon : caretRightIcon;
   return (
-    <section className="jp-IlabSection" aria-label={props.title}>
+    <section className="jp-IlabSection" aria-label={props.title} data-open={open}>
       <h3 className="jp-IlabSection-heading">
         <button
           className="jp-IlabSection-toggle"
