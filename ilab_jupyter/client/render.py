@@ -148,7 +148,8 @@ def html(snapshot: Snapshot, *, hidden_by: str = "") -> str:
             f"<pre>{escape(tail(snapshot.log, LOG_LINES))}</pre></details>"
         )
     seen = f"Seen {snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC."
-    live = "" if job.state.ended else f" Live again: <code>%ilab attach {escape(job.id)}</code>"
+    attach = f"<code>%ilab attach {escape(job.id)}</code>"
+    live = "" if job.state.ended else f" The job may have gone on since then. Live again: {attach}"
     parts.append(f"<small>{seen}{live}</small>")
     name = f' class="{escape(hidden_by)}"' if hidden_by else ""
     frame = "border:1px solid #80808080;border-radius:6px;padding:10px 12px"

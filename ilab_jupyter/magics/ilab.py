@@ -368,7 +368,9 @@ class IlabMagics(Magics):
             entry = datasets.get(word)
         except NotFound:
             entry = datasets.get(resolve.data(self.jobs, [word])[0])
-        found = datasets.preview(entry.name, file or entry.files[0].name, limit=limit)
+        # Of a generated dataset the file with each question and answer once is the one to read.
+        first = next((one for one in entry.files if one.role == "messages"), entry.files[0])
+        found = datasets.preview(entry.name, file or first.name, limit=limit)
         return Table(
             ("row", f"{found.file} ({found.total} rows)"),
             tuple((row.number, parsers.brief(row)) for row in found.rows),

@@ -238,7 +238,11 @@ def _remove(made: Parser) -> None:
 
 def _data(made: Parser) -> None:
     made.add_argument("name", nargs="?", metavar="NAME", help="Dataset to look into.")
-    made.add_argument("--file", metavar="NAME", help="File of the dataset; its first where none is given.")
+    made.add_argument(
+        "--file",
+        metavar="NAME",
+        help="File of the dataset; messages_*.jsonl or its first where none is given.",
+    )
     made.add_argument("--rows", default="5", metavar="N", help="How many rows. Default: 5.")
 
 

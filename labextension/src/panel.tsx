@@ -119,6 +119,7 @@ function Sections(props: IPanelOptions & { warning: string }): React.JSX.Element
           {() => (
             <Section
               title={trans.__('Jobs')}
+              tall={jobs.jobs.length > 2}
               action={<PauseQueue state={jobs.queue} commands={commands} trans={trans} />}
             >
               {jobs.error ? <Note>{jobs.error}</Note> : null}

@@ -93,6 +93,10 @@ export class Tabs {
     widget.title.caption = caption;
     widget.title.icon = instructLabIcon;
     widget.title.closable = true;
+    if (this.area === 'down') {
+      // The area is as high as its content asks for, and a tab asks for nothing.
+      widget.addClass('jp-IlabTab-down');
+    }
     this.app.shell.add(widget, this.area);
     this.activate(widget);
   }

@@ -146,15 +146,20 @@ function render({ model, el }) {
   }
 
   let heard = Date.now();
+  let doubtful = false;
   let connected = true;
   const hear = () => {
     heard = Date.now();
+    doubtful = false;
     drawConnection();
   };
-  // After a restart of the kernel the widget manager marks the views of its models as disconnected. A kernel or
-  // a server that was killed marks nothing: there is only silence.
-  const isConnected = () =>
-    el.closest(".jupyter-widgets-disconnected") === null && Date.now() - heard < SILENCE_MS;
+  // A restart of the kernel closes the widget's comm, which the widget manager tells; so it does for a comm that
+  // is open again, and then the next sign of life settles it. Of a kill nothing is told: there is only silence.
+  const doubt = () => {
+    doubtful = true;
+    drawConnection();
+  };
+  const isConnected = () => !doubtful && Date.now() - heard < SILENCE_MS;
   const drawConnection = () => {
     if (isConnected() === connected) {
       return;
@@ -221,7 +226,7 @@ function render({ model, el }) {
   button.addEventListener("click", click);
   model.on("msg:custom", hear);
   model.on("change", hear);
-  model.on("comm_live_update", drawConnection);
+  model.on("comm_live_update", doubt);
   const timer = setInterval(drawConnection, CHECK_MS);
   model.on("change:job", drawJob);
   model.on("change:tail", drawTail);
@@ -237,7 +242,7 @@ function render({ model, el }) {
     clearInterval(timer);
     model.off("msg:custom", hear);
     model.off("change", hear);
-    model.off("comm_live_update", drawConnection);
+    model.off("comm_live_update", doubt);
     model.off("change:job", drawJob);
     model.off("change:tail", drawTail);
     model.off("change:curve", drawLoss);

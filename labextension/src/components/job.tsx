@@ -76,9 +76,11 @@ export function JobCard({ job, busy, paused, commands, trans }: IJobProps): Reac
         <span className="jp-IlabItem-title" title={`${name} (${job.id})`}>
           {name}
         </span>
+      </div>
+      <div className="jp-IlabItem-head">
+        <code className="jp-IlabItem-id">{job.id}</code>
         <StateBadge state={job.state} trans={trans} />
       </div>
-      <code className="jp-IlabItem-id">{job.id}</code>
       <div className="jp-IlabItem-facts" title={new Date(job.created_at).toLocaleString()}>
         {facts.join(' · ')}
       </div>

@@ -5,6 +5,8 @@ interface ISectionProps {
   title: string;
   /** Shown beside the title: how many there are. */
   count?: number;
+  /** Keeps more of the panel's height than the others, where there is too little for all. */
+  tall?: boolean;
   /** At the end of the heading: a button that concerns the whole part. */
   action?: React.ReactNode;
   children: React.ReactNode;
@@ -16,7 +18,12 @@ export function Section(props: ISectionProps): React.JSX.Element {
   const body = React.useId();
   const Caret = open ? caretDownIcon : caretRightIcon;
   return (
-    <section className="jp-IlabSection" aria-label={props.title} data-open={open}>
+    <section
+      className="jp-IlabSection"
+      aria-label={props.title}
+      data-open={open}
+      data-tall={props.tall ?? false}
+    >
       <h3 className="jp-IlabSection-heading">
         <button
           className="jp-IlabSection-toggle"
