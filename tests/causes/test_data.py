@@ -56,9 +56,7 @@ def test_data_and_models_that_do_not_exist_lead_to_the_list_of_those_that_do(
     assert (served.cause, served.remedy) == ("model_missing", "models")
 
 
-def test_remedy_of_taken_name_contains_free_name(
-    works: Any, tiny: Path, pairs: Path
-) -> None:
+def test_remedy_of_taken_name_contains_free_name(works: Any, tiny: Path, pairs: Path) -> None:
     first = works.ended("train", model=str(tiny), data=[str(pairs)], name="mine", max_steps=1)
     assert first.state is JobState.SUCCEEDED, works.log(first)
     job = works.ended("train", model=str(tiny), data=[str(pairs)], name="mine", max_steps=1)

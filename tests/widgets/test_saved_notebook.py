@@ -98,9 +98,7 @@ def test_assigned_job_shows_both_views_once(run_cells) -> None:
 def test_a_kernel_that_has_unloaded_the_extension_shows_the_static_view(run_cells) -> None:
     _, cell = run_cells(
         "job = %ilab train data.jsonl --name slow --max-steps 400",
-        "%unload_ext ilab_jupyter\n"
-        "display(job)\n"
-        "job.cancel();"
+        "%unload_ext ilab_jupyter\ndisplay(job)\njob.cancel();",
     )
     (static,) = displayed(cell)
     assert WIDGET not in static and "slow" in static["text/html"]
