@@ -2,7 +2,7 @@ import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
 import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { TabPanel, type Widget } from '@lumino/widgets';
+import { SplitPanel, TabPanel, type Widget } from '@lumino/widgets';
 
 import type { CatalogModel } from './catalog';
 import { CommandIDs } from './commands';
@@ -12,6 +12,20 @@ import { instructLabIcon } from './icons';
 import { LogHeader } from './logheader';
 import { LogView } from './logview';
 import type { JobsModel } from './model';
+
+/** The part of the page's height that the down area has at least when a tab is opened in it. */
+const DOWN_SHARE = 0.4;
+
+/** Give `panel` its share of the split where it has less. */
+function raise(split: SplitPanel, panel: Widget): void {
+  const sizes = split.relativeSizes();
+  const index = split.widgets.indexOf(panel);
+  const rest = 1 - sizes[index];
+  if (sizes[index] < DOWN_SHARE && rest > 0) {
+    const scale = (1 - DOWN_SHARE) / rest;
+    split.setRelativeSizes(sizes.map((size, at) => (at === index ? DOWN_SHARE : size * scale)));
+  }
+}
 
 /**
  * Tabs, one a log, one a dataset's file. They come back when the page is loaded again.
@@ -93,20 +107,19 @@ export class Tabs {
     widget.title.caption = caption;
     widget.title.icon = instructLabIcon;
     widget.title.closable = true;
-    if (this.area === 'down') {
-      // The area is as high as its content asks for, and a tab asks for nothing.
-      widget.addClass('jp-IlabTab-down');
-    }
     this.app.shell.add(widget, this.area);
     this.activate(widget);
   }
 
   private activate(widget: Widget): void {
     this.app.shell.activateById(widget.id);
-    // The shell of Notebook 7 shows its down area and leaves the tab in front as it was.
+    // The shell of Notebook 7 shows its down area as it was: low, and with another tab in front.
     const panel = widget.parent?.parent;
-    if (panel instanceof TabPanel) {
+    if (this.area === 'down' && panel instanceof TabPanel) {
       panel.currentWidget = widget;
+      if (panel.parent instanceof SplitPanel) {
+        raise(panel.parent, panel);
+      }
     }
   }
 
