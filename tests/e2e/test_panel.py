@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from playwright.sync_api import Locator, expect
 
-from ilab_jupyter import paths
+from ilab_jupyter import paths, starter
 from ilab_jupyter.client.connect import connect
 from ilab_jupyter.client.handle import JobHandle
 from ilab_jupyter.jobs.record import Job
@@ -37,9 +38,10 @@ def lab_config(own_folders: Path) -> dict[str, Any]:
     return {"IlabApp": {"worker_python": str(python), "slots": {"batch": 2}}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def dataset(own_folders: Path) -> Path:
-    """A dataset of one file with 45 rows."""
+    """A dataset of one file with 45 rows, beside a model whose jobs fail."""
+    shutil.copytree(starter.FOLDER, paths.models_dir() / "broken")
     folder = paths.datasets_dir() / "orchard"
     folder.mkdir(parents=True)
     file = folder / "messages_orchard.jsonl"
