@@ -1,4 +1,4 @@
-"""What a new user does in the first hour, in a real JupyterLab: views that stay true, removal in the panel."""
+"""The first hour of a new user in a real JupyterLab: views that stay true, removal, many jobs."""
 
 from __future__ import annotations
 
