@@ -7,22 +7,14 @@ import re
 import shutil
 from typing import Any
 
-import pytest
 from playwright.sync_api import expect
 
 from ilab_jupyter import paths, starter
-from tests.e2e.test_job_view import lab_config as scripted_config
-from tests.e2e.test_job_view import notebook, open_with_magics
+from tests.e2e.notebooks import lab_variables, notebook, open_with_magics
 
-__all__ = ["scripted_config"]
+__all__ = ["lab_variables"]
 
 ERROR = "Error displaying widget"
-
-
-@pytest.fixture
-def lab_config(scripted_config: dict[str, Any]) -> dict[str, Any]:
-    """Kernels and jobs find the scripted worker."""
-    return scripted_config
 
 
 def restart(lab_page: Any) -> None:
@@ -34,10 +26,9 @@ def restart(lab_page: Any) -> None:
 
 
 def test_view_tells_lost_kernel_and_saved_notebook_shows_card_alone(lab_page, lab):
-    path = notebook(
-        lab.root, "job = %ilab train data.jsonl --name long-run --max-steps 2000", "%ilab attach long-run"
-    )
-    open_with_magics(lab_page)
+    start, attach = "job = %ilab train data.jsonl --name long-run --max-steps 2000", "%ilab attach long-run"
+    path = notebook(lab.root, "long-run.ipynb", start, attach)
+    open_with_magics(lab_page, "long-run.ipynb")
     view = lab_page.run_cell(1).get_by_role("region", name="Job")
     expect(view.get_by_role("status")).to_have_text("▶ RUNNING")
     # The static view is stored beside it a moment later.
@@ -52,7 +43,7 @@ def test_view_tells_lost_kernel_and_saved_notebook_shows_card_alone(lab_page, la
 
     lab_page.save()
     assert "widget-view" in json.dumps(json.loads(path.read_text())["cells"][1]["outputs"])
-    lab_page.open_notebook("n.ipynb")
+    lab_page.open_notebook("long-run.ipynb")
     saved = lab_page.cell(1)
     expect(saved.get_by_text("The job may have gone on since then.")).to_be_visible()
     expect(saved.get_by_text(ERROR)).to_have_count(1)
@@ -98,7 +89,7 @@ def test_sections_of_many_jobs_scroll_by_themselves(lab_page, lab):
     ids = [lab.submit("train", name, data=["bread"], max_steps=5).id for name in names]
     lab_page.open()
     panel = lab_page.panel()
-    expect(panel.locator("[data-job]")).to_have_count(40)
+    expect(panel.locator("[data-job]", has_text="series-of-november-with-a-long-name")).to_have_count(40)
     card = panel.locator(f'[data-job="{ids[-1]}"]')
     expect(card.get_by_text(ids[-1])).to_be_visible()
     title = card.locator(".jp-IlabItem-title")
