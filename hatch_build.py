@@ -25,6 +25,9 @@ def build_panel(target_name: str, version: str) -> None:
     """The build function that the jupyter-builder hook calls, in the project's folder."""
     if panel_is_stale(Path.cwd()):
         npm_builder(target_name, version, path=str(SOURCE), build_cmd="build:prod", npm=["jlpm"])
+    # JupyterLab's builder leaves a copy of package.json that no installation reads.
+    for left in BUILT.rglob("*.orig"):
+        left.unlink()
 
 
 class NodeWhenNeeded(BuildHookInterface):

@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-from ilab_jupyter import hardware, paths
+from ilab_jupyter import engine, hardware, paths
 
 EXTENSION = Path("share/jupyter/labextensions/ilab-jupyter/package.json")
 SERVER_CONFIG = Path("etc/jupyter/jupyter_server_config.d/ilab_jupyter.json")
@@ -29,7 +29,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at the interpreter, both extensions, the engine's libraries, the state folder and the hardware."""
     machine = hardware.look(paths.state_dir())
-    return [*_extensions(), _engine(machine), _state(machine), _gpu(machine)]
+    return [*_extensions(), _engine(machine), *_torchvision(), _state(machine), _gpu(machine)]
 
 
 def _extensions() -> list[Finding]:
@@ -67,21 +67,46 @@ def _engine(machine: hardware.Machine) -> Finding:
 def _worker(python: str, libraries: tuple[str, ...]) -> Finding:
     """The interpreter that jobs run in, where that is another one."""
     advice = "Set ILAB_JUPYTER_WORKER_PYTHON to a Python in which ilab-jupyter[engine] is installed."
-    look = (
-        "import json; from importlib.metadata import distributions;"
-        "print(json.dumps({d.metadata['Name']: d.version for d in distributions()}))"
-    )
     try:
-        said = subprocess.run([python, "-c", look], capture_output=True, timeout=60, check=True).stdout
-        found = {
-            str(name).lower().replace("_", "-"): str(version) for name, version in json.loads(said).items()
-        }
+        found = _versions(python)
     except (OSError, ValueError, AttributeError, subprocess.SubprocessError):
         return Finding("engine", False, f"{python} is no Python that runs", advice)
     missing = [name for name in ("ilab-jupyter", *libraries) if name not in found]
     if missing:
         return Finding("engine", False, f"{', '.join(missing)} not installed in {python}", advice)
     return Finding("engine", True, ", ".join(f"{name} {found[name]}" for name in libraries) + f" in {python}")
+
+
+def _torchvision() -> list[Finding]:
+    """A torchvision that does not fit the torch: transformers and trl then fail to import their classes."""
+    worker = os.environ.get("ILAB_JUPYTER_WORKER_PYTHON")
+    try:
+        found = _versions(worker) if worker else {one: version(one) for one in ("torch", "torchvision")}
+    except (OSError, ValueError, AttributeError, PackageNotFoundError, subprocess.SubprocessError):
+        return []  # one of them is missing, which `engine` reports where it matters
+    torch, torchvision = found.get("torch", ""), found.get("torchvision", "")
+    if not engine.unfit_torchvision(torch, torchvision):
+        return []
+    python = worker or sys.executable
+    return [
+        Finding(
+            "torchvision",
+            False,
+            f"torchvision {torchvision} does not fit torch {torch}: "
+            "`from transformers import LlamaForCausalLM` fails outside of jobs",
+            f"{python} -m pip uninstall torchvision, or install its +cpu build from download.pytorch.org",
+        )
+    ]
+
+
+def _versions(python: str) -> dict[str, str]:
+    """The distributions that another interpreter has, by name in small letters."""
+    look = (
+        "import json; from importlib.metadata import distributions;"
+        "print(json.dumps({d.metadata['Name']: d.version for d in distributions()}))"
+    )
+    said = subprocess.run([python, "-c", look], capture_output=True, timeout=60, check=True).stdout
+    return {str(name).lower().replace("_", "-"): str(found) for name, found in json.loads(said).items()}
 
 
 def _state(machine: hardware.Machine) -> Finding:

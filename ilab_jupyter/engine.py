@@ -51,9 +51,22 @@ def hide_unfit_torchvision() -> None:
     """
     if "torchvision" in sys.modules:
         return
-    torch, torchvision = _version("torch"), _version("torchvision")
-    if torch.endswith("+cpu") and torchvision and not torchvision.endswith("+cpu"):
+    if unfit_torchvision(_version("torch"), _version("torchvision")):
         sys.modules["torchvision"] = None  # type: ignore[assignment]
+        _look_again()
+
+
+def unfit_torchvision(torch: str, torchvision: str) -> bool:
+    """Whether an installed torchvision is made for another build of torch, by their versions."""
+    return torch.endswith("+cpu") and bool(torchvision) and not torchvision.endswith("+cpu")
+
+
+def _look_again() -> None:
+    """A transformers that was imported before has noted that there is a torchvision: it looks again."""
+    known = sys.modules.get("transformers.utils.import_utils")
+    for name in ("is_torchvision_available", "is_torchvision_v2_available"):
+        if callable(clear := getattr(getattr(known, name, None), "cache_clear", None)):
+            clear()
 
 
 def choose_device(asked: str) -> Literal["cpu", "cuda"]:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ilab_jupyter.display import TITLE, safe
+
 # The words of libraries that hide the error number.
 _NO_SPACE = ("No space left", "Disk quota exceeded", "os error 28", "os error 122")
 _NO_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory", "std::bad_alloc")
@@ -27,6 +29,8 @@ class PublicError(Exception):
     cause: str = "invalid"
 
     def __init__(self, message: str, next_step: str = "", *, cause: str | None = None) -> None:
+        # Both may quote what a model, a server or a file says.
+        message, next_step = safe(message), safe(next_step)
         super().__init__(message)
         self.message = message
         self.next_step = next_step
@@ -143,6 +147,8 @@ def wrong_field(detail: Mapping[str, Any]) -> str:
         said = "it is missing"
     elif kind == "value_error":
         said = said.removeprefix("Value error, ")
+    elif kind == "string_pattern_mismatch" and detail["ctx"]["pattern"] == TITLE:
+        said = "control characters, and characters that cannot be seen, are not accepted"
     elif kind == "string_pattern_mismatch" and detail["ctx"]["pattern"].startswith("^[a-z0-9][a-z0-9._-]"):
         said = "use up to 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
     return f"{where}: {said}" if where else said

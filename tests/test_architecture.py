@@ -11,7 +11,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ilab_jupyter"
 
-GROUND = {"display", "durable", "errors", "paths", "progress", "hardware", "engine", "ending", "__init__"}
+GROUND = {
+    "addresses",
+    "display",
+    "durable",
+    "errors",
+    "paths",
+    "progress",
+    "secret_names",
+    "hardware",
+    "engine",
+    "ending",
+    "__init__",
+}
 MAY_IMPORT = {
     "jobs": {"jobs"},
     "registry": {"registry", "starter"},

@@ -37,3 +37,26 @@ def test_a_worker_python_without_the_engine_is_told_what_it_lacks(
     monkeypatch.setenv("ILAB_JUPYTER_WORKER_PYTHON", str(python))
     found = engine()
     assert not found.ok and "torch" in found.detail and str(python) in found.detail
+
+
+def versions(folder: Path, monkeypatch: pytest.MonkeyPatch, **found: str) -> None:
+    """Make these distributions the ones that are found first."""
+    for name, version in found.items():
+        place = folder / f"{name}-{version}.dist-info"
+        place.mkdir()
+        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_doctor_reports_torchvision_of_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions(tmp_path, monkeypatch, torch="2.13.0+cpu", torchvision="0.28.0")
+    found = next(finding for finding in examine() if finding.what == "torchvision")
+    assert not found.ok and "does not fit torch 2.13.0+cpu" in found.detail
+    assert "uninstall torchvision" in found.next_step
+
+
+def test_doctor_accepts_torchvision_of_the_same_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions(tmp_path, monkeypatch, torch="2.13.0+cpu", torchvision="0.28.0+cpu")
+    assert "torchvision" not in [finding.what for finding in examine()]

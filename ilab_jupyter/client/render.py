@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from typing import Any
 
 from ilab_jupyter.client import curve as curves
+from ilab_jupyter.display import html as escape
+from ilab_jupyter.display import safe
 from ilab_jupyter.jobs.logs.folding import fold as fold
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
@@ -99,7 +100,7 @@ def line(job: Job) -> str:
     """`<Job ID train 'my-model' RUNNING · training · step 3 of 9>`."""
     title = f" {job.name!r}" if job.name and job.name != job.kind else ""
     standing = " · ".join(filter(None, (job.state.value, where(job), job.message)))
-    return f"<Job {job.id} {job.kind}{title} {' '.join(fold(standing).split())}>"
+    return f"<Job {job.id} {job.kind}{title} {safe(' '.join(fold(standing).split()))}>"
 
 
 def bundle(snapshot: Snapshot, *, hidden_by: str = "", picture: bool = True) -> dict[str, Any]:

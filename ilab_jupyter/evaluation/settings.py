@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ilab_jupyter.engine import Device
+from ilab_jupyter.secret_names import check_api_key_name
 from ilab_jupyter.synthesis.settings import TeacherSettings
 
 Benchmark = Literal["mt_bench", "mt_bench_branch", "mmlu", "mmlu_branch", "dk_bench"]
@@ -35,6 +36,11 @@ class JudgeSettings(Section):
     )
     api_key_env: str = Field(default="ILAB_JUDGE_API_KEY", pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
     timeout: float = Field(default=300.0, gt=0, le=3600, description="Seconds for one answer.")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_api_key_env(cls, name: str) -> str:
+        return check_api_key_name(name)
 
     @field_validator("url")
     @classmethod

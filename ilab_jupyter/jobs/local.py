@@ -48,7 +48,7 @@ from ilab_jupyter.jobs.record import (
 )
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
-from ilab_jupyter.jobs.store import history, marks, removal, settings
+from ilab_jupyter.jobs.store import brief, history, marks, removal, settings
 from ilab_jupyter.jobs.store.evidence import mark_told
 from ilab_jupyter.jobs.store.marks import Mark
 from ilab_jupyter.jobs.store.pages import MOST_KINDS
@@ -63,6 +63,7 @@ log = logging.getLogger(__name__)
 # warnings on what could not be checked.
 Admission = Callable[[JobSpec, Mapping[str, str], Callable[[str], Sequence[JobSpec]]], Sequence[str]]
 
+MOST_QUEUED = 100_000
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
 
 
@@ -73,6 +74,7 @@ class LocalJobs:
     `worker_python` is the interpreter of the jobs, one for all or one per kind. `database_url` is that of a
     PostgreSQL database for the rows, ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none.
     What is done is kept in the audit as done by `actor`, the owner where None. `admit` checks each new job.
+    `max_queued` is how many of the owner's jobs may wait: a further one is TooMany.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class LocalJobs:
         database_url: str | None = None,
         actor: str | None = None,
         admit: Admission | None = None,
+        max_queued: int = MOST_QUEUED,
     ) -> None:
         self.state = StateFolder((state_dir or paths.state_dir()).absolute())
         self.owner = owner or getpass.getuser()
@@ -95,7 +98,7 @@ class LocalJobs:
         self._store = Store(self.state, database_url, thorough=True)
         self._adopting = threading.Lock()
         self._adopted = False
-        self._submissions = Submissions(self._store)
+        self._submissions = Submissions(self._store, max_queued)
         self._heart = Heart(self)
         self._statistics = Statistics(self._store)
 
@@ -113,9 +116,11 @@ class LocalJobs:
         return marks.read(self._store, self.owner, newest)
 
     def shown(self, ids: Collection[str]) -> builtins.list[Job]:
-        """Those of the owner's jobs in full."""
+        """Those of the owner's jobs, as in a list."""
         rows = self._store.select(table.c.id.in_(ids), table.c.owner == self.owner) if ids else []
-        return view.jobs(self._store, rows)
+        shorter = {row.id: brief.brief(row) for row in rows}
+        omitted = {id: names for id, (_, names) in shorter.items() if names}
+        return view.jobs(self._store, [row for row, _ in shorter.values()], omitted)
 
     @property
     def advice(self) -> builtins.list[str]:
@@ -386,10 +391,10 @@ class LocalJobs:
             raise InvalidInput(f"A list takes at most {MOST_KINDS} kinds.", "Ask for fewer, or for all.")
         before = None if cursor is None else view.read_cursor(cursor)
         self._adopt()
-        rows = self._store.page(self.owner, filter, before=before, limit=limit + 1)
-        more = len(rows) > limit
+        page = self._store.brief_page(self.owner, filter, before=before, limit=limit)
         return JobPage(
-            jobs=view.jobs(self._store, rows[:limit]), cursor=view.cursor(rows[limit - 1]) if more else None
+            jobs=view.jobs(self._store, page.rows, page.omitted),
+            cursor=view.cursor(page.rows[-1]) if page.more else None,
         )
 
     def _cancel(self, id: str) -> Job:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ilab_jupyter.display import TITLE
 from ilab_jupyter.jobs.device import Device, Lease
 from ilab_jupyter.jobs.state import JobState
 
@@ -44,7 +45,9 @@ class JobSpec(Frozen):
     """What a client asks for. `arguments` is the kind's own spec, already validated by `tasks.catalog`."""
 
     kind: str = Field(pattern=NAME, description="generate, train, serve")
-    name: str = Field(default="", max_length=200, description="A title for people; the kind where empty.")
+    name: str = Field(
+        default="", max_length=200, pattern=TITLE, description="A title for people; the kind where empty."
+    )
     arguments: dict[str, Any] = Field(default_factory=dict)
     queue: str = Field(default="batch", pattern=NAME, description="Jobs of one queue share its slots.")
     priority: int = Field(
@@ -103,6 +106,10 @@ class Job(Frozen):
     result: dict[str, Any] = Field(default_factory=dict, description="What the task returned.")
     warnings: list[str] = Field(
         default_factory=list, description="In the answer to a submission: what could not be checked."
+    )
+    omitted: list[str] = Field(
+        default_factory=list,
+        description="In a list: the arguments and results left out for their size. The job itself has them.",
     )
 
 

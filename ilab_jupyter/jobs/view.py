@@ -8,11 +8,13 @@ import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
+from ilab_jupyter.display import safe
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.jobs.logs import events
@@ -38,12 +40,12 @@ def job(store: Store, row: Row, **told: Any) -> Job:
     return Job(
         id=row.id,
         kind=row.kind,
-        name=row.name,
+        name=safe(row.name),
         owner=row.owner,
         state=row.state,
         attempt=row.attempt,
         version=row.version,
-        spec=JobSpec.model_validate(row.spec),
+        spec=_spec(row),
         created_at=_time(row.created),
         started_at=None if row.started is None else _time(row.started),
         ended_at=None if row.ended is None else _time(row.ended),
@@ -59,6 +61,13 @@ def job(store: Store, row: Row, **told: Any) -> Job:
     )
 
 
+def _spec(row: Row) -> JobSpec:
+    try:
+        return JobSpec.model_validate(row.spec)
+    except ValidationError:  # stored by another version; it must not hide the other jobs of a list
+        return JobSpec(kind=row.kind, queue=row.queue, priority=row.priority)
+
+
 def _stands(store: Store, row: Row) -> dict[str, Any]:
     """The progress of a live job, from its events, which are newer than the row."""
     folder = store.state.job(row.id)
@@ -66,8 +75,13 @@ def _stands(store: Store, row: Row) -> dict[str, Any]:
     return stands
 
 
-def jobs(store: Store, rows: Sequence[Row]) -> list[Job]:
-    """Rows as Jobs, each QUEUED one with the reason why it waits, its place and about how long it waits."""
+def jobs(
+    store: Store, rows: Sequence[Row], omitted: Mapping[str, list[str]] = MappingProxyType({})
+) -> list[Job]:
+    """Rows as Jobs, each QUEUED one with the reason why it waits, its place and about how long it waits.
+
+    `omitted` names, by id, what was left out of a row.
+    """
     held = store.leases() if any(row.state in LIVE for row in rows) else []
     waiting = [row for row in rows if row.state is JobState.QUEUED]
     told = _told(store, waiting) if waiting else {}
@@ -76,6 +90,7 @@ def jobs(store: Store, rows: Sequence[Row]) -> list[Job]:
             store,
             row,
             devices=[lease.device for lease in held if lease.job == row.id],
+            omitted=omitted.get(row.id, []),
             **told.get(row.id, {}),
         )
         for row in rows
@@ -144,8 +159,10 @@ def _last_cause(store: Store, id: str) -> str | None:
 
 
 def event(line: dict[str, Any]) -> Event:
-    """A line of events.jsonl as an Event."""
-    return Event.model_validate(line)
+    """A line of events.jsonl as an Event, without control characters in what it says."""
+    return Event.model_validate(
+        {name: safe(value) if isinstance(value, str) else value for name, value in line.items()}
+    )
 
 
 def made(type: str, seq: int, **fields: Any) -> Event:
@@ -175,6 +192,9 @@ def _time(seconds: float) -> datetime:
 
 
 def _progress(stands: dict[str, Any]) -> Progress:
+    for name in ("phase", "message"):
+        if isinstance(text := stands.get(name), str):
+            stands = {**stands, name: safe(text)}
     try:
         return Progress.model_validate(stands)
     except ValidationError:  # a worker of another make wrote fields of other types

@@ -333,13 +333,13 @@ class IlabMagics(Magics):
             tuple(
                 (
                     entry.name,
-                    "built in" if entry.builtin else entry.kind,
+                    entry.summary,
                     entry.base or "",
                     "" if entry.parameters is None else f"{entry.parameters / 1e6:,.2f} M",
                     render.size(entry.size_bytes),
                     f"{entry.modified_at.astimezone(UTC):%Y-%m-%d %H:%M}",
                 )
-                for entry in Models().list()
+                for entry in Models().list(damaged=True)
             ),
             f"No models below {paths.models_dir()}.",
         )
@@ -352,7 +352,7 @@ class IlabMagics(Magics):
             tuple(
                 (
                     entry.name,
-                    len(entry.files),
+                    f"damaged: {entry.problem}" if entry.problem else len(entry.files),
                     sum(file.rows for file in entry.files if file.role != "test"),
                     render.size(entry.size_bytes),
                     f"{entry.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",

@@ -5,15 +5,22 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
 from ilab_jupyter import paths
 from ilab_jupyter.errors import InvalidInput, NotFound, Unprocessable
 from ilab_jupyter.registry import jsonl
-from ilab_jupyter.registry.entries import DatasetEntry, DatasetFile, DatasetRow, DatasetRows, Role
-from ilab_jupyter.registry.folder import lineage
+from ilab_jupyter.registry.entries import (
+    DatasetEntry,
+    DatasetFile,
+    DatasetRow,
+    DatasetRows,
+    Role,
+    modified,
+    why_damaged,
+)
+from ilab_jupyter.registry.folder import read_lineage
 from ilab_jupyter.registry.names import (
     existing,
     is_plain_file,
@@ -43,14 +50,15 @@ class Datasets:
         self.root = root if root is not None else paths.datasets_dir()
 
     def list(self) -> list[DatasetEntry]:
-        """All datasets with at least one JSONL file, the newest first."""
-        found = [entry for name in _names(self.root) if (entry := self._entry(name)) is not None]
+        """All datasets with at least one JSONL file, newest first. `problem` says what of one is damaged."""
+        found = [entry for name in _names(self.root) if (entry := self._listed(name)) is not None]
         return sorted(found, key=lambda entry: (entry.created_at, entry.name), reverse=True)
 
     def newest(self) -> DatasetEntry | None:
         """The newest one that can be trained on; None where there is none."""
         roles = {"skills", "knowledge", "messages", "train"}
-        return next((one for one in self.list() if roles & {file.role for file in one.files}), None)
+        usable = (one for one in self.list() if not any(file.problem for file in one.files))
+        return next((one for one in usable if roles & {file.role for file in one.files}), None)
 
     def get(self, name: str) -> DatasetEntry:
         """One dataset by the name of its folder or file; NotFound."""
@@ -109,6 +117,23 @@ class Datasets:
                     break
         return DatasetRows(name=name, file=file, offset=offset, total=known.rows, rows=rows)
 
+    def _listed(self, name: str) -> DatasetEntry | None:
+        try:
+            entry = self._entry(name)
+            if entry is not None:
+                entry.model_dump_json()  # what cannot be sent must not take the whole list with it
+        except Exception as error:
+            path = self.root / name
+            return DatasetEntry(
+                name=name,
+                path=str(path.absolute()),
+                created_at=modified(path),
+                size_bytes=0,
+                files=[],
+                problem=why_damaged(error),
+            )
+        return entry
+
     def _entry(self, name: str) -> DatasetEntry | None:
         path = self.root / name
         folder = plain_folder(self.root, (name,))
@@ -121,13 +146,15 @@ class Datasets:
         known = [file for file in files if file is not None]
         if not known:
             return None
+        described, problem = read_lineage(folder) if folder is not None else ({}, "")
         return DatasetEntry(
             name=name,
             path=str(path.absolute()),
-            created_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            created_at=modified(path),
             size_bytes=sum(file.size_bytes for file in known),
             files=known,
-            lineage=lineage(folder) if folder is not None else {},
+            lineage=described,
+            problem=next((f"{file.name}: {file.problem}" for file in known if file.problem), problem),
         )
 
 
@@ -144,11 +171,15 @@ def _file(folder: Path, name: str) -> DatasetFile | None:
     if not is_plain_file(path):
         return None
     status = path.stat()
-    rows, messages = _read(path, status.st_mtime_ns, status.st_size)
+    rows, messages, problem = 0, False, ""
+    try:
+        rows, messages = _read(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        problem = why_damaged(error)
     role: Role = next(
         (role for start, role in ROLES if name.startswith(start)), "messages" if messages else "other"
     )
-    return DatasetFile(name=name, role=role, rows=rows, size_bytes=status.st_size)
+    return DatasetFile(name=name, role=role, rows=rows, size_bytes=status.st_size, problem=problem)
 
 
 @lru_cache(maxsize=4096)
@@ -169,7 +200,7 @@ def _row(number: int, line: bytes | None) -> DatasetRow:
     if line is None:
         return DatasetRow(number=number, problem=f"longer than {MAX_SHOWN} bytes")
     try:
-        return DatasetRow(number=number, value=jsonl.parse(line))
+        return DatasetRow(number=number, value=jsonl.parse_for_answer(line))
     except jsonl.BadLine as error:
         return DatasetRow(number=number, problem=str(error))
 

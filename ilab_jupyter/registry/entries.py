@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from ilab_jupyter.display import safe
+from ilab_jupyter.errors import PublicError
 
 Role = Literal["skills", "knowledge", "messages", "train", "test", "other"]
 
@@ -14,6 +18,23 @@ class Entry(BaseModel):
     """Frozen facts read from disk."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def modified(path: Path) -> datetime:
+    """When a file or folder was last changed; the beginning of 1970 where the disk does not say."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, ValueError, OverflowError):
+        return datetime.fromtimestamp(0, UTC)
+
+
+def why_damaged(error: Exception) -> str:
+    """An error that damaged data caused, as the `problem` of its entry."""
+    if isinstance(error, PublicError):
+        return safe(error.message)[:1000]
+    if isinstance(error, OSError) and error.strerror:
+        return safe(f"It cannot be read: {error.strerror}.")
+    return f"It cannot be read ({type(error).__name__})."
 
 
 class ModelEntry(Entry):
@@ -33,6 +54,16 @@ class ModelEntry(Entry):
     lineage: dict[str, Any] = Field(
         default_factory=dict, description="base, dataset hashes, spec, seed, library versions, job."
     )
+    problem: str = Field(
+        default="", description="What is damaged, and cannot be used or read; empty where nothing is."
+    )
+
+    @property
+    def summary(self) -> str:
+        """Its kind, or what is damaged, for a list."""
+        if self.problem:
+            return f"damaged: {self.problem}"
+        return "built in" if self.builtin else self.kind
 
 
 class Removed(Entry):
@@ -50,6 +81,7 @@ class DatasetFile(Entry):
     role: Role
     rows: int
     size_bytes: int
+    problem: str = Field(default="", description="Why it cannot be read; empty where it can.")
 
 
 class DatasetEntry(Entry):
@@ -62,6 +94,9 @@ class DatasetEntry(Entry):
     files: list[DatasetFile]
     lineage: dict[str, Any] = Field(
         default_factory=dict, description="teacher, taxonomy hash, pipeline, spec, job."
+    )
+    problem: str = Field(
+        default="", description="What is damaged, and cannot be used or read; empty where nothing is."
     )
 
 

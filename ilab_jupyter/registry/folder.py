@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ilab_jupyter.errors import InvalidInput, NotFound, Unprocessable
-from ilab_jupyter.registry import weights
+from ilab_jupyter.registry import jsonl, limits, weights
 from ilab_jupyter.registry.names import PART, is_plain_file
 
 LINEAGE = "ilab-lineage.json"
@@ -59,6 +58,12 @@ def inspect(folder: Path, *, follow_links: bool) -> Facts:
             "Give a folder with config.json, tokenizer.json and the weights as safetensors.",
         )
     config = read_json(folder / config_name)
+    base, architecture = _named(config, config_name, adapter)
+    if (unfit := limits.patterns(config) if adapter else limits.size(config)) is not None:
+        raise Unprocessable(
+            f"{config_name} of the model {folder.name!r} cannot be used: {unfit}.",
+            "Copy the file of the original model again.",
+        )
     if not adapter:
         if not any(all(name in files for name in choice) for choice in TOKENIZERS):
             raise _lacks(folder, "tokenizer.json", "Copy the tokenizer's files of the base model into it.")
@@ -66,47 +71,66 @@ def inspect(folder: Path, *, follow_links: bool) -> Facts:
             if name in files:
                 _refuse_own_code(folder, name)
     names = _weight_files(folder, files, "adapter_model.safetensors" if adapter else "model.safetensors")
-    base = config.get("base_model_name_or_path") if adapter else None
-    architectures = config.get("architectures")
-    first = (
-        architectures[0]
-        if isinstance(architectures, list) and architectures
-        else config.get("model_type", "")
-    )
     return Facts(
         kind="adapter" if adapter else "full",
-        architecture="" if adapter else str(first),
+        architecture=architecture,
         parameters=sum(weights.parameters(folder / name) for name in names),
         size_bytes=sum(files.values()),
-        base=str(base) if base else None,
+        base=base,
         files=tuple(names),
     )
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A bounded JSON object; Unprocessable names the file."""
+def _named(config: dict[str, Any], file: str, adapter: bool) -> tuple[str | None, str]:
+    """The base model of an adapter and the architecture of a model; Unprocessable where one is not text."""
+    if adapter:
+        base = config.get("base_model_name_or_path")
+        if base is not None and not isinstance(base, str):
+            raise Unprocessable(f"base_model_name_or_path in {file} of the model is not text.", weights.AGAIN)
+        return base or None, ""
+    architectures = config.get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else None
+    first = config.get("model_type", "") if first is None else first
+    if not isinstance(first, str):
+        raise Unprocessable(f"The architecture in {file} of the model is not text.", weights.AGAIN)
+    return None, first
+
+
+def read_json(file: Path, *, constants: bool = True) -> dict[str, Any]:
+    """A JSON object of bounded size; Unprocessable names the file.
+
+    `constants` lets NaN and infinities pass: the configuration of some architectures (Mamba) has them.
+    """
     with file.open("rb") as stream:
         raw = stream.read(MAX_JSON + 1)
     try:
         if len(raw) > MAX_JSON:
-            raise ValueError
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Unprocessable(f"{file.name} of the model is not JSON.", weights.AGAIN) from None
+            raise jsonl.BadLine(f"larger than {MAX_JSON:,} bytes")
+        value = jsonl.parse_for_answer(raw, constants=constants)
+    except jsonl.BadLine as error:
+        said = str(error) if str(error).startswith("not JSON") else f"not JSON that can be used: {error}"
+        raise Unprocessable(f"{file.name} of the model is {said}.", weights.AGAIN) from None
     if not isinstance(value, dict):
         raise Unprocessable(f"{file.name} of the model is not a JSON object.", weights.AGAIN)
     return value
 
 
 def lineage(folder: Path) -> dict[str, Any]:
-    """What `ilab-lineage.json` says, empty where there is none or it cannot be read."""
+    """The content of `ilab-lineage.json`, empty where there is none or it cannot be read."""
+    return read_lineage(folder)[0]
+
+
+def read_lineage(folder: Path) -> tuple[dict[str, Any], str]:
+    """The content of `ilab-lineage.json`, and why it cannot be read; both empty where there is none."""
     file = folder / LINEAGE
     if not is_plain_file(file):
-        return {}
+        return {}, ""
     try:
-        return read_json(file)
-    except (Unprocessable, OSError):
-        return {}
+        return read_json(file, constants=False), ""
+    except Unprocessable as error:
+        return {}, error.message
+    except OSError as error:
+        return {}, f"{LINEAGE} cannot be read: {error.strerror}."
 
 
 def _refuse_own_code(folder: Path, name: str) -> None:

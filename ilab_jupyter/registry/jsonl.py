@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, BinaryIO, NoReturn
 
 MAX_LINE = 8 * 1024 * 1024
 MAX_DOCUMENT = 64 * 1024 * 1024
+MAX_DEPTH = 100
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BLANK = re.compile(r"[ \t\n\r]*")
 # What files that are no text begin with.
 _FORMATS = (
@@ -53,8 +56,10 @@ def lines(stream: BinaryIO, limit: int = MAX_LINE) -> Iterator[tuple[int, bytes 
         yield number, None
 
 
-def parse(line: bytes) -> Any:
-    """The JSON value of a line; BadLine for bad UTF-8, bad JSON, NaN, infinities and too deep nesting."""
+def parse(line: bytes, *, constants: bool = False) -> Any:
+    """The JSON value of a line. BadLine for bad UTF-8, bad JSON and too deep nesting; without `constants`
+    also for NaN, infinities and numbers that overflow.
+    """
     if line.startswith(codecs.BOM_UTF8):
         raise BadLine("it begins with a byte order mark; save the file as UTF-8 without one")
     try:
@@ -63,13 +68,46 @@ def parse(line: bytes) -> Any:
         column = len(line[: error.start].decode("utf-8")) + 1
         raise BadLine(f"not UTF-8 at byte {error.start + 1}; save the file as UTF-8", column) from None
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        value = (
+            json.loads(text)
+            if constants
+            else json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        )
     except json.JSONDecodeError as error:
         raise BadLine(f"not JSON at column {error.colno} ({error.msg})", error.colno) from None
     except RecursionError:
         raise BadLine("nested too deeply") from None
     except ValueError as error:
         raise BadLine(f"not JSON ({error})") from None
+    return value
+
+
+def parse_for_answer(line: bytes, *, constants: bool = False) -> Any:
+    """The same; BadLine also for what an answer cannot hold: unpaired surrogates, over MAX_DEPTH levels."""
+    value = parse(line, constants=constants)
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise BadLine(f"nested deeper than {MAX_DEPTH} levels")
+    if _SURROGATE.search(line) and not _is_text(value):
+        raise BadLine("it contains an unpaired surrogate (half of a character, such as \\ud800)")
+    return value
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [inner for inner in level if isinstance(inner, dict | list)]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        if depth > MAX_DEPTH:
+            break
+    return depth
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def column(line: bytes, path: Sequence[str | int]) -> int:
@@ -158,6 +196,13 @@ def count(stream: BinaryIO) -> int:
         total += block.count(b"\n")
         last = block[-1:]
     return total + (last != b"\n")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"the number {digits[:20]} is out of range")
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

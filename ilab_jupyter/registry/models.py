@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import paths
-from ilab_jupyter.errors import Conflict, NotFound, PublicError
+from ilab_jupyter.errors import Conflict, NotFound
 from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import publishing
-from ilab_jupyter.registry.entries import ModelEntry
-from ilab_jupyter.registry.names import HUB_ID, check_new, existing, is_plain_folder, parts, plain_folder
+from ilab_jupyter.registry.entries import ModelEntry, modified, why_damaged
+from ilab_jupyter.registry.names import (
+    HUB_ID,
+    check_new,
+    existing,
+    is_plain_file,
+    is_plain_folder,
+    parts,
+    plain_folder,
+)
 
 STARTER = "starter"
 SEE = "See `%ilab models` for what there is, or give the path of a model folder."
@@ -25,14 +32,20 @@ class Models:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root if root is not None else paths.models_dir()
 
-    def list(self) -> list[ModelEntry]:
-        """All usable models, built-in ones first, then by name. `get` says why a broken one is left out."""
+    def list(self, *, damaged: bool = False) -> list[ModelEntry]:
+        """All usable models, built-in ones first, then by name; with `damaged` also those that cannot be
+        used, each with the reason in `problem`.
+        """
         found = []
         for name, folder in (*_builtins().items(), *self._folders()):
             try:
-                found.append(self._entry(name, folder))
-            except (PublicError, OSError):
-                continue
+                entry = self._entry(name, folder)
+                entry.model_dump_json()  # what cannot be sent must not take the whole list with it
+            except Exception as error:
+                if not damaged:
+                    continue
+                entry = _damaged(name, folder, error)
+            found.append(entry)
         return sorted(found, key=lambda entry: (not entry.builtin, entry.name))
 
     def get(self, name: str) -> ModelEntry:
@@ -128,7 +141,7 @@ class Models:
         builtin = name in _builtins()
         # An installer may have linked the package's own files; nobody else's links are followed.
         facts = model_folder.inspect(folder, follow_links=builtin)
-        lineage = model_folder.lineage(folder)
+        lineage, problem = model_folder.read_lineage(folder)
         base = lineage.get("base")
         return ModelEntry(
             name=name,
@@ -138,10 +151,22 @@ class Models:
             architecture=facts.architecture,
             parameters=facts.parameters,
             size_bytes=facts.size_bytes,
-            modified_at=datetime.fromtimestamp(folder.stat().st_mtime, UTC),
+            modified_at=modified(folder),
             builtin=builtin,
             lineage=lineage,
+            problem=problem,
         )
+
+
+def _damaged(name: str, folder: Path, error: Exception) -> ModelEntry:
+    """The entry of a folder that cannot be used."""
+    return ModelEntry(
+        name=name,
+        kind="adapter" if is_plain_file(folder / "adapter_config.json") else "full",
+        path=str(folder.absolute()),
+        modified_at=modified(folder),
+        problem=why_damaged(error),
+    )
 
 
 def _builtins() -> dict[str, Path]:

@@ -6,11 +6,13 @@ import json
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NoReturn
 
 from ilab_jupyter.errors import Unprocessable
 
 # The format's own bound on its header.
 MAX_HEADER = 100_000_000
+MAX_DIMENSIONS = 64
 AGAIN = "Copy or download the file again."
 
 
@@ -30,11 +32,11 @@ def _parameters(file: Path, modified: int, size: int) -> int:
             )
         raw = stream.read(length)
     try:
-        header = json.loads(raw)
+        header = json.loads(raw, parse_constant=_refuse_constant)
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
-        total = sum(math.prod(int(length) for length in entry["shape"]) for entry in tensors)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        total = sum(_size(entry["shape"]) for entry in tensors)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, ArithmeticError):
         raise Unprocessable(f"{file.name} has an unreadable safetensors header.", AGAIN) from None
     if 8 + length + end != size:
         raise Unprocessable(
@@ -42,3 +44,16 @@ def _parameters(file: Path, modified: int, size: int) -> int:
             AGAIN,
         )
     return total
+
+
+def _size(shape: Any) -> int:
+    """Number of values in a tensor; ValueError where a length is not a count that a file can have."""
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
+        raise ValueError("shape")
+    if not all(type(length) is int and 0 <= length < 2**48 for length in shape):
+        raise ValueError("shape")
+    return math.prod(shape)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -39,7 +39,7 @@ def commit(folder: Path, files: Sequence[str], repository: Path) -> KnowledgeSou
             f"The repository {repository} cannot be written: {error.strerror}.", "Free or choose a disk."
         ) from error
     _git(repository, "add", "--all", "--force")
-    if _git(repository, "status", "--porcelain"):
+    if _git(repository, "status", "--porcelain", "--ignore-submodules=all"):
         _git(repository, "commit", "--quiet", "--no-verify", "-m", "Documents")
     return KnowledgeSource(
         repository=str(repository),

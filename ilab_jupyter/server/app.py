@@ -12,6 +12,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode, Union
 
 from ilab_jupyter import paths
+from ilab_jupyter import secret_names as names
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.server.audit import EVENT_SCHEMA as AUDIT_SCHEMA
 
@@ -112,6 +113,26 @@ class IlabApp(ExtensionApp):
         that has come no further in three such attempts in a row waits for its owner.""",
     ).tag(config=True)
 
+    secret_names = List(
+        Unicode(),
+        default_value=list(names.DEFAULT_SECRETS),
+        help="""Patterns of the names that a job's secrets may have as environment variables of its worker,
+        such as *_API_KEY. Names that make a program load code are refused whatever the patterns are.""",
+    ).tag(config=True)
+
+    api_key_names = List(
+        Unicode(),
+        default_value=list(names.DEFAULT_API_KEYS),
+        help="""Patterns of the environment variables that a teacher's or a judge's api_key_env may name. The
+        value of such a variable of this server is sent to the address that the job names.""",
+    ).tag(config=True)
+
+    max_queued_jobs = Int(
+        1000,
+        min=1,
+        help="""How many jobs of one owner may wait in the queue. A further one is refused (429).""",
+    ).tag(config=True)
+
     max_streams = Int(
         200, min=1, help="""How many live streams (server-sent events and WebSockets) may be open at once."""
     ).tag(config=True)
@@ -126,6 +147,13 @@ class IlabApp(ExtensionApp):
         from ilab_jupyter.server.services import Services
 
         assert self.serverapp is not None
+        # Workers and kernels inherit these: an allow-list holds wherever a job is submitted or run.
+        for variable, patterns, default in (
+            (names.SECRETS, self.secret_names, names.DEFAULT_SECRETS),
+            (names.API_KEYS, self.api_key_names, names.DEFAULT_API_KEYS),
+        ):
+            if list(patterns) != list(default):
+                os.environ[variable] = names.check_patterns(patterns)
         self.services = Services(
             state_dir=Path(self.state_dir).expanduser() if self.state_dir else paths.state_dir(),
             open_jobs=self._open_jobs,
@@ -192,6 +220,7 @@ class IlabApp(ExtensionApp):
         jobs = LocalJobs(
             self.services.state_dir,
             worker_python=self.worker_python or None,
+            max_queued=self.max_queued_jobs,
             database_url=self._database or None,
             admit=admit,
         )

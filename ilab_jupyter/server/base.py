@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from urllib.parse import unquote_plus
 
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from pydantic import BaseModel, ValidationError
@@ -13,6 +15,7 @@ from tornado import web
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
+from ilab_jupyter.display import safe
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, TooLarge
 from ilab_jupyter.jobs.actor import act_as
 from ilab_jupyter.server.audit import REFUSALS
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
 AUTH_RESOURCE = "ilab"
 MAX_BODY = 1024 * 1024
 MOST_READ = 256 * 1024 * 1024
+
+# Of Jupyter's own: the token, the protection against forged requests. A cache buster is a number.
+_PASSED_OVER = frozenset({"token", "_xsrf", "_", "no_track_activity"})
+# An absolute path of at least two components; not the end of a URL or of a relative path.
+_PATH = re.compile(r"(?<![\w.:/~\]-])/(?:[^\s/'\",;:()<>]+/)+[^\s/'\",;:()<>]*")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -62,6 +70,8 @@ class IlabHandler(Audited, APIHandler):
     """Parses, calls, answers. The body arrives in pieces so that it can be refused before it is in memory."""
 
     max_body = MAX_BODY
+    # By verb, from the table of routes: the names that a query may have. None where any is let through.
+    query_names: ClassVar[dict[str, frozenset[str]] | None] = None
 
     def initialize(self) -> None:
         """Nothing is read yet."""
@@ -74,11 +84,24 @@ class IlabHandler(Audited, APIHandler):
         if not self.current_user and self.request.method != "OPTIONS":
             raise web.HTTPError(403)
         act_as(_name(self.current_user))
+        self._check_query()
         announced = self.request.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) > MOST_READ:
+        if re.fullmatch(r"[0-9]{1,19}", announced) and int(announced) > MOST_READ:
             self._refuse_size()
         if isinstance(self.request.connection, HTTP1Connection):
             self.request.connection.set_max_body_size(MOST_READ)
+
+    def _check_query(self) -> None:
+        """InvalidInput for a name in the query that this address does not know."""
+        known = (self.query_names or {}).get((self.request.method or "").lower())
+        if known is None:
+            return
+        for name in self.request.query_arguments:
+            if name not in known | _PASSED_OVER and not re.fullmatch(r"[0-9]+", name):
+                raise InvalidInput(
+                    f"There is no query argument {name[:80]!r} here.",
+                    f"Use {', '.join(sorted(known))}." if known else "This address takes none.",
+                )
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second one:
@@ -95,7 +118,9 @@ class IlabHandler(Audited, APIHandler):
         if self._body_size > self.max_body:
             self._refuse_size()
         try:
-            body = json.loads(bytes(self._body), parse_constant=_refuse_constant)
+            body = json.loads(
+                bytes(self._body), parse_constant=_refuse_constant, parse_float=_number, parse_int=_integer
+            )
         except (ValueError, RecursionError):
             raise InvalidInput("The body is not JSON.", "Send a JSON object.") from None
         if not isinstance(body, dict):
@@ -103,15 +128,20 @@ class IlabHandler(Audited, APIHandler):
         return body
 
     def body_as(self, model: type[Model]) -> Model:
-        """The body as `model`; InvalidInput names the field that is wrong."""
-        return _validated(model, self.json_body())
+        """The body as `model`; InvalidInput names the field that is wrong, such as a text for a number."""
+        body = self.json_body()
+        try:
+            return model.model_validate_json(json.dumps(body), strict=True)
+        except ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":
+                _validated(model, body)  # an unpaired surrogate: only this way its field is known
+            raise _invalid(error) from None
 
     def query_as(self, model: type[Model]) -> Model:
         """The query's arguments that `model` knows; others (a token, a cache buster) are not its business."""
         given: dict[str, Any] = {}
         for name, field in model.model_fields.items():
-            values = [value for value in self.get_query_arguments(name) if value != ""]
-            if values:
+            if values := self.get_query_arguments(name):
                 many = str(field.annotation).startswith("tuple")
                 given[name] = [part for value in values for part in value.split(",")] if many else values[-1]
         return _validated(model, given)
@@ -142,13 +172,39 @@ class IlabHandler(Audited, APIHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One shape for every error: {cause, message, next_step}."""
+        self.retry_later(status_code)
         self.finish(json.dumps(self.told(status_code, **kwargs)))
+
+    def retry_later(self, status_code: int) -> None:
+        """After 429 a client is told when to try again."""
+        if status_code == 429:
+            self.set_header("Retry-After", "10")
 
     def told(self, status_code: int, **kwargs: Any) -> dict[str, str]:
         """What is said of the error. Where this server keeps its state is nobody's business but the log's."""
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.verbs()))
         said = problem(status_code, (kwargs.get("exc_info") or (None, None))[1])
-        folder = str(self.services.state_dir)
-        return {name: text.replace(folder, "[state folder]") for name, text in said.items()}
+        return {name: self._without_paths(text) for name, text in said.items()}
+
+    def verbs(self) -> list[str]:
+        """The methods that this address has."""
+        return [
+            verb
+            for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+            if getattr(type(self), verb.lower()) is not web.RequestHandler._unimplemented_method
+        ]
+
+    def _without_paths(self, text: str) -> str:
+        """The text without the server's own paths; those that the request itself names stay."""
+        text = safe(text.replace(str(self.services.state_dir), "[state folder]"))
+        named = f"{unquote_plus(self.request.uri or '')} {bytes(self._body).decode(errors='replace')}"
+
+        def shorter(match: re.Match[str]) -> str:
+            path = match.group()
+            return path if path.rstrip("./") in named else f"[...]/{path.rstrip('/').rpartition('/')[2]}"
+
+        return _PATH.sub(shorter, text)
 
 
 def _name(user: Any) -> str:
@@ -176,7 +232,25 @@ def _validated(model: type[Model], given: dict[str, Any]) -> Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise InvalidInput(describe(error)[:2000], "See the fields in ilab/api/docs.") from None
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> InvalidInput:
+    return InvalidInput(describe(error)[:2000], "See the fields in ilab/api/docs.")
+
+
+def _number(digits: str) -> float | int:
+    """A number with a fraction. For JSON Schema 2.0 is an integer, and some clients write integers so."""
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{digits[:40]} is out of range")
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 100:
+        raise ValueError("an integer of more than 100 digits")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -28,7 +28,7 @@ class DeploymentsHandler(JobHandler):
     @authorized
     async def post(self) -> None:
         """Serve a model: the body is the arguments of a `serve` job."""
-        spec = job_spec("serve", self.json_body())
+        spec = job_spec("serve", self.json_body(), strict=True)
         jobs = await self.services.jobs()
         self.accept(await jobs.submit(spec, key=self.idempotency_key()))
 

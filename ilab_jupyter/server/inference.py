@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from ilab_jupyter.client.inference import Endpoint
 
-PASSED_ON = ("X-Request-Id",)
 PASSED_BACK = ("Content-Type", "Retry-After", "X-Request-Id")
 MAX_PROMPT = 4 * 1024 * 1024
 
@@ -45,6 +46,7 @@ class OpenAIHandler(IlabHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """{"error": {message, type, param, code}}"""
+        self.retry_later(status_code)
         told = self.told(status_code, **kwargs)
         kind = "invalid_request_error" if status_code < 500 else "server_error"
         message = f"{told['message']} {told['next_step']}".strip()
@@ -73,6 +75,24 @@ class ServedModelsHandler(OpenAIHandler):
                 ]
             )
         )
+
+
+class ServedModelHandler(OpenAIHandler):
+    """ilab/v1/models/{name}"""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        """One model that answers now."""
+        from ilab_jupyter.client.inference import deployments
+
+        for one in await deployments(await self.services.jobs()):
+            if one.ready and one.model == name:
+                self.answer(ServedModel(id=one.model, created=int(one.job.created_at.timestamp())))
+                return
+        raise NotFound(f"No model {name[:128]!r} is served.", "See those that are at ilab/v1/models.")
 
 
 class ProxyHandler(OpenAIHandler):
@@ -113,13 +133,12 @@ class ProxyHandler(OpenAIHandler):
         client = self.services.upstream()
         # Nothing of the caller's goes upstream but the checked body and the named headers:
         # his cookie and token open this server, not the model.
-        headers = {name: self.request.headers[name] for name in PASSED_ON if name in self.request.headers}
         request = client.build_request(
             "POST",
             f"{endpoint.url}/{self.upstream_path}",
             content=asked.model_dump_json(exclude_unset=True).encode(),
             headers={
-                **headers,
+                "X-Request-Id": self._request_id(),
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
                 "Authorization": f"Bearer {endpoint.key}",
@@ -139,6 +158,11 @@ class ProxyHandler(OpenAIHandler):
             self.detach().close()
         finally:
             await response.aclose()
+
+    def _request_id(self) -> str:
+        """The caller's id of the request where it has one that a header can hold; else one of ours."""
+        given = self.request.headers.get("X-Request-Id", "")
+        return given if re.fullmatch(r"[A-Za-z0-9._:/+=@-]{1,128}", given) else uuid.uuid4().hex
 
     async def _bring_back(self, response: httpx.Response) -> None:
         # 503: it makes room for a waiting job, and says when to come again.

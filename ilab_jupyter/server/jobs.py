@@ -55,6 +55,7 @@ class JobsHandler(JobHandler):
             name=asked.name,
             priority=asked.priority,
             resources=asked.resources,
+            strict=True,
         )
         key = asked.key or self.idempotency_key()
         jobs = await self.services.jobs()

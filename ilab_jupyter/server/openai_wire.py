@@ -8,6 +8,8 @@ from pydantic import Field, StringConstraints
 
 from ilab_jupyter.server.wire import Answer, Request
 
+MAX_CHOICES = 8  # as the serving process: tests/server/test_contract.py compares both
+
 Text = Annotated[str, StringConstraints(max_length=4_000_000)]
 Nothing = Annotated[list[Any], Field(max_length=0)] | None
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
@@ -55,7 +57,7 @@ class Sampling(Request):
     max_tokens: int | None = Field(default=None, ge=1, le=1_048_576)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    n: int | None = Field(default=None, ge=1, le=16)
+    n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
@@ -86,7 +88,7 @@ class CompletionRequest(Sampling):
     """POST ilab/v1/completions"""
 
     prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=64)]
-    best_of: int | None = Field(default=None, ge=1, le=16)
+    best_of: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     echo: bool | None = None
 
 

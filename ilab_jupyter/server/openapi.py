@@ -15,6 +15,12 @@ from ilab_jupyter.server.openai_wire import OpenAIError
 from ilab_jupyter.server.routes import ROUTES, Operation, Route
 from ilab_jupyter.server.wire import Problem
 
+# One event of a stream.
+EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string"}, "event": {"type": "string"}, "id": {"type": "string"}},
+    "required": ["data"],
+}
 REFERENCE = "#/components/schemas/{model}"
 
 
@@ -76,16 +82,25 @@ def _operation(route: Route, verb: str, operation: Operation, references: dict[A
     schema = references[operation.answer, "serialization"] if operation.answer is not None else {}
     content = {operation.media: {"schema": schema}}
     if operation.stream:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": EVENT}
     success: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
     if operation.status != HTTPStatus.SWITCHING_PROTOCOLS:
         success["content"] = content
+    others: dict[str, Any] = {}
+    for status, media in operation.others:
+        answer = (
+            success
+            if status == operation.status
+            else others.setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": {}})
+        )
+        answer["content"][media] = {"schema": {"type": "string"}}
     described: dict[str, Any] = {
         "operationId": f"{verb}_{re.sub(r'[^a-z0-9]+', '_', route.path.removeprefix('ilab/')).strip('_')}",
         "tags": [route.path.split("/")[2]],
         "summary": text.split("\n")[0],
         "responses": {
             str(operation.status): success,
+            **others,
             "default": {"description": "What went wrong", "content": {"application/json": {"schema": error}}},
         },
     }
@@ -101,7 +116,12 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     schema = model.model_json_schema(ref_template=REFERENCE)
     shared = schema.get("$defs", {})
     return [
-        {"name": name, "in": "query", "required": False, "schema": _inline(field, shared)}
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", ()),
+            "schema": _inline(field, shared),
+        }
         for name, field in schema["properties"].items()
     ]
 

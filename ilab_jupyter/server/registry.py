@@ -19,8 +19,9 @@ class ModelsHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """All models that can be trained or served."""
-        self.answer(ModelList(models=await asyncio.to_thread(self.services.models.list)))
+        """All models. One with a `problem` is damaged."""
+        models = self.services.models
+        self.answer(ModelList(models=await asyncio.to_thread(models.list, damaged=True)))
 
 
 class ModelHandler(IlabHandler):

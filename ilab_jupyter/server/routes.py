@@ -25,8 +25,8 @@ from ilab_jupyter.server import (
     registry,
     workspace,
 )
-from ilab_jupyter.server.base import UnknownHandler
-from ilab_jupyter.server.openai_wire import ChatRequest, CompletionRequest, ServedModelList
+from ilab_jupyter.server.base import IlabHandler, UnknownHandler
+from ilab_jupyter.server.openai_wire import ChatRequest, CompletionRequest, ServedModel, ServedModelList
 from ilab_jupyter.server.stream import StreamSocket
 from ilab_jupyter.server.wire import (
     AttemptList,
@@ -68,6 +68,8 @@ class Operation:
     query: type[BaseModel] | None = None
     media: str = "application/json"
     stream: bool = False
+    # Further successful answers by status, each with its media type: a log can be a file or a part of one.
+    others: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,13 @@ ROUTES: tuple[Route, ...] = (
     Route("ilab/api/jobs/{id}/cancel", jobs.CancelHandler, {"post": Operation(Job, 202)}),
     Route("ilab/api/jobs/{id}/resume", jobs.ResumeHandler, {"post": Operation(Job, 202)}),
     Route(
-        "ilab/api/jobs/{id}/log", follow.LogHandler, {"get": Operation(LogChunk, query=LogQuery, stream=True)}
+        "ilab/api/jobs/{id}/log",
+        follow.LogHandler,
+        {
+            "get": Operation(
+                LogChunk, query=LogQuery, stream=True, others=((200, "text/plain"), (206, "text/plain"))
+            )
+        },
     ),
     Route(
         "ilab/api/jobs/{id}/events",
@@ -165,6 +173,7 @@ ROUTES: tuple[Route, ...] = (
         {"get": Operation(media="application/octet-stream")},
     ),
     Route("ilab/v1/models", inference.ServedModelsHandler, {"get": Operation(ServedModelList)}),
+    Route("ilab/v1/models/{name}", inference.ServedModelHandler, {"get": Operation(ServedModel)}, deep=True),
     Route(
         "ilab/v1/chat/completions",
         inference.ChatHandler,
@@ -176,6 +185,14 @@ ROUTES: tuple[Route, ...] = (
         {"post": Operation(body=CompletionRequest, stream=True)},
     ),
 )
+
+
+for _route in ROUTES:
+    if issubclass(_route.handler, IlabHandler):
+        _route.handler.query_names = {
+            verb: frozenset(operation.query.model_fields if operation.query else ())
+            for verb, operation in _route.verbs.items()
+        }
 
 
 def handlers() -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ilab_jupyter.client.deployment import Deployment
+from ilab_jupyter.display import TITLE
 from ilab_jupyter.jobs.record import Attempt, AuditEntry, Event, JobFilter, Resources
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.registry.entries import DatasetEntry, ModelEntry
@@ -82,9 +83,9 @@ class KindList(Answer):
 class Submit(Request):
     """A job to run."""
 
-    kind: str = Field(max_length=128, description="See ilab/api/kinds.")
+    kind: str = Field(min_length=1, max_length=128, description="See ilab/api/kinds.")
     arguments: dict[str, Any] = Field(default_factory=dict)
-    name: str = Field(default="", max_length=200)
+    name: str = Field(default="", max_length=200, pattern=TITLE)
     priority: int = Field(default=0, ge=-100, le=100)
     resources: Resources = Field(
         default=Resources(),
@@ -150,7 +151,7 @@ class EventList(Answer):
 class Pause(Request):
     """Why the queue is to stand still, for all who see it."""
 
-    reason: str = Field(default="", max_length=500)
+    reason: str = Field(default="", max_length=500, pattern=TITLE)
 
 
 class Move(Request):
@@ -162,7 +163,7 @@ class Move(Request):
 class SearchQuery(Request):
     """What to look for in a log. `offset` in bytes; go on from `next_offset`."""
 
-    pattern: str = Field(default="", max_length=1000)
+    pattern: str = Field(min_length=1, max_length=1000)
     regex: bool = False
     offset: int = Field(default=0, ge=0, le=2**62)
     limit: int = Field(default=100, ge=1, le=1000)
@@ -171,6 +172,15 @@ class SearchQuery(Request):
 
 class Prune(Request):
     """Which logs to remove: of attempts that ended over `days` ago, then the oldest over `keep_bytes`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": kind}}}
+                for name, kind in (("days", "number"), ("keep_bytes", "integer"))
+            ]
+        }
+    )
 
     days: float | None = Field(default=None, ge=0, le=100_000, allow_inf_nan=False)
     keep_bytes: int | None = Field(default=None, ge=0, le=2**62)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ilab_jupyter.registry.names import NEW_NAME
+from ilab_jupyter.secret_names import check_api_key_name
 
 
 class TeacherSettings(BaseModel):
@@ -40,6 +41,11 @@ class TeacherSettings(BaseModel):
         default="auto",
         description="`auto` prefers completions, which take many prompts at once; `chat` never asks them.",
     )
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_api_key_env(cls, name: str) -> str:
+        return check_api_key_name(name)
 
     @field_validator("url")
     @classmethod

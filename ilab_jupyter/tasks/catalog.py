@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
+from ilab_jupyter.display import safe
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.jobs.record import JobSpec, Resources
 from ilab_jupyter.tasks import curate, evaluate, generate, ingest, model, rag, serve, train
@@ -50,20 +52,24 @@ def job_spec(
     name: str = "",
     priority: int = 0,
     resources: Resources | Mapping[str, Any] | None = None,
+    strict: bool = False,
 ) -> JobSpec:
     """The JobSpec of a request; InvalidInput names the field that is wrong.
 
-    A job whose `device` is `cpu` asks for no GPU.
+    With `strict` no text is taken for a number. A job whose `device` is `cpu` asks for no GPU.
     """
     try:
         known = KINDS[kind]
     except KeyError:
         raise InvalidInput(f"There is no job kind {kind!r}.", f"Choose one of: {', '.join(KINDS)}.") from None
     try:
-        checked = known.spec.model_validate(dict(arguments))
+        if strict:
+            checked = known.spec.model_validate_json(json.dumps(dict(arguments)), strict=True)
+        else:
+            checked = known.spec.model_validate(dict(arguments))
         return JobSpec(
             kind=kind,
-            name=name or checked.title[:200],
+            name=name or safe(checked.title)[:200],
             arguments=checked.model_dump(mode="json"),
             queue=known.queue,
             priority=priority,

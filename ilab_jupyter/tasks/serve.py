@@ -13,7 +13,11 @@ from ilab_jupyter.tasks.context import Context, TaskSpec
 class ServeSpec(TaskSpec):
     """Arguments of `serve`."""
 
-    model: str = Field(description="Registry name, model or adapter folder, or hub id (safetensors only).")
+    model: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Registry name, model or adapter folder, or hub id (safetensors only).",
+    )
     name: str | None = Field(default=None, pattern=NAME, description="Name under which `ilab/v1` offers it.")
     port: int = Field(default=0, ge=0, le=65535, description="Loopback port; 0 takes a free one.")
     max_tokens: int = Field(default=4096, ge=1, le=1_048_576, description="Upper bound of one answer.")

@@ -14,7 +14,10 @@ class TrainSpec(TaskSpec, TrainingArguments):
     """Arguments of `train`. None takes the base model's training profile (the starter has its own)."""
 
     model: str = Field(
-        default="starter", description="Registry name, model folder or hub id (safetensors only)."
+        default="starter",
+        min_length=1,
+        max_length=4096,
+        description="Registry name, model folder or hub id (safetensors only).",
     )
 
 

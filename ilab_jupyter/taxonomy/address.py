@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from urllib.parse import urlsplit
+
+from ilab_jupyter import addresses
 
 SCHEMES = ("https", "ssh", "git", "file")
 
@@ -13,7 +13,8 @@ SCHEMES = ("https", "ssh", "git", "file")
 REVISION = re.compile(r"(?![-.])[^\s\x00-\x1f\x7f~^:?*\[\\{}]+(?:~\d{0,4}|\^\d?)*")
 COMMIT = re.compile(r"(?!.*\.\.)[0-9A-Za-z][\w./-]{0,199}")
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:|[\w.-]+\.[\w.-]+:")
-_METADATA = ipaddress.ip_network("fd00:ec2::/32")
+_PORTS = {"https": 443, "ssh": 22, "git": 9418}
+FORBIDDEN = "this host is the metadata service of a cloud"
 
 
 def wrong(repo: str) -> str | None:
@@ -25,10 +26,14 @@ def wrong(repo: str) -> str | None:
     if re.match(r"\w+::", repo):
         return "it is a command"
     if "://" not in repo:
+        # an scp-like address: user@host:path
+        if _SCP.match(repo) and addresses.is_forbidden(repo.partition(":")[0].rpartition("@")[2]):
+            return FORBIDDEN
         return None
     try:
         parts = urlsplit(repo)
         host = parts.hostname or ""
+        _ = parts.port
     except ValueError:
         return "it is no URL"
     if parts.scheme.lower() not in SCHEMES:
@@ -37,8 +42,8 @@ def wrong(repo: str) -> str | None:
         return None
     if not host or host.startswith("-") or (parts.username or "").startswith("-"):
         return "it has no host"
-    if _is_link_local(host):
-        return "this host is the machine's own metadata"
+    if addresses.is_forbidden(host):
+        return FORBIDDEN
     return None
 
 
@@ -54,11 +59,35 @@ def is_remote(repo: str) -> bool:
     return "://" in repo or repo.startswith(("/", "~")) or _SCP.match(repo) is not None
 
 
-def _is_link_local(host: str) -> bool:
+def git_settings(repo: str) -> list[str]:
+    """Settings for a git command that fetches from `repo`: it connects to the addresses that were checked
+    here, whatever the name leads to later. ValueError where one of them is forbidden.
+
+    A name that is not known here is left to git: behind a proxy that is usual.
+    """
+    if (found := host_of(repo)) is None:
+        return []
+    host, port = found
     try:
-        # also the forms that only resolvers read as numbers: 2852039166, 0xa9fea9fe, 169.254.43518
-        address = ipaddress.ip_address(host if ":" in host else socket.inet_aton(host))
-    except (ValueError, OSError):
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_link_local or address in _METADATA
+        known = addresses.resolved(host, port)
+    except (OSError, UnicodeError):
+        return []
+    if any(map(addresses.is_forbidden, [host, *known])):
+        raise ValueError(FORBIDDEN)
+    if not repo.lower().startswith("https:") or host in known:
+        return []
+    listed = ",".join(f"[{one}]" if ":" in one else one for one in known)
+    return [f"http.curloptResolve={host}:{port}:{listed}"]
+
+
+def host_of(repo: str) -> tuple[str, int] | None:
+    """The host and the port that fetching from `repo` connects to; None where it stays on this machine."""
+    if "://" not in repo:
+        if not _SCP.match(repo):
+            return None
+        return repo.partition(":")[0].rpartition("@")[2], _PORTS["ssh"]
+    parts = urlsplit(repo)
+    scheme = parts.scheme.lower()
+    if scheme == "file" or not parts.hostname:
+        return None
+    return parts.hostname, parts.port or _PORTS[scheme]

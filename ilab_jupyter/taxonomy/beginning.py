@@ -117,7 +117,7 @@ def _cloned(partial: Path, repository: str, branch: str | None, minimal: bool, l
     is_path = "://" not in repository and (here.exists() or not address.is_remote(repository))
     source = str(here.absolute()) if is_path else repository
     try:
-        git.fetch(partial, [*command, "--", source, "taxonomy"], limits, time.monotonic())
+        git.fetch(partial, [*command, "--", source, "taxonomy"], source, limits, time.monotonic())
     except git.OutOfBounds as error:
         raise Unprocessable(
             f"The taxonomy is not cloned: {error.said}.",

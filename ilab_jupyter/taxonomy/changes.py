@@ -14,6 +14,7 @@ from ilab_jupyter.errors import InvalidInput, Unprocessable
 from ilab_jupyter.taxonomy import address, git
 from ilab_jupyter.taxonomy.finding import shown
 from ilab_jupyter.taxonomy.folder import file_names, is_leaf, is_meant, taxonomy_root
+from ilab_jupyter.taxonomy.isolation import isolated
 
 EMPTY = "empty"
 
@@ -186,10 +187,19 @@ def _start(root: Path, commit: str) -> str:
 
 def _told(root: Path, start: str) -> dict[str, Change]:
     """Every file that git sees as changed below the root and that is named like a leaf."""
-    words = _asked(
-        root, "diff", "--name-status", "-z", "--find-renames", "--no-ext-diff", "--no-textconv",
-        "--relative", "--ignore-submodules", start, "--",
-    ).split("\0")  # fmt: skip
+    try:
+        with isolated(root) as repository:
+            words = repository.ask(
+                "diff", "--name-status", "-z", "--find-renames", "--no-ext-diff", "--no-textconv",
+                "--relative", "--ignore-submodules=all", start, "--",
+            ).split("\0")  # fmt: skip
+            others = repository.ask("ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    except git.Failed as error:
+        raise Unprocessable(
+            f"git cannot compare the taxonomy: {shown(error.said, 300)}.",
+            f"See what `git -C {root} status` says, or use the base `empty` for all leaves.",
+            cause="not_compared",
+        ) from None
     told: dict[str, Change] = {}
     rest = iter(words)
     for status in rest:
@@ -200,18 +210,7 @@ def _told(root: Path, start: str) -> dict[str, Change]:
             before, name = name, next(rest)
         kind = _KINDS.get(status[0], "modified")
         told[name] = Change(name, kind, before if kind == "renamed" else None)
-    for name in _asked(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0"):
+    for name in others:
         if name:
             told[name] = Change(name, "untracked")
     return {name: change for name, change in told.items() if is_meant(name.rpartition("/")[2])}
-
-
-def _asked(root: Path, *arguments: str) -> str:
-    try:
-        return git.ask(root, *arguments)
-    except git.Failed as error:
-        raise Unprocessable(
-            f"git cannot compare the taxonomy: {shown(error.said, 300)}.",
-            f"See what `git -C {root} status` says, or use the base `empty` for all leaves.",
-            cause="not_compared",
-        ) from None

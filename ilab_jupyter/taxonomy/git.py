@@ -14,11 +14,14 @@ import psutil
 
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.progress import Stopped
-from ilab_jupyter.taxonomy.address import SCHEMES
+from ilab_jupyter.taxonomy import address
 
 # Before every command: nothing that a repository brings along is run, and nothing is left running.
 _INERT = (
     "core.fsmonitor=false",
+    "core.alternateRefsCommand=true",
+    "diff.ignoreSubmodules=all",
+    "log.showSignature=false",
     f"core.hooksPath={os.devnull}",
     "gc.auto=0",
     "maintenance.auto=false",
@@ -27,6 +30,10 @@ _INERT = (
     "core.bigFileThreshold=16m",
     "pack.threads=1",
 )
+
+# Where a command reads a repository that is there already, it has no reason to connect to anything. A
+# repository can be without some objects and name a program that would bring them (remote.*.uploadpack).
+_OFFLINE = {"GIT_ALLOW_PROTOCOL": "none", "GIT_SSH_COMMAND": "false", "GIT_PROXY_COMMAND": "false"}
 
 # The caller's own repository must not be meant: git's hooks, for one, run with these set.
 _ELSEWHERE = (
@@ -77,11 +84,14 @@ class OutOfBounds(Failed):
     """It took too long or brought too much, and was ended."""
 
 
-def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """For one git process: the user's credentials and proxies stay, questions and odd protocols do not."""
+def environment(more: Mapping[str, str] | None = None, *, offline: bool = False) -> dict[str, str]:
+    """For one git process: the user's credentials and proxies stay, questions and odd protocols do not.
+
+    With `offline` no protocol is allowed.
+    """
     return {
         **{name: value for name, value in os.environ.items() if name not in _ELSEWHERE},
-        "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
+        "GIT_ALLOW_PROTOCOL": ":".join(address.SCHEMES),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "true",
         "SSH_ASKPASS": "true",
@@ -91,6 +101,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "LC_ALL": "C",
+        **(_OFFLINE if offline else {}),
         **(more or {}),
     }
 
@@ -106,7 +117,7 @@ def ask(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) ->
             capture_output=True,
             timeout=60,
             check=False,
-            env=environment(more),
+            env=environment(more, offline=True),
         )
     except FileNotFoundError:
         raise _not_installed() from None
@@ -119,18 +130,22 @@ def ask(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) ->
     return os.fsdecode(done.stdout)
 
 
-def fetch(folder: Path, arguments: Sequence[str], limits: Limits, started: float) -> None:
-    """A command that brings something into `folder`, watched while it does.
+def fetch(folder: Path, arguments: Sequence[str], repo: str, limits: Limits, started: float) -> None:
+    """A command that brings something from the address `repo` into `folder`, watched while it does.
 
     `started` is the moment, of time.monotonic, from which the seconds count. OutOfBounds where a limit is
     passed and Stopped where that is asked for, with nothing of it left running; Failed where git says no.
     """
+    try:
+        settings = address.git_settings(repo)
+    except ValueError as error:
+        raise Failed(str(error)) from None
     errors = folder / ".git-errors"
     # below the folder, so that what a server says counts towards the limit too
     with errors.open("wb") as stream:
         try:
             process = subprocess.Popen(
-                _command(folder, arguments),
+                _command(folder, arguments, settings),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
@@ -185,8 +200,8 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def _command(folder: Path, arguments: Sequence[str]) -> list[str]:
-    inert = [word for setting in _INERT for word in ("-c", setting)]
+def _command(folder: Path, arguments: Sequence[str], settings: Sequence[str] = ()) -> list[str]:
+    inert = [word for setting in (*_INERT, *settings) for word in ("-c", setting)]
     return ["git", *inert, "-C", str(folder), *arguments]
 
 

@@ -55,7 +55,7 @@ class Repository:
                 facts, _, path = line.partition("\t")
                 mode, _, name, size = facts.split()
                 kind = _KINDS.get(mode[:3], "other")
-                found.append(File(path, int(size) if size != "-" else 0, name, kind))
+                found.append(File(path, int(size) if size.isdigit() else 0, name, kind))
                 if len(found) > MAX_FILES:
                     raise git.OutOfBounds(f"it has more than {MAX_FILES:,} files")
         return sorted(found, key=lambda file: file.path)
@@ -74,7 +74,7 @@ class Repository:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=git.environment(),
+            env=git.environment(offline=True),
         )
         stream = process.stdout
         assert stream is not None
@@ -184,7 +184,9 @@ def _fetch(folder: Path, repo: str, commit: str, limits: git.Limits, started: fl
         "--no-recurse-submodules",
         "--no-write-fetch-head",
     ]
-    git.fetch(folder, [*command, "--", _place(repo), f"{commit}:refs/documents/commit"], limits, started)
+    git.fetch(
+        folder, [*command, "--", _place(repo), f"{commit}:refs/documents/commit"], repo, limits, started
+    )
     return git.ask(folder, "rev-parse", "--verify", "refs/documents/commit^{commit}").strip()
 
 
@@ -196,7 +198,7 @@ def _looked_up(cache: Path, repo: str, commit: str, limits: git.Limits, started:
         git.ask(folder, "init", "--quiet", "--bare", "--template=", more=git.OURS)
         command = ["fetch", "--quiet", "--filter=tree:0", "--no-tags", "--no-recurse-submodules"]
         refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        git.fetch(folder, [*command, "--", _place(repo), *refs], limits, started)
+        git.fetch(folder, [*command, "--", _place(repo), *refs], repo, limits, started)
         try:
             answer = git.ask(
                 folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"

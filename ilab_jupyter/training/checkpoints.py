@@ -29,12 +29,14 @@ class Checkpoints:
         self.job_id = job_id
         self.folder = paths.checkpoints_dir() / job_id
         self.tokens = self.folder / "tokens"
+        self.damaged: list[str] = []
 
     def begin(self, identity: dict[str, Any], *, resume: bool) -> Path | None:
         """Make the folder ready, and give the checkpoint to continue from; None starts from the beginning.
 
         `identity` is what the result depends on. Conflict where a checkpoint comes from something else, or
-        where there is one and `resume` is false. Torn checkpoints are removed.
+        where there is one and `resume` is false. Damaged checkpoints are removed; `damaged` names those newer
+        than the one to continue from.
         """
         stored = self._identity()
         last = self._last() if stored is not None else None
@@ -49,6 +51,11 @@ class Checkpoints:
                 "Put back what changed, or start a new training.",
                 cause="checkpoint_mismatch",
             )
+        newer = step_of(last) if last is not None else -1
+        # What a killed process was still writing is not damaged: it has no seal.
+        self.damaged = [
+            entry.name for entry in self._all() if step_of(entry) > newer and (entry / SEAL).exists()
+        ]
         for left in self._all():
             if last is None or not sealed(left):
                 shutil.rmtree(left, ignore_errors=True)

@@ -55,6 +55,12 @@ def train(
     checkpoints = Checkpoints(job)
     plan = planning.make(base, folder, arguments, job, models)
     checkpoint = checkpoints.begin(plan.identity(), resume=resume)
+    if checkpoints.damaged:
+        reporter.warning(
+            f"The training continues from step {step_of(checkpoint) if checkpoint else 0}: "
+            f"{', '.join(checkpoints.damaged)} {'is' if len(checkpoints.damaged) == 1 else 'are'} damaged.",
+            "Files are missing or have another size; check the disk.",
+        )
     try:
         with explained(plan.settings, checkpoints.folder):
             _stop_if_asked(reporter)

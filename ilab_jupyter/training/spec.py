@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,8 +29,8 @@ class TrainingArguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: list[str] = Field(
-        min_length=1, description="Messages JSONL files, or dataset names in the registry."
+    data: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
+        min_length=1, max_length=1000, description="Messages JSONL files, or dataset names in the registry."
     )
     method: Method = "full"
     name: str | None = Field(

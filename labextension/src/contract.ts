@@ -431,7 +431,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** All models that can be trained or served. */
+    /** All models. One with a `problem` is damaged. */
     get: operations['get_api_models'];
     put?: never;
     post?: never;
@@ -674,6 +674,25 @@ export interface paths {
     };
     /** The models that answer now. */
     get: operations['get_v1_models'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/ilab/v1/models/{name}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    /** One model that answers now. */
+    get: operations['get_v1_models_name'];
     put?: never;
     post?: never;
     delete?: never;
@@ -1082,6 +1101,12 @@ export interface components {
       name: string;
       /** Path */
       path: string;
+      /**
+       * Problem
+       * @description What is damaged, and cannot be used or read; empty where nothing is.
+       * @default
+       */
+      problem: string;
       /** Size Bytes */
       size_bytes: number;
     };
@@ -1092,6 +1117,12 @@ export interface components {
     DatasetFile: {
       /** Name */
       name: string;
+      /**
+       * Problem
+       * @description Why it cannot be read; empty where it can.
+       * @default
+       */
+      problem: string;
       /**
        * Role
        * @enum {string}
@@ -1396,6 +1427,11 @@ export interface components {
        * @default null
        */
       next_step: string | null;
+      /**
+       * Omitted
+       * @description In a list: the arguments and results left out for their size. The job itself has them.
+       */
+      omitted?: string[];
       /** Owner */
       owner: string;
       /**
@@ -1755,6 +1791,12 @@ export interface components {
       /** Path */
       path: string;
       /**
+       * Problem
+       * @description What is damaged, and cannot be used or read; empty where nothing is.
+       * @default
+       */
+      problem: string;
+      /**
        * Size Bytes
        * @default 0
        */
@@ -1924,24 +1966,31 @@ export interface components {
      * Prune
      * @description Which logs to remove: of attempts that ended over `days` ago, then the oldest over `keep_bytes`.
      */
-    Prune: {
-      /**
-       * Days
-       * @default null
-       */
-      days: number | null;
-      /**
-       * Dry Run
-       * @description Only tell what would be removed.
-       * @default false
-       */
-      dry_run: boolean;
-      /**
-       * Keep Bytes
-       * @default null
-       */
-      keep_bytes: number | null;
-    };
+    Prune:
+      | {
+          /**
+           * Days
+           * @default null
+           */
+          days: number | null;
+          /**
+           * Dry Run
+           * @description Only tell what would be removed.
+           * @default false
+           */
+          dry_run: boolean;
+          /**
+           * Keep Bytes
+           * @default null
+           */
+          keep_bytes: number | null;
+        }
+      | {
+          days: number;
+        }
+      | {
+          keep_bytes: number;
+        };
     /**
      * Pruned
      * @description What a pruning removed, or would remove: logs of ended attempts, and their bytes.
@@ -2999,7 +3048,11 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['EventList'];
-          'text/event-stream': string;
+          'text/event-stream': {
+            data: string;
+            event?: string;
+            id?: string;
+          };
         };
       };
       /** @description What went wrong */
@@ -3037,7 +3090,21 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['LogChunk'];
-          'text/event-stream': string;
+          'text/event-stream': {
+            data: string;
+            event?: string;
+            id?: string;
+          };
+          'text/plain': string;
+        };
+      };
+      /** @description Partial Content */
+      206: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/plain': string;
         };
       };
       /** @description What went wrong */
@@ -3053,11 +3120,11 @@ export interface operations {
   };
   get_api_jobs_id_log_search: {
     parameters: {
-      query?: {
+      query: {
         attempt?: number | null;
         limit?: number;
         offset?: number;
-        pattern?: string;
+        pattern: string;
         regex?: boolean;
       };
       header?: never;
@@ -3628,7 +3695,11 @@ export interface operations {
         };
         content: {
           'application/json': unknown;
-          'text/event-stream': string;
+          'text/event-stream': {
+            data: string;
+            event?: string;
+            id?: string;
+          };
         };
       };
       /** @description What went wrong */
@@ -3662,7 +3733,11 @@ export interface operations {
         };
         content: {
           'application/json': unknown;
-          'text/event-stream': string;
+          'text/event-stream': {
+            data: string;
+            event?: string;
+            id?: string;
+          };
         };
       };
       /** @description What went wrong */
@@ -3692,6 +3767,37 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['ServedModelList'];
+        };
+      };
+      /** @description What went wrong */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['OpenAIError'];
+        };
+      };
+    };
+  };
+  get_v1_models_name: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ServedModel'];
         };
       };
       /** @description What went wrong */

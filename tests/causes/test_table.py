@@ -155,9 +155,9 @@ def test_an_evaluation_that_needs_too_much_memory_is_offered_smaller_and_then_be
     least = {**arguments, "batch_size": 1}
     assert "--device cpu" in remedy("gpu_out_of_memory", "evaluate", least, "evaluate-x")
     assert remedy("out_of_memory", "evaluate", least, "evaluate-x") == "resume evaluate-x"
-    judged = {"benchmark": "mt_bench", "judge": {"model": "/models/a judge", "api_key_env": "KEY"}}
+    judged = {"benchmark": "mt_bench", "judge": {"model": "/models/a judge", "api_key_env": "JUDGE_API_KEY"}}
     assert remedy("judge_failed", "evaluate", job_spec("evaluate", judged).arguments, "evaluate-x") == (
-        "evaluate mt_bench starter --judge-model '/models/a judge' --judge-api-key-env KEY"
+        "evaluate mt_bench starter --judge-model '/models/a judge' --judge-api-key-env JUDGE_API_KEY"
     )
 
 

@@ -325,9 +325,9 @@ def test_half_a_character_is_refused_in_arguments_and_secrets(harness: Any) -> N
     with pytest.raises(InvalidInput, match="half a character"):
         harness.submit(["print", "\ud800"])
     with pytest.raises(InvalidInput, match="no text"):
-        harness.submit(["print"], secrets={"KEY": "\ud800"})
+        harness.submit(["print"], secrets={"A_KEY": "\ud800"})
 
 
 def test_a_secret_with_a_null_byte_is_refused(harness: Any) -> None:
     with pytest.raises(InvalidInput):
-        harness.submit(["print"], secrets={"KEY": "a\0b"})
+        harness.submit(["print"], secrets={"A_KEY": "a\0b"})

@@ -131,9 +131,9 @@ def test_chat_can_be_asked_for_from_the_start(teacher_server: Any) -> None:
 def test_the_key_comes_from_the_environment_and_the_first_model_is_taken(
     teacher_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MY_KEY", "secret-words")
+    monkeypatch.setenv("MY_API_KEY", "secret-words")
     server = teacher_server("lists")
-    ask(server.url, api_key_env="MY_KEY")
+    ask(server.url, api_key_env="MY_API_KEY")
     assert server.headers[0]["Authorization"] == "Bearer secret-words"
     assert server.requests[0][1]["model"] == "tutor"
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ilab_jupyter import secret_names
 from ilab_jupyter.errors import InvalidInput, Unavailable
 from ilab_jupyter.jobs.attempt.process import TOKEN
 
@@ -44,10 +45,11 @@ _DROPPED = (
 # The address of the job database holds a password: it is passed on to supervisors and to no worker.
 DATABASE_URL = "ILAB_JUPYTER_DATABASE_URL"
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-# Names that make a program load code or look elsewhere for it.
+# Names that make a program load code or look elsewhere for it. No administrator's pattern allows them.
 _REFUSED = re.compile(
     r"(LD|DYLD|PYTHON|PYTORCH|ILAB_JUPYTER|GIT|BASH|MALLOC|GLIBC|NODE|PERL|RUBY|JAVA)_?.*"
     rf"|PATH|HOME|SHELL|IFS|ENV|USER|LOGNAME|TMPDIR|GCONV_PATH|LOCPATH|NLSPATH|PAGER|EDITOR|VISUAL|{TOKEN}"
+    r"|(OPENSSL|SSL|CURL|REQUESTS)_.*|.*_PATH|.*_CONF(IG)?|.*_PRELOAD"
 )
 _MAX_SECRET = 32_768
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -87,11 +89,13 @@ def worker_environment(
 
 def check_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
     """The secrets, where all may be environment variables of a worker; InvalidInput never repeats a value."""
+    allowed = secret_names.secret_patterns()
     for name, value in secrets.items():
-        if not SECRET_NAME.fullmatch(name) or _REFUSED.fullmatch(name):
+        known = SECRET_NAME.fullmatch(name) is not None and secret_names.matches(name, allowed)
+        if not known or _REFUSED.fullmatch(name):
             raise InvalidInput(
                 f"A secret cannot be named {name[:80]!r}.",
-                "Use capital letters, digits and underscores, such as ILAB_TEACHER_API_KEY.",
+                f"Use a name such as ILAB_TEACHER_API_KEY; these patterns are allowed: {', '.join(allowed)}.",
             )
         if not isinstance(value, str) or _NO_TEXT.search(value) or len(value) > _MAX_SECRET:
             raise InvalidInput(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ilab_jupyter.display import safe
 from ilab_jupyter.durable import read_json
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.jobs.folder import AttemptFolder, JobFolder
@@ -27,6 +28,7 @@ _OTHER_PYTHON = (
 )
 _LESS = "Give it less to do at once, or ask for more memory; then start it again."
 _SERVING = "serving"
+MAX_MESSAGE = 4000
 _CONTINUE = "Resume it to continue from its last checkpoint."
 
 
@@ -145,7 +147,11 @@ def _command(text: Any) -> str | None:
 
 
 def _said(cause: str, message: str, next_step: str) -> dict[str, Any]:
-    return {"cause": cause, "message": message, "next_step": next_step}
+    return {
+        "cause": safe(cause),
+        "message": safe(message)[:MAX_MESSAGE],
+        "next_step": safe(next_step)[:MAX_MESSAGE],
+    }
 
 
 def _unfit(log: Path) -> str:
@@ -200,7 +206,7 @@ def finish(store: Store, row: Row, how: Exit) -> None:
             columns["message"] += " Its GPU is kept from other jobs until that process is gone."
         if store.move(current, state, keep_leases=not how.cleared, retry=again, **columns) is not None:
             # Not earlier: whoever writes the end must still know what to mask in it.
-            if state is JobState.SUCCEEDED:
-                masking.seal(folder)
+            # Others keep their own secrets for another attempt.
+            masking.seal(folder, forget=state is JobState.SUCCEEDED)
             return
         current = store.get(row.id)

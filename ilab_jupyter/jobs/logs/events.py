@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 TAIL = 65536
+MAX_DEPTH = 100
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 Line = dict[str, Any]
 
 
@@ -82,6 +85,10 @@ def parse(line: bytes) -> Line | None:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return None
+    if _SURROGATE.search(line):
+        value = _text_only(value)
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        return None
     if isinstance(value, dict) and type(value.get("seq")) is int and {"time", "type"} <= value.keys():
         try:
             datetime.fromisoformat(value["time"])
@@ -89,6 +96,19 @@ def parse(line: bytes) -> Line | None:
             return None
         return value if isinstance(value["type"], str) else None
     return None
+
+
+def _text_only(value: Any) -> Any:
+    """The value with a question mark in place of each unpaired surrogate, which no answer can hold."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while (level := [one for one in level if isinstance(one, dict | list)]) and depth <= MAX_DEPTH:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth
 
 
 class EventTail:

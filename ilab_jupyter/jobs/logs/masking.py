@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
+from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from ilab_jupyter.durable import read_json, write_json
 from ilab_jupyter.jobs.folder import JobFolder
 from ilab_jupyter.jobs.logs import tokens
 from ilab_jupyter.jobs.logs.events import EventTail
 from ilab_jupyter.jobs.logs.tokens import Span
+from ilab_jupyter.secret_names import environment_secrets
 
 SHORTEST = 6  # characters of a job's own secret: a shorter one would hide half of the log
 _AHEAD = 4096
@@ -75,11 +79,11 @@ class Mask:
         return text if shown is data else shown.decode(errors="replace")
 
     def value(self, value: Any) -> Any:
-        """A JSON value with every text in it masked."""
+        """A JSON value with every text in it masked, the names of its fields included."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {name: self.value(item) for name, item in value.items()}
+            return {self.value(name): self.value(item) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]
         return value
@@ -131,9 +135,10 @@ class Mask:
 def mask_of(folder: JobFolder, attempt: int | None = None) -> Mask:
     """The mask of a job's texts, or of the log of one of its attempts."""
     # In this order: `seal` writes the ranges before it removes the secrets.
-    stamps = _stamp(folder.secrets), _stamp(folder.path / "masks.json")
-    if stamps == (None, None):
-        return GENERAL
+    inherited = environment_secrets()
+    stamps = _stamp(folder.secrets), _stamp(folder.path / "masks.json"), inherited
+    if stamps[:2] == (None, None):
+        return _of_environment(inherited)
     key = (folder.path, attempt)
     known = _known.get(key)
     if known is None or known[0] != stamps:
@@ -145,27 +150,53 @@ def mask_of(folder: JobFolder, attempt: int | None = None) -> Mask:
                 _known.pop(next(iter(_known)), None)
         known = _known[key] = (
             stamps,
-            Mask(values, [(start, end) for start, end in ranges], sealed.get("events")),
+            Mask([*values, *inherited], [(start, end) for start, end in ranges], sealed.get("events")),
         )
     return known[1]
 
 
-def seal(folder: JobFolder) -> None:
-    """Forget a job's own secrets, and remember where they stand in its logs and events, so that these stay
-    masked. Where that cannot be written down, the secrets stay."""
+def seal(folder: JobFolder, *, forget: bool = True) -> None:
+    """Record where secrets are in a job's logs and events, so that these stay masked for a reader that knows
+    the secrets no longer; with `forget` remove the job's own. Where that cannot be recorded, they stay."""
     mask = mask_of(folder)
     with suppress(OSError):
-        if not folder.secrets.exists():
+        if not folder.secrets.exists() and not environment_secrets():
             return
         logs = {}
         for path in sorted(folder.path.glob("attempts/*/log.txt")):
             if ranges := list(_ranges(path, mask)):
                 logs[path.parent.name] = ranges
-        write_json(folder.path / "masks.json", {"logs": logs, "events": _masked_events(folder.events, mask)})
-        folder.secrets.unlink(missing_ok=True)
+        known = folder.path / "masks.json"
+        earlier = read_json(known) or {}
+        found = {
+            # An earlier attempt may have run where other secrets were known.
+            "logs": {**earlier.get("logs", {}), **logs},
+            "events": {**earlier.get("events", {}), **_masked_events(folder.events, mask)},
+        }
+        if found["logs"] or found["events"] or folder.secrets.exists():
+            write_json(known, found)
+        if forget:
+            folder.secrets.unlink(missing_ok=True)
 
 
-_known: dict[tuple[Path, int | None], tuple[tuple[Any, Any], Mask]] = {}
+@lru_cache(maxsize=8)
+def _of_environment(inherited: tuple[str, ...]) -> Mask:
+    return Mask(inherited) if inherited else GENERAL
+
+
+_known: dict[tuple[Path, int | None], tuple[tuple[Any, Any, Any], Mask]] = {}
+
+
+@lru_cache(maxsize=4096)
+def _encoded(secret: bytes) -> frozenset[bytes]:
+    """The secret in base64, also as a part of a longer text, and in hexadecimal digits."""
+    found = {secret.hex().encode(), secret.hex().upper().encode()}
+    for before in range(3):
+        # What comes before and after decides the characters at both ends.
+        first, last = -(-8 * before // 6), 8 * (before + len(secret)) // 6
+        whole = b64encode(bytes(before) + secret)[first:last]
+        found |= {whole, whole.translate(bytes.maketrans(b"+/", b"-_"))}
+    return frozenset(found)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -202,13 +233,19 @@ def _masked_events(path: Path, mask: Mask) -> dict[str, dict[str, Any]]:
 
 
 def _variants(values: Iterable[str]) -> set[bytes]:
-    """Each secret in the ways in which programs write it: plain, quoted for JSON or a URL, line by line."""
+    """Each secret in the ways in which programs write it: plain, quoted for JSON, HTML or a URL, encoded, and
+    line by line."""
     found: set[bytes] = set()
     for value in values:
         for one in {value.strip(), *(line.strip() for line in value.splitlines())}:
             if len(one) >= SHORTEST:
-                quoted = json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], repr(one)[1:-1]
-                found |= {text.encode() for text in (one, *quoted, quote(one, safe=""), quote(one))}
+                quoted = (
+                    *(json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], repr(one)[1:-1]),
+                    *(escape(one), escape(one, quote=False), escape(one).replace("&#x27;", "&#39;")),
+                    *(quote(one, safe=""), quote(one), quote_plus(one)),
+                )
+                found |= {text.encode(errors="surrogatepass") for text in (one, *quoted)}
+                found |= _encoded(one.encode(errors="surrogatepass"))
     return found
 
 

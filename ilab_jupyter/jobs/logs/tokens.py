@@ -14,10 +14,17 @@ Span = tuple[int, int]
 
 _CONTROL = bytes(byte for byte in (*range(32), 127) if byte not in b"\t\n\r")
 # CSI and OSC sequences, other two-byte escapes, single control characters; also one that is cut at the end.
+# And characters without width: U+00AD, U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF.
 _ESCAPE = re.compile(
     rb"(?:\x1b\[|\xc2\x9b)[0-?]*[ -/]*(?:[@-~]|\Z)"
     rb"|(?:\x1b[\]PX^_]|\xc2\x9d)[^\x07\x1b]{0,2048}(?:\x07|\x1b\\|\x1b?\Z)?"
     rb"|\x1b(?:[ -/]*[0-~]|\Z)?|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"
+    rb"|\xc2\xad|\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|(?:\xe2[\x80\x81]?|\xef\xbb?|\xc2)\Z"
+)
+
+_WIDTHLESS = re.compile(
+    rb"\xc2[\x9b\x9d\xad]|\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf]|[\x80\x81]?\Z)|\xef\xbb(?:\xbf|\Z)"
+    rb"|[\xc2\xef]\Z"
 )
 
 _NAMES = rb"(?i:token|api[_\-]?key|secret|secret[_\-]?(?:access[_\-]?)?key|access[_\-]?key|passw(?:or)?d)"
@@ -61,11 +68,7 @@ _REST = re.compile(rb"[A-Za-z0-9_.~+/=\-]*")
 def plain(data: bytes) -> tuple[bytes, Callable[[int], int] | None]:
     """The bytes without escape sequences, and a function from places in them to places in `data`;
     None where there are none."""
-    if (
-        b"\xc2\x9b" not in data
-        and b"\xc2\x9d" not in data
-        and len(data.translate(None, _CONTROL)) == len(data)
-    ):
+    if len(data.translate(None, _CONTROL)) == len(data) and not _WIDTHLESS.search(data):
         return data, None
     parts, starts, origins = [], [], []
     done = length = 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ilab_jupyter.display import TITLE
 from ilab_jupyter.errors import Conflict, InvalidInput
 from ilab_jupyter.jobs.queue import board, leases
 from ilab_jupyter.jobs.queue.board import Pause
@@ -42,7 +44,7 @@ def state(store: Store, owner: str) -> QueueState:
 
 def pause(store: Store, actor: str, reason: str) -> None:
     """Start nothing more. Who pauses a paused queue gives it another reason."""
-    if len(reason) > _MAX_REASON or not (reason.isprintable() or not reason):
+    if len(reason) > _MAX_REASON or re.search(TITLE, reason) is None or reason.endswith("\n"):
         raise InvalidInput(f"The reason is one line of at most {_MAX_REASON} characters.")
     paused = Pause(by=actor, reason=reason.strip(), at=time.time())
     store.put_setting("paused", json.dumps(asdict(paused)), actor=actor, action="pause")

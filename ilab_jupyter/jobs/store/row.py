@@ -94,6 +94,8 @@ COLUMNS = frozenset(Row._fields)
 ATTEMPT = [schema.attempt.c[field.name] for field in fields(AttemptRow)]
 
 _NAMES = [column.name for column in schema.job.c]
+# Where each column is in a row of `schema.job`.
+COLUMN = {name: place for place, name in enumerate(_NAMES)}
 _FLOATS = frozenset(column.name for column in schema.job.c if isinstance(column.type, Double))
 # What a queue changes in passing stays outside.
 _SEALED = sorted(COLUMNS - {"seq", "rank", "retries", "due"})

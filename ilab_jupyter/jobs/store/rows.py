@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, MOVES, JobState
-from ilab_jupyter.jobs.store import evidence, pages, schema
+from ilab_jupyter.jobs.store import brief, evidence, pages, schema
 from ilab_jupyter.jobs.store.database import Database
 from ilab_jupyter.jobs.store.filesystem import filesystem
 from ilab_jupyter.jobs.store.row import (
@@ -107,6 +107,19 @@ class Store(Database):
         with self.read() as connection:
             query, values = pages.page(owner, filter, before=before, limit=limit)
             return [Row.read(found) for found in connection.execute(query, values).all()]
+
+    def brief_page(self, owner: str, filter: JobFilter, *, before: int | None, limit: int) -> brief.Page:
+        """The same for a list: without what is large, and no more than `brief.PAGE` bytes."""
+        with self.read() as connection:
+            query, values = pages.page(owner, filter, before=before, limit=limit + 1)
+            # Read one by one: all together they may be larger than what is kept of them by far.
+            return brief.page(connection.execute(query, values), limit)
+
+    def queued(self, connection: Connection, owner: str) -> int:
+        """How many jobs of the owner wait."""
+        job = schema.job.c
+        query = sa.select(sa.func.count()).where(job.owner == owner, job.state == JobState.QUEUED)
+        return int(connection.execute(query).scalar_one())
 
     def in_states(self, states: frozenset[JobState]) -> list[Row]:
         """Jobs of all owners in these states, in the order of submission."""

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from ilab_jupyter.durable import disk_advice, sync, write_json
-from ilab_jupyter.errors import Conflict, InvalidInput
+from ilab_jupyter.errors import Conflict, InvalidInput, TooMany
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.record import JobSpec, Resources
 from ilab_jupyter.jobs.store.evidence import mark_stored
@@ -61,8 +61,10 @@ class Submissions:
     """Stores new jobs. Those that come while others are made durable share the next commit: where the disk is
     slow, many callers wait for it once and not one after another."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, most: int) -> None:
+        """`most`: how many jobs of one owner may wait."""
         self._store = store
+        self._most = most
         self._waiting: deque[_Ticket] = deque()
         self._committing = threading.Lock()
 
@@ -146,6 +148,11 @@ class Submissions:
         row = None if key is None else self._store.by_key(connection, owner, key)
         if row is not None:
             return row
+        if (waiting := self._store.queued(connection, owner)) >= self._most:
+            raise TooMany(
+                f"{waiting:,} of your jobs wait in the queue, and {self._most:,} may.",
+                "Wait until some have started, or cancel some.",
+            )
         values = {**ticket.values, "created": time.time()}
         return self._store.insert(connection, values, actor=ticket.actor)
 

@@ -5,92 +5,129 @@ credentials.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import itertools
 import math
-import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 
+from ilab_jupyter import addresses
 from ilab_jupyter.errors import TeacherError
 
-_FORBIDDEN = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "169.254.0.0/16",  # AWS, GCP, Azure and most others
-        "fe80::/10",
-        "fd00:ec2::254/128",  # AWS over IPv6
-        "100.100.100.200/32",  # Alibaba Cloud
-        "168.63.129.16/32",  # Azure's host
-    )
-)
 KNOWN_SECONDS = 30.0
 POOL = 16
 LARGEST_ANSWER = 64_000_000
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def resolve(host: str, port: int) -> list[str]:
     """The addresses of `host`. TeacherError where one is forbidden, in whatever spelling, or where there is
     none.
     """
+    if addresses.is_forbidden(host):
+        raise _forbidden(host)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = addresses.resolved(host, port)
     except (OSError, UnicodeError):
         raise TeacherError(
             f"The teacher's host {host!r} is not known.",
             "Check the address and the network.",
             cause="teacher_unreachable",
         ) from None
-    addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
-    for address in addresses:
-        if any(form in network for form in _forms(ipaddress.ip_address(address)) for network in _FORBIDDEN):
-            raise TeacherError(
-                f"The teacher's address {host} leads to a cloud metadata service, which is never asked.",
-                "Give the address of a model server.",
-                cause="teacher_forbidden",
-            )
-    return addresses
+    if any(addresses.is_forbidden(address) for address in found):
+        raise _forbidden(host)
+    return found
 
 
-def _forms(address: Address) -> list[Address]:
-    """The address, and the IPv4 address that an IPv6 one stands for."""
-    forms: list[Address] = [address]
-    if isinstance(address, ipaddress.IPv6Address):
-        forms += [inner for inner in (address.ipv4_mapped, address.sixtofour) if inner is not None]
-        if address in _NAT64:
-            forms.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return forms
+def _forbidden(host: str) -> TeacherError:
+    return TeacherError(
+        f"The teacher's address {host} leads to a cloud metadata service, which is never asked.",
+        "Give the address of a model server.",
+        cause="teacher_forbidden",
+    )
 
 
-class CheckedTransport(httpx.HTTPTransport):
-    """Connects only to addresses that were checked: a name is resolved once, so it cannot change later. An
-    answer has a largest size, and all of it, from its first line on, the time that the request gives to a
-    silence: a server that sends a byte now and then is as slow as one that sends none.
+class CheckedTransport(httpx.BaseTransport):
+    """`CheckedAsyncTransport` for callers that block. An answer arrives whole, and everything about it, from
+    the name's look-up to the last byte of the body, has the time that the request gives to a silence.
+
+    The requests run in an event loop of their own: of a blocking socket only each single read has a limit.
     """
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        addresses = resolve(request.url.host, _port(request))
-        for address in addresses[:-1]:
-            try:
-                return self._sent(request, address)
-            except httpx.ConnectError:
-                continue
-        return self._sent(request, addresses[-1])
+    def __init__(self) -> None:
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._inner: CheckedAsyncTransport | None = None
 
-    def _sent(self, request: httpx.Request, address: str) -> httpx.Response:
-        response = super().handle_request(_aimed(request, address))
-        return _limited(response, request.extensions.get("timeout", {}).get("read"))
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        waiting = asyncio.run_coroutine_threadsafe(self._answered(request), self._started())
+        try:
+            return waiting.result()
+        except BaseException:
+            waiting.cancel()
+            raise
+
+    def close(self) -> None:
+        if self._loop is not None:
+            if self._inner is not None:
+                asyncio.run_coroutine_threadsafe(self._inner.aclose(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = self._inner = None
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=_run, args=(self._loop,), name="teacher-http", daemon=True).start()
+            return self._loop
+
+    async def _answered(self, request: httpx.Request) -> httpx.Response:
+        if self._inner is None:
+            self._inner = CheckedAsyncTransport(POOL)
+        asked = httpx.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            content=request.read(),
+            extensions=request.extensions,
+        )
+        try:
+            async with asyncio.timeout(_silence(request)):
+                response = await self._inner.handle_async_request(asked)
+                try:
+                    content = await response.aread()
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise httpx.ReadTimeout("The answer does not come to its end.") from None
+        return httpx.Response(
+            response.status_code, headers=response.headers, content=content, extensions=response.extensions
+        )
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _silence(request: httpx.Request) -> float | None:
+    """The seconds that a request gives to a silence; None without a limit."""
+    seconds: float | None = request.extensions.get("timeout", {}).get("read")
+    return seconds
 
 
 class CheckedAsyncTransport(httpx.AsyncBaseTransport):
-    """The same for an event loop and up to `most` requests at once. A checked name is good for
-    `KNOWN_SECONDS`, so a thousand requests do not ask for it a thousand times.
+    """Connects only to addresses that were checked: a name is resolved once, so it cannot change later. A
+    checked name is good for `KNOWN_SECONDS`, so a thousand requests do not look it up a thousand times. An
+    answer has a largest size.
+
+    The look-up, the connection and the headers together have the time that the request gives to a silence:
+    a server that sends a byte now and then is as slow as one that sends none. The body has it for each read
+    only, so a long answer may be streamed; a limit around the whole request is the caller's.
 
     Requests go to many small pools in turn: in one pool, httpcore looks at each connection for each other
     one whenever a request begins or ends.
@@ -107,45 +144,45 @@ class CheckedAsyncTransport(httpx.AsyncBaseTransport):
         self._turns = itertools.cycle(self._pools)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        addresses = await self._resolve(request.url.host, _port(request))
+        try:
+            async with asyncio.timeout(_silence(request)):
+                return await self._begun(request)
+        except TimeoutError:
+            raise httpx.ReadTimeout("The headers of the answer do not come to their end.") from None
+
+    async def _begun(self, request: httpx.Request) -> httpx.Response:
+        """The answer, of which the headers have been read."""
+        found = await self._resolve(request.url.host, _port(request))
         pool = next(self._turns)
-        for address in addresses[:-1]:
+        for address in found[:-1]:
             try:
                 return _limited(await pool.handle_async_request(_aimed(request, address)))
             except httpx.ConnectError:
                 continue
-        return _limited(await pool.handle_async_request(_aimed(request, addresses[-1])))
+        return _limited(await pool.handle_async_request(_aimed(request, found[-1])))
 
     async def aclose(self) -> None:
         for pool in self._pools:
             await pool.aclose()
 
     async def _resolve(self, host: str, port: int) -> list[str]:
-        since, addresses = self._known.get((host, port), (0.0, []))
-        if not addresses or time.monotonic() - since > KNOWN_SECONDS:
-            addresses = await asyncio.get_running_loop().run_in_executor(None, resolve, host, port)
-            self._known[host, port] = (time.monotonic(), addresses)
-        return addresses
+        since, found = self._known.get((host, port), (0.0, []))
+        if not found or time.monotonic() - since > KNOWN_SECONDS:
+            found = await asyncio.get_running_loop().run_in_executor(None, resolve, host, port)
+            self._known[host, port] = (time.monotonic(), found)
+        return found
 
 
-class _Limited(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that ends in an error once it is larger than any answer can be, or takes more than `seconds`."""
+class _Limited(httpx.AsyncByteStream):
+    """A body that ends in an error once it is larger than any answer can be."""
 
-    def __init__(self, body: Any, seconds: float | None) -> None:
+    def __init__(self, body: Any) -> None:
         self._body = body
         self._left = LARGEST_ANSWER
-        self._end = math.inf if seconds is None else time.monotonic() + seconds
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._body:
-            yield self._counted(part)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for part in self._body:
             yield self._counted(part)
-
-    def close(self) -> None:
-        self._body.close()
 
     async def aclose(self) -> None:
         await self._body.aclose()
@@ -154,16 +191,14 @@ class _Limited(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._left -= len(part)
         if self._left < 0:
             raise _refused(f"more than {LARGEST_ANSWER:,} bytes")
-        if time.monotonic() > self._end:
-            raise httpx.ReadTimeout("The answer does not come to its end.")
         return part
 
 
-def _limited(response: httpx.Response, seconds: float | None = None) -> httpx.Response:
+def _limited(response: httpx.Response) -> httpx.Response:
     # none was asked for, and a small body can unpack to one without end
     if response.headers.get("content-encoding", "identity") != "identity":
         raise _refused("a compressed body, which it was asked not to send")
-    response.stream = _Limited(response.stream, seconds)
+    response.stream = _Limited(response.stream)
     return response
 
 

@@ -25,7 +25,8 @@ export function Models({ catalog, commands, trans }: IModelsProps): React.JSX.El
       model.parameters ? trans.__('%1 parameters', count(model.parameters)) : '',
       size(model.size_bytes),
       model.base ? trans.__('from %1', lastPart(model.base)) : '',
-      model.builtin ? trans.__('built in') : age(model.modified_at, trans)
+      model.builtin ? trans.__('built in') : age(model.modified_at, trans),
+      model.problem ? trans.__('damaged: %1', model.problem) : ''
     ]
       .filter(Boolean)
       .join(' · ');
