@@ -175,7 +175,7 @@ def test_long_log_loads_earlier_lines_on_request(lab_page, lab):
     expect(lines.first).not_to_contain_text(f"line {first} ")
     numbers = [int(text.split()[1]) for text in lines.all_inner_texts()]
     assert numbers == list(range(numbers[0], numbers[0] + 2500))
-    lab_page.page.get_by_role("button", name="Follow").click()
+    lab_page.page.get_by_role("button", name="Follow", exact=True).click()
     expect(lines.last).to_contain_text("line 9999 ")
     expect(lines.last).to_be_in_viewport()
 

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.interpreter import make_interpreter
+from tests.e2e.notebooks import lab_variables, notebook, open_with_magics
 
-
-@pytest.fixture(scope="module")
-def lab_variables(own_folders: Path) -> dict[str, str]:
-    """Server and kernels run jobs in a worker that needs no engine."""
-    python = make_interpreter(own_folders.with_name("worker-python"))
-    return {"ILAB_JUPYTER_WORKER_PYTHON": str(python)}
-
-
-def write_notebook(path: Path, *sources: str) -> None:
-    """A notebook with these code cells."""
-    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+__all__ = ["lab_variables"]
 
 
 def test_open_log_continues_after_server_was_killed(lab_page, lab):
     lab_page.open()
     panel = lab_page.panel()
-    lab.submit("train", "logged", data=["orchard"], max_steps=250)
+    (lab.root / "rows.jsonl").write_text("{}\n")
+    lab.submit("train", "logged", data=[str(lab.root / "rows.jsonl")], max_steps=250)
     panel.get_by_role("button", name="Open the log of logged").click()
     log = lab_page.page.get_by_role("log")
     expect(log.get_by_text("step 5/")).to_be_visible()
@@ -49,11 +36,9 @@ def test_open_log_continues_after_server_was_killed(lab_page, lab):
 def test_training_survives_page_kernel_and_server(lab, lab_page):
     """Close the page, restart the kernel, kill the server, start it again: one training, all of it."""
     steps = 400
-    (lab.root / "rows.jsonl").write_text("{}\n")
-    command = f"%ilab train rows.jsonl --name surviving --max-steps {steps}"
-    write_notebook(lab.root / "before.ipynb", "%load_ext ilab_jupyter", command)
-    lab_page.open_notebook("before.ipynb")
-    lab_page.run_cell(0)
+    command = f"%ilab train data.jsonl --name surviving --max-steps {steps}"
+    notebook(lab.root, "before.ipynb", command)
+    open_with_magics(lab_page, "before.ipynb")
     lab_page.run_cell(1)
     [job] = [job for job in lab.get("ilab/api/jobs")["jobs"] if job["name"] == "surviving"]
     id = job["id"]
@@ -69,9 +54,8 @@ def test_training_survives_page_kernel_and_server(lab, lab_page):
     assert after.state.value in ("RUNNING", "SUCCEEDED")
     assert after.attempt == 1
     assert after.state.ended or after.progress.step >= before.progress.step
-    write_notebook(lab.root / "after.ipynb", "%load_ext ilab_jupyter", f"%ilab attach {id} --wait")
-    lab_page.open_notebook("after.ipynb")
-    lab_page.run_cell(0)
+    notebook(lab.root, "after.ipynb", f"%ilab attach {id} --wait")
+    open_with_magics(lab_page, "after.ipynb")
     output = lab_page.run_cell(1)
     expect(output).to_contain_text("SUCCEEDED", ignore_case=True)
     lab_page.screenshot("attached-after-kill")

@@ -91,4 +91,4 @@ def test_both_halves_have_one_version(wheel, version):
 
 
 def test_the_lock_file_names_no_registry():
-    assert "http" not in (ROOT / "labextension/yarn.lock").read_text()
+    assert "://" not in (ROOT / "labextension/yarn.lock").read_text()
