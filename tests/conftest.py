@@ -21,6 +21,10 @@ pytest_plugins = [
     "tests.support.teacher",
 ]
 
+HERE = Path(__file__).parent
+# Folders whose tests run real models, browsers, builds or faults.
+SLOW = {"causes", "e2e", "evaluation", "faults", "packaging"}
+
 
 class FileOrGroupScheduling(LoadGroupScheduling):
     """Tests with the same `xdist_group` run in one process, and so do the other tests of a file."""
@@ -35,7 +39,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileOrGroupS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests start first, so that no process runs one alone at the end."""
+    """Mark the folders of slow tests, and start slow tests first: none runs alone at the end."""
+    for item in items:
+        if SLOW.intersection(item.path.relative_to(HERE).parts):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

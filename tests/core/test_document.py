@@ -24,6 +24,8 @@ from tests.evaluation.test_dk_bench import questions, scored
 from tests.retrieval.conftest import embedding
 from tests.support.models import STORIES
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["embedding", "judge_server", "mmlu", "questions", "student"]
 
 SAMPLE = Path(__file__).parents[2] / "notebooks" / "taxonomy"

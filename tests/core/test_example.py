@@ -17,6 +17,8 @@ from ilab_jupyter.core.data import GenerateResult
 from tests.evaluation.conftest import judge_server
 from tests.support.teacher import TeacherServer
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["judge_server"]
 
 SAMPLE = Path(__file__).parents[2] / "notebooks" / "taxonomy"

@@ -20,6 +20,8 @@ from ilab_jupyter.registry import Models
 from ilab_jupyter.tasks import catalog, environment, train
 from ilab_jupyter.tasks.context import Context
 
+pytestmark = pytest.mark.slow
+
 ROWS = [("Who mends the nets?", "Maren."), ("Which door is green?", "The baker's.")]
 FAST = {"max_steps": 2, "batch_size": 2, "learning_rate": 1e-3, "device": "cpu"}
 

@@ -23,6 +23,8 @@ from ilab_jupyter.retrieval.results import StoreResult
 from tests.retrieval.conftest import Quiet, embedding
 from tests.support.models import STORIES
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["embedding"]
 ROOT = Path(__file__).parents[2]
 

@@ -38,13 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = Figures(full=wanted == "full")
 
 
-# Several at a time: what takes longest is begun first, so that nothing has to be waited for in the end.
-LONGEST = ("test_f17_", "test_f02_", "test_f01_", "test_f07_")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest first. The full number takes as long as it takes."""
-    items.sort(key=lambda item: HERE in item.path.parents and not item.path.name.startswith(LONGEST))
+    """The full number takes as long as it takes."""
     if config.stash[FIGURES].full:
         for item in items:
             if HERE in item.path.parents:

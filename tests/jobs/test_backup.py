@@ -29,6 +29,8 @@ from ilab_jupyter.jobs.sync import SyncJobs
 from tests.support.jobs import WORKER
 from tests.support.postgres import ON_BOTH
 
+pytestmark = pytest.mark.slow
+
 Members = list[tuple[tarfile.TarInfo, bytes]]
 
 

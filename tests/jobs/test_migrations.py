@@ -32,6 +32,8 @@ from ilab_jupyter.jobs.store.rows import Store
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.support.postgres import ON_BOTH
 
+pytestmark = pytest.mark.slow
+
 DATA = {version: Path(__file__).parent / f"data/schema_{version}.sql" for version in ("1", "2")}
 DONE, TWICE, LIVE, OVER, LOST = (
     *("generate-3q4tfyns", "train-pxdon3ek", "serve-g4k5hvqq", "train-qohzzywf", "train-iy3gbtv6"),

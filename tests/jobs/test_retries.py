@@ -17,6 +17,8 @@ from ilab_jupyter.jobs.store import schema
 from tests.support.postgres import ON_BOTH
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def fails(cause: str) -> list[Any]:
     """One attempt that prints its cause and ends with it."""

@@ -19,6 +19,8 @@ from ilab_jupyter.tasks.context import Context
 from ilab_jupyter.tasks.model import ModelSpec
 from ilab_jupyter.tasks.model import run as run_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:

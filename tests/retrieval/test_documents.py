@@ -12,6 +12,8 @@ from ilab_jupyter.core import Data
 from ilab_jupyter.retrieval.results import Failure, IngestResult
 from tests.retrieval.conftest import Quiet, docx, pdf, pptx, with_entries
 
+pytestmark = pytest.mark.slow
+
 SECRET = "the secret of another folder"
 LINES = [
     "Maren mends the nets at the harbour every morning, and the boats wait for",

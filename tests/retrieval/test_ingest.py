@@ -21,6 +21,8 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.retrieval.results import IngestResult
 from tests.retrieval.conftest import Quiet
 
+pytestmark = pytest.mark.slow
+
 
 def ingest(folder: Path, output: Path, **more: Any) -> IngestResult:
     return Data().ingest(folder, output, reporter=Quiet(), **more)

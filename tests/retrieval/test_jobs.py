@@ -17,6 +17,8 @@ from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.tasks.catalog import job_spec
 from tests.support.models import STORIES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def jobs() -> Iterator[SyncJobs]:

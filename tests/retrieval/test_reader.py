@@ -16,6 +16,8 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.retrieval.reader import Order, Reader
 from ilab_jupyter.retrieval.unreadable import Unreadable
 
+pytestmark = pytest.mark.slow
+
 _others: set[int] = set()
 HUGE = "a,b,c,d\n" + "1,2,3,4\n" * 60_000
 

@@ -11,6 +11,8 @@ import pytest
 from tests.support.server import JupyterServerProcess
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def last_activity(server: JupyterServerProcess) -> datetime:
     # The question itself is no activity, or a culler would keep alive what it looks at.

@@ -21,6 +21,8 @@ from ilab_jupyter.server.routes import ROUTES
 from tests.support.server import TOKEN, JupyterServerProcess
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {"torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", "docling", "matplotlib"}
 
 

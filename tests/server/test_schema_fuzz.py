@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.server import fuzz
+
+pytestmark = pytest.mark.slow
 
 
 def test_server_keeps_its_openapi_document(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from tests.support.server import JupyterServerProcess
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 GRACE = 20.0
 
 

@@ -26,6 +26,8 @@ from ilab_jupyter.serving.server import Preempted
 from ilab_jupyter.starter import FOLDER
 from ilab_jupyter.tasks.catalog import job_spec
 
+pytestmark = pytest.mark.slow
+
 GREETING = [{"role": "user", "content": "Hello!"}]
 
 

@@ -18,6 +18,8 @@ from ilab_jupyter.registry import profile
 from ilab_jupyter.starter import corpus, make
 from ilab_jupyter.starter.behaviour import chats, observe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:

@@ -23,6 +23,8 @@ import yaml
 from ilab_jupyter.core import Data
 from ilab_jupyter.synthesis import compatibility, leaves
 
+pytestmark = pytest.mark.slow
+
 SYSTEM = "You are a helpful assistant."
 SCALE = 2
 SEED = 42

@@ -24,6 +24,8 @@ from ilab_jupyter.progress import Stopped
 from ilab_jupyter.synthesis.journal import Journal
 from ilab_jupyter.synthesis.teachers import Answer, Spent
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 2 * 6  # leaves, seeds
 SKILL_ANSWERS = SAMPLES * 3  # scale
 

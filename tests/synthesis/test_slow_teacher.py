@@ -17,6 +17,8 @@ from ilab_jupyter.core import Data
 from ilab_jupyter.errors import TeacherError
 from ilab_jupyter.synthesis.driver import pool
 
+pytestmark = pytest.mark.slow
+
 
 class OneAtATime:
     """A server that streams one answer after another, a word every `pause` seconds."""

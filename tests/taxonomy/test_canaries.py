@@ -13,6 +13,8 @@ from ilab_jupyter.errors import PublicError
 from ilab_jupyter.evaluation import branch
 from tests.taxonomy.conftest import commit, git
 
+pytestmark = pytest.mark.slow
+
 LEAF = "compositional_skills/writing/new/qna.yaml"
 GONE = "compositional_skills/writing/gone/qna.yaml"
 

@@ -25,6 +25,8 @@ from ilab_jupyter.training.spec import TrainingArguments, TrainResult
 from tests.support.events import EventRecorder, stop_after
 from tests.support.training import write_pairs
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 METHODS: dict[str, dict[str, Any]] = {
     "full": {"method": "full"},

@@ -19,6 +19,8 @@ from ilab_jupyter.registry import Models
 from ilab_jupyter.training.run import train
 from ilab_jupyter.training.spec import TrainingArguments, TrainResult
 
+pytestmark = pytest.mark.slow
+
 Ask = Callable[[Path, str], str]
 FAST = {"learning_rate": 1e-2, "batch_size": 4, "device": "cpu"}
 
