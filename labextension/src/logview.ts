@@ -157,6 +157,7 @@ export class LogView extends Widget {
       const height = this.scroller.scrollHeight;
       const { added, removed } = this.window.prepend(chunk.text, chunk.offset);
       this.list.prepend(...this.window.lines.slice(0, added).map(line => lineNode(line.text)));
+      this.scroller.scrollTop += this.scroller.scrollHeight - height;
       for (let index = 0; index < removed; index++) {
         this.list.lastChild?.remove();
       }
@@ -164,7 +165,6 @@ export class LogView extends Widget {
         this.attached = false;
         this.pending = [];
       }
-      this.scroller.scrollTop += this.scroller.scrollHeight - height;
       this.afterRender();
     } catch (error) {
       this.showError(error);

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ilab_jupyter.core import lengths
-from tests import tiny
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.make(tmp_path_factory.mktemp("model"), positions=400)
+def model(language_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes 400 tokens."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    shutil.copytree(language_models / "chat/tiny", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 400}))
+    return folder
 
 
 def rows(folder: Path, *sizes: tuple[int, int]) -> str:

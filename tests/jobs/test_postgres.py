@@ -24,7 +24,8 @@ SECRET = re.compile(r"s3cret|p@ss|p%40ss")
 
 @ON_BOTH
 def test_a_job_runs_to_its_end_and_again(harness: Any) -> None:
-    job = harness.submit(["print", "hello"], key="once", name="Grüße\0 an \u4e16\u754c")
+    note = ["event", "note", {"text": "\0"}]
+    job = harness.submit(["print", "hello"], note, key="once", name="Grüße an \u4e16\u754c")
     ended = harness.end(job.id)
     assert ended.state is JobState.SUCCEEDED and harness.log(job.id) == "hello\n"
     failed = harness.end(harness.submit(["nonsense"]).id)

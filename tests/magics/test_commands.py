@@ -107,14 +107,14 @@ def test_the_teachers_key_reaches_the_worker_and_nothing_else(
     own_folders: Path,
 ) -> None:
     key = "sk-very-secret-0123456789"
-    monkeypatch.setenv("MY_KEY", key)
+    monkeypatch.setenv("MY_API_KEY", key)
     handle = run(
         shell,
         "%ilab generate taxonomy --teacher http://127.0.0.1:9/v1 --teacher-model big --teacher_max_retries=1 "
-        "--api-key-env MY_KEY --wait",
+        "--api-key-env MY_API_KEY --wait",
     )
     assert isinstance(handle, JobHandle)
-    assert f"key in MY_KEY: {len(key)} letters" in handle.logs()
+    assert f"key in MY_API_KEY: {len(key)} letters" in handle.logs()
     assert handle.job.spec.arguments["teacher"]["model"] == "big"
     assert handle.job.spec.arguments["teacher"]["max_retries"] == 1
     assert key not in capsys.readouterr().out + handle._repr_html_() + repr(handle.job)

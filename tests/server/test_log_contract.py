@@ -105,7 +105,7 @@ def short_job(make_job: Callable[..., str]) -> str:
 @pytest.fixture(scope="module")
 def long_job(make_job: Callable[..., str]) -> str:
     """A job that ended with the log LONG."""
-    return make_job(f"print:{'→' * 40_000}", "lines:20000")
+    return make_job("repeat:40000 →", "lines:20000")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.server.conftest import until
+from tests.support.waiting import until_async
 
 CHAT = {"model": "taught", "messages": [{"role": "user", "content": "Are you taught?"}]}
 
@@ -21,7 +21,7 @@ async def serve(server: Any) -> str:
     async def ready() -> bool:
         return bool((await server.http.get("ilab/v1/models")).json()["data"])
 
-    await until(ready, 60)
+    await until_async(ready, 60)
     return str(answer.json()["id"])
 
 

@@ -11,6 +11,7 @@ import pytest
 from ilab_jupyter.jobs.store import brief
 from ilab_jupyter.server import openai_wire
 from ilab_jupyter.serving import schema
+from tests.server.in_process import Server
 
 JOB = {"kind": "train", "arguments": {"data": ["print:hello"]}}
 
@@ -18,6 +19,12 @@ JOB = {"kind": "train", "arguments": {"data": ["print:hello"]}}
 @pytest.fixture
 def ilab_config() -> dict[str, Any]:
     return {"max_queued_jobs": 3, "slots": {"batch": 1}}
+
+
+@pytest.fixture
+def server(own_server: Server) -> Server:
+    """With the settings above."""
+    return own_server
 
 
 @pytest.mark.parametrize(

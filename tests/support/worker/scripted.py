@@ -8,9 +8,9 @@ in the order in which they are looked for:
   The steps are the functions below, by their names in STEPS.
 - text, for clients whose `data` are strings: `["print:hello", "step:1/2", "sleep:0.3", "fail:No yeast."]`.
   `step:n/total` reports progress with loss 1/n, `lines:n` prints `line 0` and so on, `now:` prints the time,
-  `bytes:c3a4` writes these bytes, `wait_for:path` waits for a file, `mark:text` appends a line to
-  `artifacts/marks`, `first:s` sleeps in the first attempt only, `fail:message` ends the job with this error,
-  `fail_first:message` in the first attempt only.
+  `repeat:n text` prints the text n times in one line, `bytes:c3a4` writes these bytes, `wait_for:path` waits
+  for a file, `mark:text` appends a line to `artifacts/marks`, `first:s` sleeps in the first attempt only,
+  `fail:message` ends the job with this error, `fail_first:message` in the first attempt only.
 - else a scenario by the job's kind and name, for magics, widgets and the panel: see scenarios.py.
 """
 
@@ -92,6 +92,11 @@ def lines(count: int) -> None:
         sys.stdout.write("".join(f"line {number}\n" for number in range(first, last)))
 
 
+def repeat(count: int, text: str) -> None:
+    """Print the text so often in one line."""
+    print(text * count)
+
+
 def print_bytes(digits: str) -> None:
     """Write bytes that need not be text, given as hexadecimal digits."""
     sys.stdout.buffer.write(bytes.fromhex(digits))
@@ -147,12 +152,14 @@ STEPS: dict[str, Callable[..., Any]] = {
     **{"daemon": daemon, "event": event, "show_env": show_env, "lines": lines, "run": run},
     **{"save_checkpoints": save_checkpoints, "on_gpu": on_gpu, "step": step, "fail": fail},
     **{"serve_until_preempted": serve_until_preempted, "now": print_time, "bytes": print_bytes},
+    **{"repeat": repeat},
 }
 # What a textual step's part after the colon means: the name and the arguments of the step.
 TEXT: dict[str, Callable[[str], list[Any]]] = {
     "print": lambda text: ["print", text],
     "now": lambda text: ["now"],
     "bytes": lambda text: ["bytes", text],
+    "repeat": lambda text: ["repeat", int(text.partition(" ")[0]), text.partition(" ")[2]],
     "wait_for": lambda text: ["wait_for", text],
     "lines": lambda text: ["lines", int(text)],
     "step": lambda text: ["step", *map(int, text.split("/"))],
