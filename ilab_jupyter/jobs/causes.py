@@ -95,6 +95,7 @@ _TABLE = (
     Cause("teacher_unknown_prompt", "The embedded teacher does not know the pipeline's prompt", False),
     Cause("judge_unreachable", "The judge cannot be reached", True),
     Cause("judge_failed", "The judge refuses the key, or has no model to judge with", False),
+    Cause("bad_config", "A configuration file is wrong", False),
     Cause("bad_taxonomy", "The taxonomy is wrong, with file and line", False),
     Cause("no_leaves", "The taxonomy has no leaf", False),
     Cause("no_changes", "The taxonomy has no change to learn from", False),

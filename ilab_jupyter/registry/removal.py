@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from ilab_jupyter import durable
-from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable
+from ilab_jupyter.errors import Conflict, Unavailable
 from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.entries import Removed
 from ilab_jupyter.registry.models import Models
@@ -18,12 +18,12 @@ from ilab_jupyter.registry.publishing import PREFIX
 def remove_model(models: Models, name: str) -> Removed:
     """Remove a model by its registry name; a damaged one too.
 
-    NotFound where there is none; InvalidInput for one that ships with the package; Conflict where an
-    adapter in the registry has it as its base.
+    NotFound where there is none; Conflict for one that ships with the package, and where an adapter in the
+    registry has it as its base.
     """
     folder = models.locate(name)
     if not folder.is_relative_to(models.root.absolute()):
-        raise InvalidInput(f"The model {name!r} is built in and cannot be removed.", "See `%ilab models`.")
+        raise Conflict(f"The model {name!r} is built in and cannot be removed.", "See `%ilab models`.")
     adapters = sorted(
         other.name
         for other in models.list()

@@ -87,7 +87,7 @@ def read_models() -> str | None:
         raise Unprocessable(
             f"instructlab/sdg/models/config.yaml cannot be read: {' '.join(str(error).split())[:200]}.",
             "Correct it, or remove it: PDF files are then read without layout models.",
-            cause="bad_models_config",
+            cause="bad_config",
         ) from error
     return None if found is None else str(found)
 

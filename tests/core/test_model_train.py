@@ -135,7 +135,7 @@ def test_the_second_attempt_of_a_train_job_continues_the_first(
 
 def test_a_train_job_names_the_argument_that_is_wrong() -> None:
     with pytest.raises(InvalidInput, match="lora_rank"):
-        catalog.job_spec("train", {"data": ["x"], "lora_rank": 0})
+        catalog.job_spec("train", {"data": ["x"], "lora_rank": -1})
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])

@@ -92,7 +92,7 @@ class Rows(RuleBasedStateMachine):
         Rows.ran += 1
 
     def _insert(self, store: int, spec: JobSpec, key: str | None) -> Row:
-        return Submissions(self.stores[store]).add(OWNER, spec, {"cwd": "/"}, key=key)
+        return Submissions(self.stores[store], 1_000).add(OWNER, spec, {"cwd": "/"}, key=key)
 
     @rule(
         target=rows,
@@ -303,7 +303,7 @@ def test_what_clients_see_at_once_is_explained_by_an_order_of_their_calls(
     rounds = count(ci=20, full=1000, adds=False)
     for number in range(rounds):
         spec = JobSpec(kind="train", arguments={"round": number})
-        row = Submissions(stores[0]).add(OWNER, spec, {"cwd": "/"})
+        row = Submissions(stores[0], rounds).add(OWNER, spec, {"cwd": "/"})
         history, first = race(stores, row.id, chance, calls=6)
         calls += len(history)
         unexplained += not linearizable(history, first)

@@ -216,11 +216,11 @@ def test_a_gpu_whose_last_process_is_still_there_is_given_to_nobody_until_it_is_
     starting = store.move(
         store.get(job.id), JobState.STARTING, leases=lease, token="t0k3n", boot_id=boot_id()
     )
-    store.move(starting, JobState.FAILED, keep_leases=True, ended=time.time(), cause="crashed")
-    assert held(harness) == [("GPU-a", job.id)]
     left = subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, TOKEN: "t0k3n"}
     )
+    store.move(starting, JobState.FAILED, keep_leases=True, ended=time.time(), cause="crashed")
+    assert held(harness) == [("GPU-a", job.id)]
     harness.local.configure(slots={"batch": 1})
     after = harness.submit(["print"])
     assert harness.end(after.id).state is JobState.SUCCEEDED

@@ -45,7 +45,7 @@ def test_a_download_says_size_and_licence_and_is_a_model_that_can_be_named(run: 
     assert job.progress.step == job.progress.total > 0
     again = run(operation="download", model="org/Tiny.1", name="mine")
     assert (again.state, again.cause) == (JobState.FAILED, "conflict")
-    assert again.remedy == "model download org/Tiny.1"
+    assert again.remedy == "model download org/Tiny.1 --name mine-2"
 
 
 def test_what_the_hub_keeps_back_is_told_with_its_cause(run: Any, hub: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ilab_jupyter import starter
-from ilab_jupyter.errors import Conflict, InvalidInput, NotFound
+from ilab_jupyter.errors import Conflict, NotFound
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.registry.removal import remove_dataset, remove_model
 
@@ -32,7 +32,7 @@ def test_model_is_removed_with_its_bytes(models: Models) -> None:
 
 
 def test_built_in_model_is_not_removed(models: Models) -> None:
-    with pytest.raises(InvalidInput, match="built in"):
+    with pytest.raises(Conflict, match="built in"):
         remove_model(models, "starter")
     assert (starter.FOLDER / "config.json").is_file()
 

@@ -95,6 +95,7 @@ def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: Ju
     for path in ("chat/completions", "completions"):
         sent = chat if "chat" in path else {"model": "taught", "prompt": "x"}
         assert process.http.post(f"ilab/v1/{path}", json=sent).status_code == 200
+    id = process.http.post("ilab/api/jobs", json=body).json()["id"]
     for what in ("events", "log"):
         stream = process.http.get(f"ilab/api/jobs/{id}/{what}", headers={"Accept": "text/event-stream"})
         assert "event: end" in stream.text

@@ -28,7 +28,7 @@ async def test_models_and_datasets_are_removed(server: Any, registry: None) -> N
         assert answer.status_code == 200 and answer.json()["size_bytes"] > 0
         assert (await server.http.delete(f"ilab/api/{path}")).status_code == 404
     built_in = await server.http.delete("ilab/api/models/starter")
-    assert built_in.status_code == 400 and "built in" in built_in.json()["message"]
+    assert built_in.status_code == 409 and "built in" in built_in.json()["message"]
     for path in ("models/..%2f..%2fetc", "datasets/..%2fmodels", "datasets/%00"):
         assert (await server.http.delete(f"ilab/api/{path}")).status_code == 404
 

@@ -109,7 +109,7 @@ def test_answers_that_take_longer_than_the_limit_are_waited_for(
     assert time.monotonic() - began > 4, "all answers together take longer than the limit"
     assert result.rows == 18 and not any(result.rejected.values())
     assert result.tokens == {"prompt": 30, "answer": 54} and result.tokens_told
-    assert not [entry for entry in reporter.said if entry[0] == "warning"]
+    assert not reporter.of("warning")
 
 
 def test_silence_is_reported_counted_and_lowers_the_requests_at_once(
@@ -119,7 +119,7 @@ def test_silence_is_reported_counted_and_lowers_the_requests_at_once(
     reporter = recorder()
     result = generate(one_skill, tmp_path, server.url, reporter, timeout=1)
     assert result.rows == 18
-    [first, *_] = [entry[1] for entry in reporter.said if entry[0] == "warning"]
+    (first, _), *_ = reporter.of("warning")
     assert "sent again" in first and "no answer in time" in first
     assert reporter.steps[-1][2]["retries"] >= 1
 
