@@ -20,7 +20,7 @@ KINDS = ("model", "dataset", "job")
 def remove(jobs: SyncJobs, options: dict[str, Any]) -> None:
     """Remove what the options name and print what was freed.
 
-    InvalidInput where nobody confirms it; the errors of `client.removal` and of `JobService.remove`.
+    InvalidInput where it is not confirmed; the errors of `client.removal` and of `JobService.remove`.
     """
     kind, name = options["kind"], options["name"]
     if kind == "job":

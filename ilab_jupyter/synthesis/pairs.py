@@ -98,7 +98,7 @@ def _from_json(text: str) -> Pair | None:
 
 
 def _labelled(text: str) -> Pair | None:
-    """The first pair of a text with labels; what stands before the first question is left out."""
+    """The first pair of a text with labels; text before the first question is left out."""
     labels = list(_labels(text))
     first = next((label for label in labels if label.word in _QUESTION_WORDS), None)
     after = [label for label in labels if first is None or label.start > first.start]

@@ -66,7 +66,7 @@ def test_field_name_that_is_a_secret_is_masked() -> None:
         ("SOME_TOKEN", "zzzz-yyyy-xxxx", True),
         ("TOKENIZERS_PARALLELISM", "falsefalse", False),
         ("MAX_TOKENS", "1000000000", False),
-        ("PWD", "/work/anything", False),
+        ("PWD", "/srv/anything", False),
         ("GOOGLE_APPLICATION_CREDENTIALS", "/etc/hostname", False),
         ("SHORT_KEY", "abc", False),
     ],
