@@ -116,6 +116,10 @@ class Lab:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 self.port = free.getsockname()[1]
+        # No page has the server run Node.js to look for extensions that are to be built.
+        page_config = self.home / "jupyter_config_dir" / "labconfig" / "page_config.json"
+        page_config.parent.mkdir(parents=True, exist_ok=True)
+        page_config.write_text(json.dumps({"buildAvailable": False, "buildCheck": False}))
         config = self.home / "lab_config.json"
         config.write_text(json.dumps(self.config))
         command = [

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# In one process, which builds the distributions once.
+pytestmark = pytest.mark.xdist_group("packaging")
+
 ROOT = Path(__file__).resolve().parents[2]
 PANEL = "ilab_jupyter-{version}.data/data/share/jupyter/labextensions/ilab-jupyter/"
 

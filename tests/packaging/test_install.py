@@ -14,6 +14,9 @@ import pytest
 
 from tests.packaging.environment import closure, make_environment, pip
 
+# In one process, which builds the distributions once.
+pytestmark = pytest.mark.xdist_group("packaging")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

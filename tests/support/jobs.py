@@ -13,6 +13,7 @@ from ilab_jupyter.jobs.attempt.process import Identity
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job, JobSpec
 from ilab_jupyter.jobs.state import LIVE, JobState
+from ilab_jupyter.jobs.store.row import Row
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.support.waiting import until
 
@@ -49,12 +50,15 @@ class JobHarness:
         self.jobs.pause("The test is over.")
         self.local.configure(grace_seconds=0)
         deadline = time.monotonic() + 15
-        for row in self.local._store.in_states(LIVE):
-            if row.owner == self.local.owner:
-                self.jobs.cancel(row.id)
-        while self.local._store.count(LIVE) and time.monotonic() < deadline:
+        for row in self._live():
+            self.jobs.cancel(row.id)
+        while self._live() and time.monotonic() < deadline:
             time.sleep(0.05)
             self.local.turn()
+
+    def _live(self) -> list[Row]:
+        """The rows of this owner's jobs that have not ended; a job of another owner is never started here."""
+        return [row for row in self.local._store.in_states(LIVE) if row.owner == self.local.owner]
 
 
 def alive(pid_file: Path) -> bool:

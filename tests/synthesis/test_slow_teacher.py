@@ -136,9 +136,9 @@ def test_teacher_that_stays_silent_ends_the_run(
 def test_progress_is_told_while_one_answer_takes_long(
     slow: Any, one_skill: Path, tmp_path: Path, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "PULSE_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "PULSE_SECONDS", 0.1)
     reporter = recorder()
-    generate(one_skill, tmp_path, slow(pause=0.2, words=8).url, reporter)
+    generate(one_skill, tmp_path, slow(pause=0.05, words=8).url, reporter)
     tokens = [metrics["tokens"] for step, _, metrics in reporter.steps if step == 0]
     assert len(set(tokens)) > 2, "the tokens of unfinished answers are counted"
     assert any(" at " in metrics.get("estimate", "") for _, _, metrics in reporter.steps)
