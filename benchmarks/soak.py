@@ -104,7 +104,7 @@ class Soak:
         if answer.status_code == 202:
             self.accepted[answer.json()["id"]] = what
             self.counts["jobs"] += 1
-        elif answer.status_code == 503 and answer.json().get("next_step"):
+        elif answer.status_code == 503 and answer.json().get("hint"):
             self.counts["refused"] += 1
         else:
             raise RuntimeError(f"{answer.status_code}: {answer.text[:500]}")

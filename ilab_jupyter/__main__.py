@@ -36,8 +36,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     findings = examine()
     for finding in findings:
         print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
-        if finding.next_step:
-            print(f"      {finding.next_step}")
+        if finding.hint:
+            print(f"      {finding.hint}")
     return 0 if all(finding.ok for finding in findings) else 1
 
 

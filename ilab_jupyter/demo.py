@@ -17,7 +17,7 @@ from ilab_jupyter.client.inference import stream_chat
 from ilab_jupyter.errors import NotFound, Unavailable, Unprocessable
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.jobs.sync import run as run_blocking
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.catalog import job_spec
 
 ASKED = 12
 SCALE = 3

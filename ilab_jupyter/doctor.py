@@ -23,7 +23,7 @@ class Finding:
     what: str
     ok: bool
     detail: str
-    next_step: str = ""
+    hint: str = ""
 
 
 def examine() -> list[Finding]:
@@ -123,7 +123,7 @@ def _state(machine: hardware.Machine) -> Finding:
             " ".join(jobs.advice),
         )
     except PublicError as error:
-        return Finding("state folder", False, error.message, error.next_step)
+        return Finding("state folder", False, error.message, error.hint)
 
 
 def _gpu(machine: hardware.Machine) -> Finding:

@@ -22,27 +22,27 @@ _TYPES = frozenset({"str", "int", "float", "bool"})
 class PublicError(Exception):
     """Text that is safe and useful to show; `status` is its HTTP meaning, `cause` its machine-readable name.
 
-    `next_step` says what the person can do now, as a sentence or a command.
+    `hint` says what the person can do now, as a sentence or a command.
     """
 
     status: int = 400
     cause: str = "invalid"
 
-    def __init__(self, message: str, next_step: str = "", *, cause: str | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", *, cause: str | None = None) -> None:
         # Both may quote what a model, a server or a file says.
-        message, next_step = safe(message), safe(next_step)
+        message, hint = safe(message), safe(hint)
         super().__init__(message)
         self.message = message
-        self.next_step = next_step
+        self.hint = hint
         if cause is not None:
             self.cause = cause
 
     def __str__(self) -> str:
-        return f"{self.message} {self.next_step}".strip()
+        return f"{self.message} {self.hint}".strip()
 
     def to_dict(self) -> dict[str, Any]:
         """The wire form, the same for HTTP bodies and for a job's `error` event."""
-        return {"cause": self.cause, "message": self.message, "next_step": self.next_step}
+        return {"cause": self.cause, "message": self.message, "hint": self.hint}
 
 
 class InvalidInput(PublicError):

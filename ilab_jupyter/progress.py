@@ -30,7 +30,7 @@ class Reporter(Protocol):
     def artifact(self, kind: str, name: str, path: Path) -> None:
         """Something complete now lies at `path`; kind is 'model', 'dataset', 'checkpoint' or 'file'."""
 
-    def warning(self, message: str, next_step: str = "") -> None:
+    def warning(self, message: str, hint: str = "") -> None:
         """Something is wrong or lost, and the work goes on."""
 
     def event(self, type: str, **fields: Any) -> None:
@@ -71,9 +71,9 @@ class ConsoleReporter:
         """See Reporter."""
         self._print(f"{kind} {name}: {path}")
 
-    def warning(self, message: str, next_step: str = "") -> None:
+    def warning(self, message: str, hint: str = "") -> None:
         """See Reporter."""
-        self._print(f"warning: {message} {next_step}")
+        self._print(f"warning: {message} {hint}")
 
     def event(self, type: str, **fields: Any) -> None:
         """See Reporter."""

@@ -32,11 +32,11 @@ MAY_IMPORT = {
     "evaluation": {"evaluation", "synthesis", "taxonomy", "serving", "registry"},
     "models": {"models", "training", "serving", "registry"},
     "curation": {"curation", "training", "registry", "taxonomy"},
-    "tasks": {"tasks", "jobs", "core", "registry", "retrieval", "synthesis", "training", "evaluation"},
-    "client": {"client", "jobs", "tasks", "registry"},
-    "server": {"server", "client", "core", "jobs", "tasks", "registry", "taxonomy"},
-    "magics": {"magics", "client", "core", "jobs", "tasks", "registry", "demo"},
-    "widgets": {"widgets", "client", "jobs", "tasks", "registry"},
+    "kinds": {"kinds", "jobs", "core", "registry", "retrieval", "synthesis", "training", "evaluation"},
+    "client": {"client", "jobs", "kinds", "registry"},
+    "server": {"server", "client", "core", "jobs", "kinds", "registry", "taxonomy"},
+    "magics": {"magics", "client", "core", "jobs", "kinds", "registry", "demo"},
+    "widgets": {"widgets", "client", "jobs", "kinds", "registry"},
     "configuration": {"configuration", "registry"},
     "core": {
         "core",
@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "serving": {"serving", "registry"},
 }
 HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "peft", "trl", "docling", "instructlab.sdg")
-LIGHT = ("registry", "jobs", "client", "server", "magics", "tasks", "taxonomy", "configuration")
+LIGHT = ("registry", "jobs", "client", "server", "magics", "kinds", "taxonomy", "configuration")
 
 
 def modules(room: str) -> list[Path]:

@@ -25,7 +25,7 @@ def test_a_worker_python_that_is_none_is_found_before_a_job_meets_it(
 ) -> None:
     monkeypatch.setenv("ILAB_JUPYTER_WORKER_PYTHON", python)
     found = engine()
-    assert not found.ok and python in found.detail and "ILAB_JUPYTER_WORKER_PYTHON" in found.next_step
+    assert not found.ok and python in found.detail and "ILAB_JUPYTER_WORKER_PYTHON" in found.hint
 
 
 def test_a_worker_python_without_the_engine_is_told_what_it_lacks(
@@ -52,7 +52,7 @@ def test_doctor_reports_torchvision_of_another_build(tmp_path: Path, monkeypatch
     versions(tmp_path, monkeypatch, torch="2.13.0+cpu", torchvision="0.28.0")
     found = next(finding for finding in examine() if finding.what == "torchvision")
     assert not found.ok and "does not fit torch 2.13.0+cpu" in found.detail
-    assert "uninstall torchvision" in found.next_step
+    assert "uninstall torchvision" in found.hint
 
 
 def test_doctor_accepts_torchvision_of_the_same_build(

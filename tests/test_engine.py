@@ -34,4 +34,4 @@ def test_a_library_that_is_missing_is_named_with_the_command_that_brings_it() ->
     with pytest.raises(Unavailable, match="Training needs no_such_library") as raised:
         engine.require("Training", "json", "no_such_library")
     assert raised.value.cause == "engine_missing"
-    assert "pip install" in raised.value.next_step
+    assert "pip install" in raised.value.hint

@@ -24,6 +24,6 @@ def connect(
 
         return RemoteJobs(service, token or os.environ.get("ILAB_SERVICE_TOKEN") or None)
     from ilab_jupyter.jobs.local import LocalJobs
-    from ilab_jupyter.tasks.admission import admit
+    from ilab_jupyter.kinds.admission import admit
 
     return LocalJobs(Path(state_dir) if state_dir is not None else None, admit=admit)

@@ -36,7 +36,7 @@ class JobFailed(PublicError):
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows this instead of a traceback, which would tell nothing about the job."""
-        return [f"\x1b[31m{self.message}\x1b[0m", *filter(None, [self.next_step])]
+        return [f"\x1b[31m{self.message}\x1b[0m", *filter(None, [self.hint])]
 
 
 class Detached(KeyboardInterrupt):

@@ -291,7 +291,7 @@ def _told(status: int, body: dict[str, Any]) -> PublicError:
     """The error that the service raised: same class, same words."""
     cause = str(body.get("cause") or "")
     kind = _KNOWN.get((status, cause)) or _BY_STATUS.get(status) or PublicError
-    error = kind(str(body["message"]), str(body.get("next_step") or ""), cause=cause or None)
+    error = kind(str(body["message"]), str(body.get("hint") or ""), cause=cause or None)
     if kind is PublicError and status >= 400:
         error.status = status
     return error

@@ -91,9 +91,9 @@ def where(job: Job) -> str:
 
 def advice(job: Job) -> str:
     """What the person can do now about an end that is not success, and how; empty for one that is."""
-    if not job.state.resumable or not job.remedy or job.remedy in (job.next_step or ""):
-        return job.next_step or ""
-    return f"{job.next_step or ''} Next: %ilab {job.remedy}".strip()
+    if not job.state.resumable or not job.remedy or job.remedy in (job.hint or ""):
+        return job.hint or ""
+    return f"{job.hint or ''} Next: %ilab {job.remedy}".strip()
 
 
 def line(job: Job) -> str:

@@ -200,7 +200,7 @@ class RAG:
                 asked, hits, asking, name, _between("max_tokens", max_tokens, 1, 1_048_576)
             )
         except TeacherError as error:
-            raise Unavailable(error.message.replace("teacher", "model server"), error.next_step) from error
+            raise Unavailable(error.message.replace("teacher", "model server"), error.hint) from error
         finally:
             if own:
                 asking.close()

@@ -101,7 +101,7 @@ class Taxonomy:
             first, *rest = findings.errors
             more = f" ({len(rest)} more)" if rest else ""
             raise Unprocessable(
-                f"{first}{more}.", first.mend or "Mend this line and try again.", cause="bad_taxonomy"
+                f"{first}{more}.", first.hint or "Mend this line and try again.", cause="bad_taxonomy"
             )
         if not diff:
             raise Unprocessable(

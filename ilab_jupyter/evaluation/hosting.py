@@ -38,7 +38,7 @@ class _Quiet:
     def artifact(self, kind: str, name: str, path: Path) -> None:
         """Of no interest to who evaluates."""
 
-    def warning(self, message: str, next_step: str = "") -> None:
+    def warning(self, message: str, hint: str = "") -> None:
         """Of no interest to who evaluates."""
 
     def event(self, type: str, **fields: Any) -> None:

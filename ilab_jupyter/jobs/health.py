@@ -26,7 +26,7 @@ class Finding:
     name: str
     ok: bool
     message: str
-    next_step: str = ""
+    hint: str = ""
     serious: bool = False
     cause: str = ""
 
@@ -42,7 +42,7 @@ def examine(store: Store) -> list[Finding]:
         took = (time.monotonic() - began) * 1000
     except (PublicError, OSError) as error:
         public = error if isinstance(error, PublicError) else PublicError(str(error))
-        trouble = Finding("store", False, public.message, public.next_step, serious=True, cause=public.cause)
+        trouble = Finding("store", False, public.message, public.hint, serious=True, cause=public.cause)
         return [trouble, _disk(store)]
     return [
         Finding("store", True, f"Read and written in {took:.0f} ms."),

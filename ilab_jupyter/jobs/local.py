@@ -83,7 +83,7 @@ class LocalJobs:
         *,
         owner: str | None = None,
         worker_python: str | Mapping[str, str] | None = None,
-        worker_module: str = "ilab_jupyter.tasks",
+        worker_module: str = "ilab_jupyter.kinds",
         database_url: str | None = None,
         actor: str | None = None,
         admit: Admission | None = None,
@@ -408,7 +408,7 @@ class LocalJobs:
                     stop_reason="cancel",
                     cause="cancelled",
                     message="Cancelled before it started.",
-                    next_step="Resume it to put it into the queue again.",
+                    hint="Resume it to put it into the queue again.",
                     actor=self.actor,
                 )
                 if moved is not None:

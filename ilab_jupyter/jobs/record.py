@@ -98,7 +98,7 @@ class Job(Frozen):
     )
     cause: str | None = Field(default=None, description="Typed reason of an end that is not SUCCEEDED.")
     message: str | None = Field(default=None, description="One sentence on the end.")
-    next_step: str | None = Field(default=None, description="What the person can do now.")
+    hint: str | None = Field(default=None, description="What the person can do now.")
     remedy: str | None = Field(
         default=None, description="The same as a command, to be written after `%ilab`: `resume train-abc`."
     )

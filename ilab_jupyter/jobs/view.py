@@ -53,7 +53,7 @@ def job(store: Store, row: Row, **told: Any) -> Job:
         exit_code=row.exit_code,
         cause=row.cause,
         message=row.message,
-        next_step=row.next_step,
+        hint=row.hint,
         remedy=row.remedy or (causes.remedy(row.cause, row.id) if row.state.resumable else None),
         resumable=row.state.resumable and causes.resumes(row.cause),
         result=row.result,

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ilab_jupyter.errors import InvalidInput, wrong_field
-from ilab_jupyter.tasks.evaluate import JudgeSettings, short_judge
-from ilab_jupyter.tasks.generate import GenerateSpec
+from ilab_jupyter.kinds.evaluate import JudgeSettings, short_judge
+from ilab_jupyter.kinds.generate import GenerateSpec
 
 TEACHER = cast(type[BaseModel], GenerateSpec.model_fields["teacher"].annotation)
 
@@ -148,7 +148,7 @@ def as_options() -> Iterator[None]:
         if not isinstance(error.__cause__, ValidationError):
             raise
         wrong = [_wrong_option(detail) for detail in error.__cause__.errors()[:5]]
-        raise InvalidInput(f"{'; '.join(wrong)}.", error.next_step) from None
+        raise InvalidInput(f"{'; '.join(wrong)}.", error.hint) from None
 
 
 def _wrong_option(detail: Mapping[str, Any]) -> str:

@@ -15,13 +15,13 @@ from ilab_jupyter.client.inference import deployments
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import run
+from ilab_jupyter.kinds.curate import CurateSpec
+from ilab_jupyter.kinds.evaluate import EvaluateSpec
+from ilab_jupyter.kinds.model import ModelSpec
 from ilab_jupyter.magics import parsers
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.models import Models
-from ilab_jupyter.tasks.curate import CurateSpec
-from ilab_jupyter.tasks.evaluate import EvaluateSpec
-from ilab_jupyter.tasks.model import ModelSpec
 
 if TYPE_CHECKING:
     from ilab_jupyter.magics.ilab import IlabMagics

@@ -29,10 +29,10 @@ class CommandError(UsageError):
     """Stops the cell, and a `Run All` with it. `error` is what happened."""
 
     def __init__(self, error: PublicError) -> None:
-        error.next_step = in_commands(error.next_step)
+        error.hint = in_commands(error.hint)
         super().__init__(str(error))
         self.error = error
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines in place of a traceback."""
-        return [f"\x1b[31m{self.error.message}\x1b[0m", *filter(None, [self.error.next_step])]
+        return [f"\x1b[31m{self.error.message}\x1b[0m", *filter(None, [self.error.hint])]

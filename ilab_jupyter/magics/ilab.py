@@ -26,14 +26,14 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
+from ilab_jupyter.kinds.catalog import job_spec
+from ilab_jupyter.kinds.evaluate import JudgeSettings
 from ilab_jupyter.magics import chat, parsers, removal, resolve, workspace
 from ilab_jupyter.magics.arguments import NEAR, TEACHER, as_options, body, merged, nested
 from ilab_jupyter.magics.failure import CommandError
 from ilab_jupyter.magics.help import COMMANDS, overview
 from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.models import Models
-from ilab_jupyter.tasks.catalog import job_spec
-from ilab_jupyter.tasks.evaluate import JudgeSettings
 
 Options = dict[str, Any]
 

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.kinds.catalog import KINDS
+from ilab_jupyter.kinds.curate import CurateSpec
+from ilab_jupyter.kinds.evaluate import EvaluateSpec
+from ilab_jupyter.kinds.generate import GenerateSpec
+from ilab_jupyter.kinds.ingest import IngestSpec
+from ilab_jupyter.kinds.model import ModelSpec
+from ilab_jupyter.kinds.rag import RagSpec
+from ilab_jupyter.kinds.serve import ServeSpec
+from ilab_jupyter.kinds.train import TrainSpec
 from ilab_jupyter.magics import removal, workspace
 from ilab_jupyter.magics.arguments import Parser
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.entries import DatasetRow
-from ilab_jupyter.tasks.catalog import KINDS
-from ilab_jupyter.tasks.curate import CurateSpec
-from ilab_jupyter.tasks.evaluate import EvaluateSpec
-from ilab_jupyter.tasks.generate import GenerateSpec
-from ilab_jupyter.tasks.ingest import IngestSpec
-from ilab_jupyter.tasks.model import ModelSpec
-from ilab_jupyter.tasks.rag import RagSpec
-from ilab_jupyter.tasks.serve import ServeSpec
-from ilab_jupyter.tasks.train import TrainSpec
 
 SAMPLING: dict[str, tuple[Callable[[str], float], str]] = {
     "temperature": (float, "0.7"),

@@ -73,7 +73,7 @@ def obtain(model: str, models: Models, reporter: Reporter) -> Path:
         return models.resolve(model)
     except NotFound as error:
         if not HUB_ID.fullmatch(model):
-            raise NotFound(error.message, error.next_step, cause="model_missing") from None
+            raise NotFound(error.message, error.hint, cause="model_missing") from None
     reporter.phase("downloading", f"{model} from the hub")
     with _explained(model):
         from huggingface_hub import snapshot_download

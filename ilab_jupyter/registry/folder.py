@@ -165,8 +165,8 @@ def _weight_files(folder: Path, files: dict[str, int], single: str) -> list[str]
     raise _lacks(folder, single, "Download the model's weights in safetensors form.")
 
 
-def _lacks(folder: Path, name: str, next_step: str) -> Unprocessable:
-    return Unprocessable(f"The model folder {folder.name!r} has no {name}.", next_step)
+def _lacks(folder: Path, name: str, hint: str) -> Unprocessable:
+    return Unprocessable(f"The model folder {folder.name!r} has no {name}.", hint)
 
 
 def _not_a_folder(path: Path) -> InvalidInput:

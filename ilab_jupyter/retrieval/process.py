@@ -42,7 +42,7 @@ def _reply(read: Any, order: Order) -> dict[str, Any]:
     try:
         return {"read": asdict(read(order))}
     except Unreadable as error:
-        return {"unreadable": [error.reason, error.message, error.next_step]}
+        return {"unreadable": [error.reason, error.message, error.hint]}
     except MemoryError:
         return {
             "unreadable": [
@@ -54,7 +54,7 @@ def _reply(read: Any, order: Order) -> dict[str, Any]:
     except RecursionError:
         return {"unreadable": ["broken", "It is nested too deeply.", "Save it with its own program."]}
     except PublicError as error:
-        return {"refused": [error.message, error.next_step]}
+        return {"refused": [error.message, error.hint]}
     except OSError as error:
         return {"disk": [error.errno, error.strerror, str(error.filename or "")]}
     except Exception as error:

@@ -96,7 +96,7 @@ def failure(source: Source, error: Unreadable) -> Failure:
             "document": source.name,
             "reason": error.reason,
             "message": error.message,
-            "next_step": error.next_step,
+            "hint": error.hint,
         }
     )
 

@@ -137,7 +137,7 @@ class Update:
         for warning in self.warnings:
             reporter.warning(str(warning))
         for failed in self.failures:
-            reporter.warning(f"{failed.document}: {failed.message}", failed.next_step)
+            reporter.warning(f"{failed.document}: {failed.message}", failed.hint)
 
 
 def update(

@@ -37,10 +37,10 @@ class Failure(Result):
         "unreadable",
     ]
     message: str
-    next_step: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.document}: {self.message} {self.next_step}".strip()
+        return f"{self.document}: {self.message} {self.hint}".strip()
 
 
 class Loss(Result):

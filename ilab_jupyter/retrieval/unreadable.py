@@ -6,8 +6,8 @@ from __future__ import annotations
 class Unreadable(Exception):
     """`reason` is one of `results.Failure.reason`; message and next step are for a person."""
 
-    def __init__(self, reason: str, message: str, next_step: str = "") -> None:
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.next_step = next_step
+        self.hint = hint

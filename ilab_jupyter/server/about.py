@@ -6,9 +6,9 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ilab_jupyter import __version__
+from ilab_jupyter.kinds.catalog import KINDS
 from ilab_jupyter.server.base import IlabHandler
 from ilab_jupyter.server.wire import Info, KindEntry, KindList
-from ilab_jupyter.tasks.catalog import KINDS
 
 
 class InfoHandler(IlabHandler):

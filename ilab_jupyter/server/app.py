@@ -212,7 +212,7 @@ class IlabApp(ExtensionApp):
         from ilab_jupyter.jobs.actor import act_as
         from ilab_jupyter.jobs.local import LocalJobs
         from ilab_jupyter.jobs.store.rows import AUTOMATIC
-        from ilab_jupyter.tasks.admission import admit
+        from ilab_jupyter.kinds.admission import admit
 
         assert self.services is not None
         # The request that happens to be the first one has decided none of this.
@@ -240,7 +240,7 @@ class IlabApp(ExtensionApp):
         from pydantic import TypeAdapter, ValidationError
 
         from ilab_jupyter.jobs.device import Device
-        from ilab_jupyter.tasks.catalog import describe
+        from ilab_jupyter.kinds.catalog import describe
 
         if self.devices is None:
             return None

@@ -18,8 +18,8 @@ from tornado.iostream import StreamClosedError
 from ilab_jupyter.display import safe
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, TooLarge
 from ilab_jupyter.jobs.actor import act_as
+from ilab_jupyter.kinds.catalog import describe
 from ilab_jupyter.server.audit import REFUSALS
-from ilab_jupyter.tasks.catalog import describe
 
 if TYPE_CHECKING:
     from ilab_jupyter.server.services import Services
@@ -171,7 +171,7 @@ class IlabHandler(Audited, APIHandler):
         return super().finish(*args, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """One shape for every error: {cause, message, next_step}."""
+        """One shape for every error: {cause, message, hint}."""
         self.retry_later(status_code)
         self.finish(json.dumps(self.told(status_code, **kwargs)))
 
@@ -217,15 +217,15 @@ def _name(user: Any) -> str:
 def problem(status: int, error: BaseException | None) -> dict[str, str]:
     """The body of an error. Text of an exception that is not a PublicError never leaves the server."""
     if isinstance(error, PublicError):
-        return {"cause": error.cause, "message": error.message[:2000], "next_step": error.next_step}
+        return {"cause": error.cause, "message": error.message[:2000], "hint": error.hint}
     if status in _PLAIN:
-        cause, message, next_step = _PLAIN[status]
+        cause, message, hint = _PLAIN[status]
     elif status < 500:
-        cause, message, next_step = "invalid", f"{HTTPStatus(status).phrase}.", ""
+        cause, message, hint = "invalid", f"{HTTPStatus(status).phrase}.", ""
     else:
         cause, message = "internal", "The server made a mistake."
-        next_step = "The Jupyter server's log has the details; please report them."
-    return {"cause": cause, "message": message, "next_step": next_step}
+        hint = "The Jupyter server's log has the details; please report them."
+    return {"cause": cause, "message": message, "hint": hint}
 
 
 def _validated(model: type[Model], given: dict[str, Any]) -> Model:

@@ -6,9 +6,9 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ilab_jupyter.errors import NotFound
+from ilab_jupyter.kinds.catalog import job_spec
 from ilab_jupyter.server.jobs import JobHandler
 from ilab_jupyter.server.wire import DeploymentList
-from ilab_jupyter.tasks.catalog import job_spec
 
 
 class DeploymentsHandler(JobHandler):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.hardware import ENGINE_LIBRARIES, Machine
 from ilab_jupyter.jobs.health import Finding
+from ilab_jupyter.kinds.catalog import KINDS
 from ilab_jupyter.server.wire import Check, Health
-from ilab_jupyter.tasks.catalog import KINDS
 
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
@@ -55,7 +55,7 @@ class HealthView:
         try:
             jobs = await self._services.jobs()
         except PublicError as error:
-            trouble = Finding("store", False, error.message, error.next_step, serious=True, cause=error.cause)
+            trouble = Finding("store", False, error.message, error.hint, serious=True, cause=error.cause)
             return [trouble], 0
         findings, live = await asyncio.to_thread(self._engine, jobs)
         return [*findings, self._devices(await self._services.machine.now())], live
@@ -113,9 +113,7 @@ def worker(python: str, libraries: Sequence[str]) -> Finding:
 
 
 def _health(findings: Sequence[Finding], live: int) -> Health:
-    checks = [
-        Check(name=one.name, ok=one.ok, message=one.message, next_step=one.next_step) for one in findings
-    ]
+    checks = [Check(name=one.name, ok=one.ok, message=one.message, hint=one.hint) for one in findings]
     wrong = sorted((one for one in findings if not one.ok), key=lambda one: not one.serious)
     if not wrong:
         return Health(status="ok", live=live, checks=checks)
@@ -126,5 +124,5 @@ def _health(findings: Sequence[Finding], live: int) -> Health:
         checks=checks,
         cause=worst.cause or worst.name,
         message=worst.message,
-        next_step=worst.next_step,
+        hint=worst.hint,
     )

@@ -49,7 +49,7 @@ class OpenAIHandler(IlabHandler):
         self.retry_later(status_code)
         told = self.told(status_code, **kwargs)
         kind = "invalid_request_error" if status_code < 500 else "server_error"
-        message = f"{told['message']} {told['next_step']}".strip()
+        message = f"{told['message']} {told['hint']}".strip()
         body = {"message": message, "type": kind, "param": None, "code": told["cause"]}
         self.finish(json.dumps({"error": body}))
 

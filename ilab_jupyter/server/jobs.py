@@ -7,9 +7,9 @@ from tornado import web
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.record import Job
+from ilab_jupyter.kinds.catalog import job_spec
 from ilab_jupyter.server.base import IlabHandler
 from ilab_jupyter.server.wire import JobQuery, Submit
-from ilab_jupyter.tasks.catalog import job_spec
 
 
 class JobHandler(IlabHandler):

@@ -12,6 +12,7 @@ from tornado.web import RequestHandler
 from ilab_jupyter.core.taxonomy import Tree
 from ilab_jupyter.hardware import Machine
 from ilab_jupyter.jobs.record import Job, JobPage, LogChunk, LogMatches, Pruned, QueueState, RemovedJob
+from ilab_jupyter.kinds.serve import ServeSpec
 from ilab_jupyter.registry.entries import DatasetEntry, DatasetRows, ModelEntry, Removed
 from ilab_jupyter.server import (
     about,
@@ -55,7 +56,6 @@ from ilab_jupyter.server.wire import (
     Submit,
     TaxonomyDiff,
 )
-from ilab_jupyter.tasks.serve import ServeSpec
 
 
 @dataclass(frozen=True)

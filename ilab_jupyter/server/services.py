@@ -144,7 +144,7 @@ class Services:
                 )
             if isinstance(error, InvalidInput):
                 # It is the administrator who wrote it, not whoever asks.
-                raise Unavailable(error.message, error.next_step, cause="configuration") from error
+                raise Unavailable(error.message, error.hint, cause="configuration") from error
             if isinstance(error, PublicError):
                 raise
             raise Unavailable(

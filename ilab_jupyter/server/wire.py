@@ -31,7 +31,7 @@ class Problem(Answer):
 
     cause: str
     message: str
-    next_step: str = ""
+    hint: str = ""
 
 
 class Info(Answer):
@@ -48,13 +48,13 @@ class Check(Answer):
     name: str
     ok: bool
     message: str
-    next_step: str = ""
+    hint: str = ""
 
 
 class Health(Answer):
     """`ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
 
-    `cause`, `message` and `next_step` are those of the worst check, in the form of every error.
+    `cause`, `message` and `hint` are those of the worst check, in the form of every error.
     """
 
     status: Literal["ok", "degraded", "failing"]
@@ -62,7 +62,7 @@ class Health(Answer):
     checks: list[Check]
     cause: str = ""
     message: str = ""
-    next_step: str = ""
+    hint: str = ""
 
 
 class KindEntry(Answer):

@@ -28,9 +28,9 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3
 class DocumentError(Exception):
     """A document cannot be taught from: its name, what is wrong with it, and what to do."""
 
-    def __init__(self, name: str, problem: str, next_step: str) -> None:
+    def __init__(self, name: str, problem: str, hint: str) -> None:
         super().__init__(f"{name}: {problem}")
-        self.name, self.problem, self.next_step = name, problem, next_step
+        self.name, self.problem, self.hint = name, problem, hint
 
 
 def chunks(documents: Sequence[Path], root: Path, models: str | Path | None = None) -> list[str]:
@@ -117,9 +117,7 @@ def _pdf(path: Path, name: str, models: str | Path | None) -> Any:
     try:
         document, losses = pdf.read(path, path.name, None if models is None else str(models), text_only=False)
     except Unreadable as error:
-        raise DocumentError(
-            name, _lower(str(error).rstrip(".")), error.next_step or "Save it again."
-        ) from error
+        raise DocumentError(name, _lower(str(error).rstrip(".")), error.hint or "Save it again.") from error
     for loss in losses:
         _log.warning("%s: %s", name, loss)
     return document

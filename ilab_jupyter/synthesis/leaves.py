@@ -81,7 +81,7 @@ def _read(root: Path, file: str) -> yamltext.Text:
         return qna.read(root, file)
     except yamltext.Broken as broken:  # changed since it was judged
         raise Unprocessable(
-            f"{file}:{broken.line}: {broken.message}.", broken.mend, cause="bad_taxonomy"
+            f"{file}:{broken.line}: {broken.message}.", broken.hint, cause="bad_taxonomy"
         ) from None
 
 
@@ -107,7 +107,7 @@ def _with_documents(
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise Unprocessable(f"{errors[0]}{more}.", errors[0].mend, cause="no_documents")
+        raise Unprocessable(f"{errors[0]}{more}.", errors[0].hint, cause="no_documents")
     return _replaced(text, {"repo": str(repository), "commit": documents_of.committed(repository)})
 
 

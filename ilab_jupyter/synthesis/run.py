@@ -406,7 +406,7 @@ def _spoken_errors(leaf: str = "") -> Iterator[None]:
         for cause in chain(error):
             if isinstance(cause, documents.DocumentError):
                 raise Unprocessable(
-                    f"{leaf}, document {cause.name}: {cause.problem}.", cause.next_step, cause="no_documents"
+                    f"{leaf}, document {cause.name}: {cause.problem}.", cause.hint, cause="no_documents"
                 ) from error
             if isinstance(cause, OSError | MemoryError):
                 raise cause from error

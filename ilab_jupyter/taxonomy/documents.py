@@ -47,10 +47,10 @@ class _Wrong(Exception):
     """Something is wrong at a place in the leaf."""
 
     def __init__(
-        self, path: Sequence[str | int], message: str, mend: str, severity: Severity = "error"
+        self, path: Sequence[str | int], message: str, hint: str, severity: Severity = "error"
     ) -> None:
         super().__init__(message)
-        self.path, self.message, self.mend, self.severity = path, message, mend, severity
+        self.path, self.message, self.hint, self.severity = path, message, hint, severity
 
 
 def gather(
@@ -89,7 +89,7 @@ def gather(
             problem.severity,
             text.place(["document", *problem.path]),
             problem.message,
-            problem.mend,
+            problem.hint,
         )
         for problem in problems
     ]
@@ -300,8 +300,8 @@ def _unreadable(file: Path) -> tuple[str, str] | None:
         if head.startswith(b"version https://git-lfs.github.com/"):
             return "is only a pointer to Git LFS", "Commit the document itself."
         if file.suffix.lower() == ".pdf":
-            mend = "Export it as PDF again, or convert it to markdown."
-            return None if b"%PDF-" in head else ("is no PDF", mend)
+            hint = "Export it as PDF again, or convert it to markdown."
+            return None if b"%PDF-" in head else ("is no PDF", hint)
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
             return "is UTF-16, not UTF-8 text", "Save it as UTF-8."
         stream.seek(0)

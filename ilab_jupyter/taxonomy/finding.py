@@ -23,7 +23,7 @@ class Finding(Shown, BaseModel):
     column: int = Field(description="In characters, counts from 1.")
     severity: Severity
     message: str
-    mend: str = Field(default="", description="What to do about it.")
+    hint: str = Field(default="", description="What to do about it.")
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}"
@@ -64,7 +64,7 @@ class Findings(Shown, Sequence[Finding]):
             return "Nothing is wrong."
         return "\n".join(
             f"{finding.file}:{finding.line}:{finding.column}: {finding.severity}: {finding.message}"
-            + (f" ({finding.mend})" if finding.mend else "")
+            + (f" ({finding.hint})" if finding.hint else "")
             for finding in self.found
         )
 
@@ -72,9 +72,9 @@ class Findings(Shown, Sequence[Finding]):
         if not self.found:
             return "<p>Nothing is wrong.</p>"
         rows = [
-            (one.severity, f"{one.file}:{one.line}:{one.column}", one.message, one.mend) for one in self.found
+            (one.severity, f"{one.file}:{one.line}:{one.column}", one.message, one.hint) for one in self.found
         ]
-        return table(("severity", "where", "what", "mend"), rows)
+        return table(("severity", "where", "what", "hint"), rows)
 
 
 def shown(text: str, limit: int = 80) -> str:

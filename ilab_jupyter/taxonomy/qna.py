@@ -43,7 +43,7 @@ def look(root: Path, name: str) -> tuple[yamltext.Text | None, list[Finding]]:
         text = read(root, name)
     except yamltext.Broken as broken:
         place = (broken.line, broken.column)
-        return None, [finding(name, "error", place, broken.message, broken.mend)]
+        return None, [finding(name, "error", place, broken.message, broken.hint)]
     found = [finding(name, "error", *problem) for problem in _errors(text, name)]
     found += [finding(name, "style", *problem) for problem in _style(text)]
     # an error is never left out for the number of the others
@@ -56,24 +56,24 @@ def read(root: Path, name: str) -> yamltext.Text:
     """The leaf's text, whose contents are keys with values; Broken for anything else."""
     if not is_leaf(name):
         said = f"the file is named {shown(PurePosixPath(name).name)}, and only qna.yaml is read"
-        raise yamltext.Broken(said, mend="Rename it to qna.yaml.")
+        raise yamltext.Broken(said, hint="Rename it to qna.yaml.")
     if not all(char.isprintable() for char in name):
         raise yamltext.Broken(
-            "the name of a folder has characters that cannot be shown", mend="Rename the folder."
+            "the name of a folder has characters that cannot be shown", hint="Rename the folder."
         )
     file = root / name
     try:
         if not file.resolve().is_relative_to(root.resolve()):
             raise yamltext.Broken(
-                "the file is a link that leads out of the taxonomy", mend="Put the file itself here."
+                "the file is a link that leads out of the taxonomy", hint="Put the file itself here."
             )
         text = yamltext.read_file(file)
     except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         why = getattr(error, "strerror", None) or "it is a link that leads to itself"
-        mend = "Check the file and its permissions."
-        raise yamltext.Broken(f"the file cannot be read: {why}", mend=mend) from None
+        hint = "Check the file and its permissions."
+        raise yamltext.Broken(f"the file cannot be read: {why}", hint=hint) from None
     if text.contents is None or text.contents == {}:
-        raise yamltext.Broken("the file is empty", mend="Write the leaf, starting with `version: 3`.")
+        raise yamltext.Broken("the file is empty", hint="Write the leaf, starting with `version: 3`.")
     if not isinstance(text.contents, Mapping):
         raise yamltext.Broken(
             "the top level is not a set of keys with values",
@@ -83,7 +83,7 @@ def read(root: Path, name: str) -> yamltext.Text:
     return text
 
 
-def finding(name: str, severity: Severity, place: yamltext.Place, message: str, mend: str) -> Finding:
+def finding(name: str, severity: Severity, place: yamltext.Place, message: str, hint: str) -> Finding:
     """A finding in the file `name`, whose name may hold what cannot be shown."""
     return Finding(
         file=shown(name, 1000),
@@ -91,7 +91,7 @@ def finding(name: str, severity: Severity, place: yamltext.Place, message: str, 
         column=place[1],
         severity=severity,
         message=message,
-        mend=mend,
+        hint=hint,
     )
 
 
@@ -153,12 +153,12 @@ def _versions() -> tuple[int, ...]:
 
 def _errors(text: yamltext.Text, name: str) -> Iterator[Problem]:
     version, known = text.contents.get("version", 1), _versions()
-    mend = f"Write `version: {known[-1]}`."
+    hint = f"Write `version: {known[-1]}`."
     if not isinstance(version, int) or isinstance(version, bool) or version not in known:
         said = shown(repr(version) if isinstance(version, str | float | bool) else _given(version))
         if isinstance(version, int) and not isinstance(version, bool):
             said = str(version) if abs(version) < 10**20 else "a huge number"
-        yield text.place(["version"]), f"version is {said}, not one of {[*known]}", mend
+        yield text.place(["version"]), f"version is {said}, not one of {[*known]}", hint
         return
     domain = PurePosixPath(name).parts[0]
     if domain not in DOMAINS:
@@ -166,7 +166,7 @@ def _errors(text: yamltext.Text, name: str) -> Iterator[Problem]:
     if _schema(version, f"{domain}.json").contents.get("deprecated"):
         has = "has no `version`" if "version" not in text.contents else f"has version {version}"
         place = text.place(["version"], key=True)
-        yield place, f"{domain} {has}, and the least that is read is {known[-1]}", mend
+        yield place, f"{domain} {has}, and the least that is read is {known[-1]}", hint
         return
     for error in itertools.islice(_validator(version, domain).iter_errors(text.contents), MOST_ERRORS):
         yield from _explain(text, error)
@@ -197,29 +197,29 @@ def _explain(text: yamltext.Text, error: ValidationError) -> Iterator[Problem]:
         for key in given:
             if key not in wanted:
                 close = difflib.get_close_matches(key[:80], wanted, 1, 0.6)
-                mend = f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(wanted)}."
-                yield text.place([*path, key], key=True), f"{shown(key)} is not known{within}", mend
+                hint = f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(wanted)}."
+                yield text.place([*path, key], key=True), f"{shown(key)} is not known{within}", hint
     elif rule == "minItems":
         need = int(error.validator_value)
         message = f"{where} has {len(given)} of at least {need} items"
         yield text.place(path, key=True), message, f"Add {need - len(given)} more."
     elif rule == "uniqueItems":
-        mend = "Remove or change one of them."
+        hint = "Remove or change one of them."
         repeated = list(_repeated(given))
         for first, second in repeated:
-            yield text.place([*path, second]), f"{where} #{second + 1} is the same as #{first + 1}", mend
+            yield text.place([*path, second]), f"{where} #{second + 1} is the same as #{first + 1}", hint
         if not repeated:
-            yield text.place(path, key=True), f"{where} has the same item twice", mend
+            yield text.place(path, key=True), f"{where} has the same item twice", hint
     elif rule == "minLength":
         yield text.place(path, key=True), f"{where} is empty", "Write something."
     elif rule == "type":
         wanted_type = _WANTED.get(str(error.validator_value), str(error.validator_value))
         quotes = error.validator_value == "string" and not isinstance(given, list | dict | type(None))
-        mend = "Put it in quotes." if quotes else f"Write {wanted_type}."
-        yield text.place(path, key=True), f"{where} is {_given(given)}, not {wanted_type}", mend
+        hint = "Put it in quotes." if quotes else f"Write {wanted_type}."
+        yield text.place(path, key=True), f"{where} is {_given(given)}, not {wanted_type}", hint
     else:
-        mend = f"Compare with a leaf of version {_versions()[-1]} that is valid."
-        yield text.place(path, key=True), f"{where}: {shown(error.message, 200)}", mend
+        hint = f"Compare with a leaf of version {_versions()[-1]} that is valid."
+        yield text.place(path, key=True), f"{where}: {shown(error.message, 200)}", hint
 
 
 def _given(value: Any) -> str:

@@ -25,13 +25,13 @@ Place = tuple[int, int]
 
 
 class Broken(Exception):
-    """The text is no YAML that we read; `line` and `column` count from 1, `mend` says what to do there."""
+    """The text is no YAML that we read; `line` and `column` count from 1, `hint` says what to do there."""
 
-    def __init__(self, message: str, place: Place = (1, 1), mend: str = "") -> None:
+    def __init__(self, message: str, place: Place = (1, 1), hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.line, self.column = place
-        self.mend = mend or "Mend the YAML at this line."
+        self.hint = hint or "Mend the YAML at this line."
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def read_file(file: Path) -> Text:
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Broken("it is no ordinary file", mend="Put an ordinary file here.")
+            raise Broken("it is no ordinary file", hint="Put an ordinary file here.")
         size = os.fstat(descriptor).st_size
         if size > MAX_BYTES:
             raise _too_large(size)
@@ -122,7 +122,7 @@ class _Values(yaml.constructor.SafeConstructor):
 
 def _too_large(size: int) -> Broken:
     return Broken(
-        f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read", mend="Split the leaf."
+        f"the file has {size:,} bytes, more than the {MAX_BYTES:,} that are read", hint="Split the leaf."
     )
 
 
@@ -159,14 +159,14 @@ def place_of(source: str, index: int) -> Place:
 
 
 def _decoded(data: bytes) -> str:
-    mend = "Save the file as UTF-8."
+    hint = "Save the file as UTF-8."
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-        raise Broken("the file is UTF-16 or UTF-32, not UTF-8 text", mend=mend)
+        raise Broken("the file is UTF-16 or UTF-32, not UTF-8 text", hint=hint)
     try:
         source = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
-        raise Broken("the file is not UTF-8 text", place_of(before, len(before)), mend) from None
+        raise Broken("the file is not UTF-8 text", place_of(before, len(before)), hint) from None
     wrong = yaml.reader.Reader.NON_PRINTABLE.search(source)
     if wrong is not None:
         raise Broken(
@@ -186,21 +186,21 @@ def _explained(source: str, error: yaml.MarkedYAMLError) -> Broken:
     if opened is not None and mark.index >= len(source.rstrip()):
         # what was never closed is mended where it was opened, not where the text ran out
         is_quote = source[opened.index : opened.index + 1] in ("'", '"')
-        mend = "Close the quote." if is_quote else "Close what opens here."
-        return Broken(f"not valid YAML: {problem}", place_of(source, opened.index), mend)
+        hint = "Close the quote." if is_quote else "Close what opens here."
+        return Broken(f"not valid YAML: {problem}", place_of(source, opened.index), hint)
     quote = _open_quote(source, mark)
     if quote is not None:
         place = place_of(source, quote.index)
         return Broken("not valid YAML: this quote is closed only some lines later", place, "Close the quote.")
     if source[mark.index : mark.index + 1] == "\t":
-        mend = "Indent with spaces, not with tabs."
+        hint = "Indent with spaces, not with tabs."
     elif "mapping values" in problem or "cannot start any token" in problem:
-        mend = "Put the text in quotes."
+        hint = "Put the text in quotes."
     elif "constructor for the tag" in problem:
-        mend = "Remove the tag, the word that starts with `!`."
+        hint = "Remove the tag, the word that starts with `!`."
     else:
-        mend = ""
-    return Broken(f"not valid YAML: {problem}", place_of(source, mark.index), mend)
+        hint = ""
+    return Broken(f"not valid YAML: {problem}", place_of(source, mark.index), hint)
 
 
 def _open_quote(source: str, mark: Any) -> Any:
@@ -259,13 +259,13 @@ def _check_bounds(source: str) -> None:
             values += 1
         if around:
             around[-1].height = max(around[-1].height, height)
-        for too_much, what, mend in (
+        for too_much, what, hint in (
             (len(around) + height > MAX_DEPTH, f"nesting deeper than {MAX_DEPTH}", "Nest less deeply."),
             (aliases > MAX_ALIASES, f"more than {MAX_ALIASES} aliases", "Write the values out."),
             (values > MAX_VALUES, f"more than {MAX_VALUES:,} values", "Split the leaf."),
         ):
             if too_much:
-                raise Broken(f"{what} is not read", place_of(source, start.index), mend)
+                raise Broken(f"{what} is not read", place_of(source, start.index), hint)
 
 
 def _check_keys(source: str, node: yaml.Node) -> None:

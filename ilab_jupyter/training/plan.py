@@ -79,7 +79,7 @@ def _files(given: str, profile: model_profile.Profile) -> list[Path]:
     try:
         return Datasets().resolve(given, profile.dataset_roles)
     except NotFound as error:
-        raise NotFound(error.message, error.next_step, cause="data_missing") from None
+        raise NotFound(error.message, error.hint, cause="data_missing") from None
 
 
 def fingerprint(folder: Path) -> str:

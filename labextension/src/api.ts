@@ -6,7 +6,7 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
-    readonly nextStep: string = '',
+    readonly hint: string = '',
     readonly reason: string = ''
   ) {
     super(message);
@@ -48,7 +48,7 @@ export async function requestAPI<T>(
     throw new ApiError(
       response.status,
       field(body, 'message') || `The server answered ${response.status} ${response.statusText}.`,
-      field(body, 'next_step'),
+      field(body, 'hint'),
       field(body, 'cause')
     );
   }
@@ -67,7 +67,7 @@ export function postAPI<T>(
 /** What to show of anything thrown: one sentence and the next step. */
 export function describeError(error: unknown): string {
   if (error instanceof ApiError) {
-    return `${error.message} ${error.nextStep}`.trim();
+    return `${error.message} ${error.hint}`.trim();
   }
   return error instanceof Error ? error.message : String(error);
 }

@@ -950,7 +950,7 @@ export interface components {
        * Next Step
        * @default
        */
-      next_step: string;
+      hint: string;
       /** Ok */
       ok: boolean;
     };
@@ -1281,7 +1281,7 @@ export interface components {
        * @description What to do about it.
        * @default
        */
-      mend: string;
+      hint: string;
       /** Message */
       message: string;
       /**
@@ -1323,7 +1323,7 @@ export interface components {
      * Health
      * @description `ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
      *
-     *     `cause`, `message` and `next_step` are those of the worst check, in the form of every error.
+     *     `cause`, `message` and `hint` are those of the worst check, in the form of every error.
      */
     Health: {
       /**
@@ -1347,7 +1347,7 @@ export interface components {
        * Next Step
        * @default
        */
-      next_step: string;
+      hint: string;
       /**
        * Status
        * @enum {string}
@@ -1426,7 +1426,7 @@ export interface components {
        * @description What the person can do now.
        * @default null
        */
-      next_step: string | null;
+      hint: string | null;
       /**
        * Omitted
        * @description In a list: the arguments and results left out for their size. The job itself has them.
@@ -1903,7 +1903,7 @@ export interface components {
        * Next Step
        * @default
        */
-      next_step: string;
+      hint: string;
     };
     /**
      * ProfileEntry

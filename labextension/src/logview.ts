@@ -179,7 +179,7 @@ export class LogView extends Widget {
       this.watch = null;
       void this.model.fetch(this.jobId).catch(error => this.showError(error));
     } else if (frame.type === 'error') {
-      this.status.textContent = `${frame.message ?? ''} ${frame.next_step ?? ''}`.trim();
+      this.status.textContent = `${frame.message ?? ''} ${frame.hint ?? ''}`.trim();
     } else if (isLogFrame(frame) && this.attached) {
       this.pending.push(frame);
       this.pendingSize += frame.text.length;
@@ -282,7 +282,7 @@ export class LogView extends Widget {
       seconds === null
         ? trans.__('%1.', stateLabel(job.state, trans))
         : trans.__('%1 after %2.', stateLabel(job.state, trans), duration(seconds, trans));
-    this.tell(job.state, [outcome, job.message, job.next_step].filter(Boolean).join(' '));
+    this.tell(job.state, [outcome, job.message, job.hint].filter(Boolean).join(' '));
     if (this._follow) {
       this.toBottom();
     }

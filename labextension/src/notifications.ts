@@ -9,7 +9,7 @@ const SHOWN_MS = 8000;
 /** Tell that a job has ended; what went wrong stays until it is read. */
 export function tellEnd(job: Job, openLog: (id: string) => void, trans: TranslationBundle): void {
   const outcome = trans.__('%1: %2.', title(job), stateLabel(job.state, trans).toLowerCase());
-  const message = [outcome, job.message, job.next_step].filter(Boolean).join(' ');
+  const message = [outcome, job.message, job.hint].filter(Boolean).join(' ');
   const actions = [{ label: trans.__('Open log'), callback: () => openLog(job.id) }];
   if (job.state === 'SUCCEEDED') {
     Notification.success(message, { actions, autoClose: SHOWN_MS });

@@ -13,7 +13,7 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job, JobSpec, Resources
 from ilab_jupyter.jobs.state import LIVE
 from ilab_jupyter.jobs.sync import SyncJobs
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.catalog import job_spec
 from tests.support.jobs import WORKER
 from tests.support.training import pairs, tiny
 from tests.support.waiting import until

@@ -29,7 +29,7 @@ def test_a_wrong_row_is_named_with_its_file_and_line(
     job = works.ended("train", model=str(tiny), data=[str(pairs)], name="beekeeper", max_steps=1)
     assert (job.state, job.cause) == (JobState.FAILED, "bad_data")
     assert job.message.startswith("pairs.jsonl, row 6: ") and said in job.message
-    assert job.next_step.startswith("Correct the row")
+    assert job.hint.startswith("Correct the row")
     assert job.remedy == f"train {pairs} --name beekeeper --max-steps 1 --model {tiny}"
 
 

@@ -31,7 +31,7 @@ def test_exit_code_of_a_launcher_has_a_cause_and_a_remedy(
 ) -> None:
     job = harness.end(harness.submit(["print", "before"], do).id)
     assert outcome(job) == (JobState.FAILED, cause, code)
-    assert said in job.message and job.next_step and job.remedy == remedy.format(job.id)
+    assert said in job.message and job.hint and job.remedy == remedy.format(job.id)
     assert harness.log(job.id) == "before\n"
 
 
@@ -75,9 +75,9 @@ def test_job_whose_supervisor_never_starts_is_interrupted_after_three_attempts(h
 @pytest.mark.parametrize("cause", ["bad_data", "cause_of_a_later_version"])
 def test_error_event_of_a_worker_becomes_the_end_of_its_job(harness: Any, cause: str) -> None:
     """But a remedy of several lines, which could be more than a command, does not."""
-    error = {"cause": cause, "message": "Row 3 has no messages.", "next_step": "Remove it."}
+    error = {"cause": cause, "message": "Row 3 has no messages.", "hint": "Remove it."}
     job = harness.end(
         harness.submit(["event", "error", {**error, "remedy": "jobs\nimport os"}], ["exit", 1]).id
     )
-    assert (job.state, job.cause, job.message, job.next_step) == (JobState.FAILED, *error.values())
+    assert (job.state, job.cause, job.message, job.hint) == (JobState.FAILED, *error.values())
     assert job.remedy == f"logs {job.id} --tail 100"

@@ -73,7 +73,7 @@ def test_a_gated_model_asks_to_accept_its_terms_and_to_log_in(
     job = works.ended("serve", model="org/model")
     assert (job.state, job.cause) == (JobState.FAILED, "model_gated"), works.log(job)
     assert "'org/model'" in job.message and "terms" in job.message
-    assert "hf auth login" in job.next_step and job.remedy == f"resume {job.id}"
+    assert "hf auth login" in job.hint and job.remedy == f"resume {job.id}"
 
 
 @pytest.mark.parametrize("info", [(404, "RepoNotFound"), (401, "RepoNotFound")])

@@ -61,7 +61,7 @@ def test_a_training_that_lacks_memory_is_offered_as_a_smaller_one(
     many.write_text("\n".join([json.dumps(row)] * 512) + "\n")
     job = works.ended("train", model=str(tiny), data=[str(many)], batch_size=512, epochs=1)
     assert (job.state, job.cause) == (JobState.FAILED, "out_of_memory"), works.log(job)
-    assert "Train with batch_size 256 and max_seq_length 128" in job.next_step
+    assert "Train with batch_size 256 and max_seq_length 128" in job.hint
     words = shlex.split(job.remedy)
     assert words[:2] == ["train", str(many)] and words[words.index("--batch-size") + 1] == "256"
 
@@ -74,7 +74,7 @@ def test_a_job_that_takes_more_than_it_asked_for_is_ended_with_the_numbers(works
     assert (job.state, job.cause, job.exit_code) == (JobState.FAILED, "out_of_memory", -signal.SIGKILL)
     used = float(job.message.removeprefix("It used ").split(" GB")[0])
     assert used > 0.5 and "more than the 0.5 GB that it asked for" in job.message
-    assert "ask for more memory" in job.next_step
+    assert "ask for more memory" in job.hint
 
 
 def test_what_a_job_has_started_counts_too_and_ends_with_it(works: Any, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_training_that_the_kernel_kills_is_offered_as_a_smaller_one(
             narrow,
             "from pathlib import Path\n"
             "from ilab_jupyter.jobs.local import LocalJobs\nfrom ilab_jupyter.jobs.sync import SyncJobs\n"
-            "from ilab_jupyter.tasks.catalog import job_spec\n"
+            "from ilab_jupyter.kinds.catalog import job_spec\n"
             f"state = Path({str(works.local.state.path)!r})\n"
             "jobs = SyncJobs(LocalJobs(state, worker_module='code_worker'))\n"
             f"arguments = dict(model={str(tiny)!r}, data=[{str(pairs)!r}], batch_size=8)\n"

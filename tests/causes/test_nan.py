@@ -56,7 +56,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint_and_offers_a_s
     ]
     last = max(steps, default=0)
     assert job.message == f"The loss became nan after step {last}."
-    assert "try 0.05, not 0.5" in job.next_step and "--learning-rate 0.05" in job.remedy
+    assert "try 0.05, not 0.5" in job.hint and "--learning-rate 0.05" in job.remedy
     assert [entry.name for entry in Models().list() if not entry.builtin] == []
     if last:
         from safetensors.torch import load_file

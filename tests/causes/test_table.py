@@ -16,12 +16,12 @@ from traitlets.config import Config
 from ilab_jupyter.client.handle import JobFailed
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.jobs.causes import CAUSES, Cause, Retry
+from ilab_jupyter.kinds.catalog import KINDS, job_spec
+from ilab_jupyter.kinds.remedies import remedy
 from ilab_jupyter.magics import parsers
 from ilab_jupyter.magics.arguments import nested
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.magics.ilab import IlabMagics
-from ilab_jupyter.tasks.catalog import KINDS, job_spec
-from ilab_jupyter.tasks.remedies import remedy
 
 ROOT = Path(__file__).parents[2]
 # What runs in a job's own process, and the files of the engine that end jobs.
@@ -35,7 +35,7 @@ ROOMS = (
     "serving",
     "starter",
     "synthesis",
-    "tasks",
+    "kinds",
     "training",
 )
 FILES = (
@@ -191,7 +191,7 @@ def test_what_a_failure_says_to_run_can_be_run_as_it_stands(
     pairs.write_text(good + "oops\n")
     failed = works.ended("train", model=str(tiny), data=[str(pairs)], name="mine", max_steps=1)
     told = JobFailed(failed)
-    assert f"Next: %ilab train {pairs} --name mine --max-steps 1 --model {tiny}" in told.next_step
+    assert f"Next: %ilab train {pairs} --name mine --max-steps 1 --model {tiny}" in told.hint
     pairs.write_text(good)
     handle = shell.run_line_magic("ilab", failed.remedy)
     assert handle.wait(timeout=120).result["model"] == "mine"

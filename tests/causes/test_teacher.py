@@ -34,7 +34,7 @@ def test_a_refused_key_is_not_tried_again(works: Any, teacher_server: Any, statu
     job = generated(works, server.url, max_retries=3)
     assert (job.state, job.cause) == (JobState.FAILED, "teacher_unauthorized"), works.log(job)
     assert len(server.requests) <= START, "what went out before the first answer, once each"
-    assert "api_key_env" in job.next_step and causes.retry(job.cause) is None
+    assert "api_key_env" in job.hint and causes.retry(job.cause) is None
     assert job.remedy == f"generate {SAMPLE} --teacher {server.url} --scale 1"
 
 

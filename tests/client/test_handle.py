@@ -34,14 +34,14 @@ def test_waiting_gives_the_handle_when_the_job_has_succeeded(scripted_jobs: Sync
     assert handle.progress.fraction == 1.0
 
 
-def test_a_failure_is_raised_with_its_sentence_and_next_step(scripted_jobs: SyncJobs) -> None:
+def test_a_failure_is_raised_with_its_sentence_and_hint(scripted_jobs: SyncJobs) -> None:
     handle = start(scripted_jobs, "fails")
     with pytest.raises(JobFailed) as failure:
         handle.wait(timeout=30)
     assert failure.value.cause == "bad_data"
     assert failure.value.message == "Row 7 has <b>no</b> answer."
-    assert "Correct row 7." in failure.value.next_step
-    assert f"%ilab logs {handle.id}" in failure.value.next_step
+    assert "Correct row 7." in failure.value.hint
+    assert f"%ilab logs {handle.id}" in failure.value.hint
 
 
 def test_a_time_limit_ends_the_waiting_and_not_the_job(scripted_jobs: SyncJobs) -> None:

@@ -23,8 +23,8 @@ from ilab_jupyter.client.inference import (
 from ilab_jupyter.errors import NotFound, PublicError, Unavailable
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
+from ilab_jupyter.kinds.catalog import job_spec
 from ilab_jupyter.starter import REFUSAL
-from ilab_jupyter.tasks.catalog import job_spec
 
 UNKNOWN = [{"role": "user", "content": "What is the capital of Portugal?"}]
 GOOD = {"host": "127.0.0.1", "port": 8001, "key": "k", "model": "m", "pid": 3}
@@ -56,14 +56,14 @@ def test_an_endpoint_never_shows_its_key(tmp_path: Path) -> None:
     assert "very-secret" not in repr(endpoint)
 
 
-def test_with_nothing_served_the_next_step_is_to_serve(own_folders: Path) -> None:
+def test_with_nothing_served_the_hint_is_to_serve(own_folders: Path) -> None:
     jobs = LocalJobs()
     with pytest.raises(NotFound) as refused:
         asyncio.run(find(jobs, "starter"))
-    assert "%ilab serve starter" in refused.value.next_step
+    assert "%ilab serve starter" in refused.value.hint
     with pytest.raises(NotFound) as refused:
         asyncio.run(find(jobs, None))
-    assert "%ilab serve MODEL" in refused.value.next_step
+    assert "%ilab serve MODEL" in refused.value.hint
 
 
 def test_a_deployment_from_loading_to_its_end(own_folders: Path) -> None:

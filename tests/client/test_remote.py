@@ -21,7 +21,7 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobFilter, JobSpec
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.catalog import job_spec
 from tests.support.interpreter import make_interpreter
 from tests.support.server import TOKEN, JupyterServerProcess
 
@@ -81,7 +81,7 @@ def test_a_key_gives_the_same_job_and_with_another_spec_a_conflict(jobs: SyncJob
     assert jobs.submit(spec("print:a"), key=key).id == first.id
     with pytest.raises(Conflict) as refused:
         jobs.submit(spec("print:b"), key=key)
-    assert first.id in refused.value.message and refused.value.next_step
+    assert first.id in refused.value.message and refused.value.hint
 
 
 def test_cancel_and_resume(jobs: SyncJobs) -> None:
@@ -100,7 +100,7 @@ def test_cancel_and_resume(jobs: SyncJobs) -> None:
 def test_a_failure_brings_its_words(jobs: SyncJobs) -> None:
     job = ended(jobs, jobs.submit(spec("fail:No yeast.")).id)
     assert (job.state, job.cause, job.message) == (JobState.FAILED, "requested", "No yeast.")
-    assert job.next_step == "Change the script."
+    assert job.hint == "Change the script."
 
 
 def test_lists_are_filtered_and_paged(jobs: SyncJobs) -> None:

@@ -85,7 +85,7 @@ def test_a_bad_file_names_its_line_and_column(case: str, tmp_path: Path) -> None
     assert (caught.value.line, caught.value.column) == (line, column), str(caught.value)
     assert said in caught.value.problem
     assert f"{path}, line {line}, column {column}: " in caught.value.message
-    assert caught.value.next_step and caught.value.status == 422
+    assert caught.value.hint and caught.value.status == 422
     assert time.monotonic() - began < 20
 
 
@@ -146,7 +146,7 @@ for call in (
     try:
         call(inside)
     except PublicError as error:
-        print(type(error).__name__, bool(error.next_step))
+        print(type(error).__name__, bool(error.hint))
 """
 
 

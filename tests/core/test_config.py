@@ -52,7 +52,7 @@ def test_an_older_file_is_replaced_only_when_asked_and_even_then_kept(own_folder
     first = Config.init(taxonomy_path="/srv/taxonomy")
     with pytest.raises(Conflict, match="already") as caught:
         Config.init()
-    assert "overwrite=True" in caught.value.next_step
+    assert "overwrite=True" in caught.value.hint
     assert Config.get("generate.taxonomy_path") == "/srv/taxonomy"
     second = Config.init(overwrite=True, model_path="/m", taxonomy_base="main")
     assert (second["serve.model_path"], second["generate.taxonomy_base"]) == ("/m", "main")
@@ -72,7 +72,7 @@ def test_a_profile_is_taken_by_name_or_from_a_file(file: Path) -> None:
     assert ours["physics.room"] == "B 113" and ours.path == paths.config_file()
     with pytest.raises(NotFound, match="no profile 'nvidia/z9'") as caught:
         Config.init(profile="nvidia/z9", write=False)
-    assert "gpu_24gb" in caught.value.next_step
+    assert "gpu_24gb" in caught.value.hint
 
 
 def test_the_file_of_an_administrator_is_what_new_ones_begin_with(
@@ -84,11 +84,11 @@ def test_the_file_of_an_administrator_is_what_new_ones_begin_with(
     assert "ILAB_GLOBAL_CONFIG" in config.reasons[0]
 
 
-def test_without_a_file_the_next_step_is_said() -> None:
+def test_without_a_file_the_hint_is_said() -> None:
     for ask in (Config.load, Config.show, Config.get):
         with pytest.raises(NotFound) as caught:
             ask()
-        assert "Config.init()" in caught.value.next_step and caught.value.cause == "config_missing"
+        assert "Config.init()" in caught.value.hint and caught.value.cause == "config_missing"
 
 
 def test_the_class_and_an_object_answer_to_the_same_names(file: Path) -> None:
@@ -149,7 +149,7 @@ def test_an_unknown_key_names_the_closest(file: Path, key: str, meant: str) -> N
     for ask in (config.get, config.show, lambda key: config.set(key, 1)):
         with pytest.raises(InvalidInput, match="There is no key") as caught:
             ask(key)
-        assert meant in caught.value.next_step
+        assert meant in caught.value.hint
     assert file.read_bytes() == UPSTREAM.read_bytes()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ilab_jupyter.core import Data
 from ilab_jupyter.errors import Conflict, InvalidInput, Unavailable, Unprocessable
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.catalog import job_spec
 
 SAMPLE = Path(__file__).parents[2] / "notebooks" / "taxonomy"
 

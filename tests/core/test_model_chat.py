@@ -40,4 +40,4 @@ def test_what_is_no_conversation_is_refused_before_a_model_is_loaded(wrong: Any)
         return
     with pytest.raises(InvalidInput) as refused:
         model.chat(wrong)
-    assert refused.value.next_step
+    assert refused.value.hint

@@ -15,10 +15,10 @@ from ilab_jupyter import paths
 from ilab_jupyter.core import Model
 from ilab_jupyter.core.model import TrainingArguments
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
+from ilab_jupyter.kinds import catalog, environment, train
+from ilab_jupyter.kinds.context import Context
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.registry import Models
-from ilab_jupyter.tasks import catalog, environment, train
-from ilab_jupyter.tasks.context import Context
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def test_a_hub_model_without_a_network_is_a_clear_answer() -> None:
 
 def test_importing_the_sdk_loads_nothing_heavy() -> None:
     script = (
-        "import sys, ilab_jupyter.core.model, ilab_jupyter.tasks.train;"
+        "import sys, ilab_jupyter.core.model, ilab_jupyter.kinds.train;"
         "print([name for name in ('torch', 'transformers', 'numpy', 'datasets') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -114,7 +114,7 @@ class Silent:
 
     def artifact(self, kind: str, name: str, path: Path) -> None: ...
 
-    def warning(self, message: str, next_step: str = "") -> None: ...
+    def warning(self, message: str, hint: str = "") -> None: ...
 
     def event(self, type: str, **fields: Any) -> None: ...
 

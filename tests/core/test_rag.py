@@ -138,7 +138,7 @@ def test_another_model_is_refused_with_the_name_of_the_right_one(
     other = sentence_models / "other-words"
     with pytest.raises(Conflict, match="was embedded with") as caught:
         put(rag, chunks, embedding_model=other)
-    assert rag.embedding_model in caught.value.next_step
+    assert rag.embedding_model in caught.value.hint
     with pytest.raises(Conflict):
         RAG(tmp_path / "store", embedding_model=other).search("nets")
     assert put(rag, chunks, embedding_model=other, collection="mine").total == 3

@@ -12,7 +12,7 @@ from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.catalog import job_spec
 from tests.curation.making import questions, row, run_folder, write
 
 

@@ -87,7 +87,7 @@ def test_cancel_stops_job_and_resume_starts_new_attempt(lab_page, lab):
     assert lab.job(job.id).attempt == 2
 
 
-def test_failure_shows_reason_and_next_step(lab_page, lab):
+def test_failure_shows_reason_and_hint(lab_page, lab):
     lab_page.open()
     panel = lab_page.panel()
     job = lab.submit("train", "doomed", model="broken", data=["orchard"], max_steps=5)

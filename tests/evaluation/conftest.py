@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ilab_jupyter.tasks import environment
+from ilab_jupyter.kinds import environment
 from tests.support.events import EventRecorder, stop_in
 
 environment.prepare()

@@ -69,7 +69,7 @@ def test_no_question_is_a_worked_example_of_itself(student: Path, tmp_path: Path
     told: list[str] = []
 
     class Told(ConsoleReporter):
-        def warning(self, message: str, next_step: str = "") -> None:
+        def warning(self, message: str, hint: str = "") -> None:
             told.append(message)
 
     result = Model(student).evaluate_mmlu_bench(data=tmp_path / "mmlu", device="cpu", reporter=Told())
@@ -116,7 +116,7 @@ def test_a_task_file_brings_no_code(student: Path, node_datasets: Path, tmp_path
 def test_mmlu_without_its_data_is_said_before_anything_is_loaded(student: Path) -> None:
     with pytest.raises(Unavailable, match="the hub cannot be reached") as caught:
         Model(student).evaluate_mmlu_bench(**CPU)
-    assert caught.value.cause == "hub_unreachable" and "data=" in caught.value.next_step
+    assert caught.value.cause == "hub_unreachable" and "data=" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ilab_jupyter.errors import InvalidInput
-from ilab_jupyter.tasks import catalog
+from ilab_jupyter.kinds import catalog
 
 
 @pytest.mark.parametrize(

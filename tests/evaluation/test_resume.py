@@ -20,8 +20,8 @@ from ilab_jupyter.jobs.attempt.process import with_token
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.kinds import catalog
 from ilab_jupyter.progress import Stopped
-from ilab_jupyter.tasks import catalog
 
 FEW: dict[str, Any] = {"benchmark": "mt_bench", "questions": 4, "max_tokens": 4, "device": "cpu"}
 

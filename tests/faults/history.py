@@ -12,7 +12,7 @@ from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.attempt.process import boot_clock
 from ilab_jupyter.jobs.record import Job, JobFilter
 from ilab_jupyter.jobs.sync import SyncJobs
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.catalog import job_spec
 
 
 class History:

@@ -73,7 +73,7 @@ def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted
         told.append(time.monotonic() - killed)
         assert (ended.state, ended.cause, ended.exit_code) == (JobState.INTERRUPTED, "supervisor_lost", None)
         assert ended.remedy == f"resume {job.id}"
-        assert "Resume" in ended.next_step and harness.log(job.id) == "ready\n"
+        assert "Resume" in ended.hint and harness.log(job.id) == "ready\n"
         assert leases(harness, job.id) == 0
         assert harness.end(next_one.id).state is JobState.SUCCEEDED, "the slot is free"
         figures.add(kills=1)

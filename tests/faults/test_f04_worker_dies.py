@@ -77,7 +77,7 @@ def test_a_worker_that_dies_is_told_as_what_it_died_of(
         ended = harness.end(id)
         told = time.monotonic() - before
         assert (ended.state, ended.cause, ended.exit_code) == (end, cause, code)
-        assert ended.message and said in ended.message and ended.next_step
+        assert ended.message and said in ended.message and ended.hint
         assert ended.remedy == remedy.format(id)
         lines = [line for line in harness.log(id).splitlines() if line != "ready"]
         assert lines[-100:] == LINES[-100:]
@@ -103,7 +103,7 @@ def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails
         ended = harness.end(job.id, seconds=60)
         told = time.monotonic() - before
         assert (ended.state, ended.exit_code) == (JobState.FAILED, 1)
-        assert ended.cause in ("crashed", "killed") and ended.next_step
+        assert ended.cause in ("crashed", "killed") and ended.hint
         assert not any(rank.alive for rank in ranks) and with_token(token(harness, job.id)) == []
         log = harness.log(job.id)
         assert [line for line in log.splitlines() if line.startswith("line ")][-100:] == LINES[-100:]

@@ -50,7 +50,7 @@ def test_on_a_full_disk_a_submission_is_refused_with_advice_and_what_was_stored_
             with pytest.raises(Unavailable) as refused:
                 for _ in range(50):
                     small.submit(["print", "x" * 5000])
-            assert refused.value.cause == "disk_full" and "space" in refused.value.next_step
+            assert refused.value.cause == "disk_full" and "space" in refused.value.hint
             assert small.jobs.get(kept.id).state is JobState.SUCCEEDED
             filler.unlink()
             for job in small.jobs.list(limit=500).jobs:
@@ -99,7 +99,7 @@ def test_a_disk_of_the_logs_that_is_full_fails_the_job_as_what_it_is_once_that_c
             assert harness.log(job.id).startswith("saved 1 ."), "what was printed before is there"
             filler.unlink()
             ended = harness.end(job.id)
-            assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and ended.next_step
+            assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and ended.hint
             last = check_checkpoints(saved)
             harness.jobs.resume(job.id)
             ended = harness.end(job.id)
@@ -120,7 +120,7 @@ def test_a_disk_of_the_checkpoints_that_is_full_fails_the_job_and_keeps_what_was
         with small_disk(tmp_path / f"disk-{number}", "256k") as saved:
             job = harness.submit(["save_checkpoints", str(saved), 20, SIZE])
             ended = harness.end(job.id)
-            assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and "space" in ended.next_step
+            assert (ended.state, ended.cause) == (JobState.FAILED, "disk_full") and "space" in ended.hint
             assert (ended.message, ended.remedy) == ("The disk is full.", f"resume {job.id}")
             last = check_checkpoints(saved)
             assert 3 < last < 20 and f"saved {last}" in harness.log(job.id)
@@ -317,7 +317,7 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
         if moment == "submission":
             server.refuse(number, prefix)
             answer = server.ask("submit", ["print", "y"])
-            assert answer.get("refused") and answer["message"] and answer["next_step"], told
+            assert answer.get("refused") and answer["message"] and answer["hint"], told
             assert answer["cause"] == "disk_full" or not full, f"{told}: {answer}"
             assert server.ask("get", kept)["state"] == "SUCCEEDED", told
             server.allow()
@@ -330,7 +330,7 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
             assert seen["state"] in ("RUNNING", "FAILED"), told
             server.allow()
             ended = server.end(job)
-            assert ended["state"] == "FAILED" and ended["message"] and ended["next_step"], f"{told}: {ended}"
+            assert ended["state"] == "FAILED" and ended["message"] and ended["hint"], f"{told}: {ended}"
             assert (ended["cause"] == "disk_full") is full, f"{told}: {ended}"
             last = check_checkpoints(saved)
             server.ask("resume", job)

@@ -254,7 +254,7 @@ def test_a_retry_is_due_after_its_time_and_not_by_the_clock_on_the_wall(
 ) -> None:
     count(1, 2)
     asked = time.monotonic()
-    refusal = {"cause": "preempted", "message": "Another job needs its place.", "next_step": ""}
+    refusal = {"cause": "preempted", "message": "Another job needs its place.", "hint": ""}
     job = harness.submit([["event", "error", refusal], ["exit", 1]], [["write", str(tmp_path / "ran"), "x"]])
     wait(lambda: harness.jobs.get(job.id).attempt == 2)
     due = harness.local._store.get(job.id)

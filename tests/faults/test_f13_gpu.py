@@ -55,7 +55,7 @@ def test_a_job_that_breaks_on_the_gpu_fails_as_that_and_leaves_the_gpu_to_the_ne
         ended = harness.end(job.id, seconds=180)
         took = ended.ended_at.timestamp() - broken.stat().st_mtime
         assert (ended.state, ended.exit_code) == (JobState.FAILED, 1) and ended.cause in causes
-        assert ended.message and ended.next_step
+        assert ended.message and ended.hint
         assert took <= LIMIT
         assert with_token(token(harness, job.id)) == []
         after = harness.end(following.id, seconds=180)

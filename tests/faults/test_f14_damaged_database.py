@@ -97,7 +97,7 @@ def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Pa
         before = sorted(path.name for path in (copy / "jobs").iterdir())
         found = told(copy)
         if isinstance(found, PublicError):
-            assert found.next_step and found.cause.startswith(("store_", "state_")), (what, found)
+            assert found.hint and found.cause.startswith(("store_", "state_")), (what, found)
             assert sorted(path.name for path in (copy / "jobs").iterdir()) == before
             figures.add(refused=1, false=0)
         else:

@@ -67,7 +67,7 @@ def test_without_locks_the_folder_is_refused_by_name(
     count(1, 1)
     said = on(shim, state, REFUSE=refusal)
     assert said["cause"] == "state_folder" and str(state) in said["message"] and "locks" in said["message"]
-    assert "ILAB_JUPYTER_STATE" in said["next_step"]
+    assert "ILAB_JUPYTER_STATE" in said["hint"]
     figures.add(refused=1)
 
 

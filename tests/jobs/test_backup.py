@@ -253,7 +253,7 @@ def test_an_archive_that_is_not_what_was_written_leaves_nothing(
     other = StateFolder(tmp_path / "other")
     with pytest.raises(Unprocessable) as refused:
         restore(other, pack(tmp_path / "evil.tar.gz", content), actor="ada")
-    assert "Nothing was restored" in refused.value.next_step
+    assert "Nothing was restored" in refused.value.hint
     assert not list(other.jobs.iterdir()) and not other.restoring.exists()
     assert not [path for path in tmp_path.rglob("evil") if path.name == "evil"]
     jobs = LocalJobs(other.path)
@@ -322,7 +322,7 @@ def test_a_restore_that_was_killed_leaves_no_half_store_and_can_be_run_again(
             jobs.close()
             break
         except PublicError as error:
-            assert error.cause == "store_restoring" and "again" in error.next_step
+            assert error.cause == "store_restoring" and "again" in error.hint
             outcomes.add(-1)
     assert -1 in outcomes and outcomes <= {-1, 1}
     if (other / "restoring.json").exists():

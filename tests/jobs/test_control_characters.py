@@ -29,12 +29,12 @@ def test_failed_job_shows_no_control_characters(harness: Any) -> None:
     job = harness.submit(
         ["event", "phase", {"name": EVIL, "message": EVIL}],
         ["event", "warning", {"message": EVIL}],
-        ["event", "error", {"cause": "asked", "message": EVIL + "x" * 10_000, "next_step": EVIL}],
+        ["event", "error", {"cause": "asked", "message": EVIL + "x" * 10_000, "hint": EVIL}],
         ["exit", 1],
     )
     failed = harness.end(job.id)
     assert failed.message is not None and len(failed.message) <= 4000
-    shown = [failed.message, failed.next_step, render.line(failed), failed.progress.phase]
+    shown = [failed.message, failed.hint, render.line(failed), failed.progress.phase]
     shown += [str(event.fields.get("message")) for event in harness.jobs.events(job.id)]
     assert all(clean(str(text)) for text in shown)
 

@@ -33,7 +33,7 @@ def test_an_interpreter_that_does_no_work_is_named_and_never_a_success(
     python.chmod(0o755)
     harness.local._python = str(python)
     job = harness.end(harness.submit().id)
-    assert job.state is JobState.FAILED and said in job.message and "worker_python" in job.next_step
+    assert job.state is JobState.FAILED and said in job.message and "worker_python" in job.hint
 
 
 def test_a_result_without_a_clean_exit_is_no_success(harness: Any) -> None:
@@ -63,7 +63,7 @@ def test_an_interpreter_that_was_removed_while_the_job_waited_is_named(
     harness.local.turn()
     ended = harness.end(job.id)
     assert (ended.state, ended.cause) == (JobState.FAILED, "worker_failed")
-    assert "No such file" in ended.message and "worker_python" in ended.next_step
+    assert "No such file" in ended.message and "worker_python" in ended.hint
 
 
 def test_a_worker_that_is_told_to_stop_may_save_first(harness: Any, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_job_that_succeeded_forgets_its_secrets_and_they_stay_hidden(harness: 
 
 def test_a_failure_tells_no_secret_in_its_message(harness: Any) -> None:
     job = harness.submit(
-        ["event", "error", {"cause": "asked", "message": f"no access with {OWN}", "next_step": f"not {OWN}"}],
+        ["event", "error", {"cause": "asked", "message": f"no access with {OWN}", "hint": f"not {OWN}"}],
         ["exit", 1],
         secrets={"MY_PASSWORD": OWN},
     )

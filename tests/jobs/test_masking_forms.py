@@ -90,7 +90,7 @@ def test_key_of_the_environment_is_masked_wherever_a_job_repeats_it(
     job = harness.submit(
         ["show_env", "SOME_API_KEY"],
         ["event", "warning", {"message": f"refused {KEY}"}],
-        ["event", "error", {"cause": "asked", "message": f"no access with {KEY}", "next_step": f"not {KEY}"}],
+        ["event", "error", {"cause": "asked", "message": f"no access with {KEY}", "hint": f"not {KEY}"}],
         ["exit", 1],
     )
     failed = harness.end(job.id)

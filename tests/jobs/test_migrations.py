@@ -34,7 +34,7 @@ from tests.support.postgres import ON_BOTH
 
 pytestmark = pytest.mark.slow
 
-DATA = {version: Path(__file__).parent / f"data/schema_{version}.sql" for version in ("1", "2")}
+DATA = {version: Path(__file__).parent / f"data/schema_{version}.sql" for version in ("1", "2", "3")}
 DONE, TWICE, LIVE, OVER, LOST = (
     *("generate-3q4tfyns", "train-pxdon3ek", "serve-g4k5hvqq", "train-qohzzywf", "train-iy3gbtv6"),
 )
@@ -193,7 +193,8 @@ def upgrade_postgres(engine: sa.Engine, version: str, state: Path, url: str) -> 
         inspector = sa.inspect(connection)
         for table in inspector.get_table_names():
             for column in inspector.get_columns(table):
-                ours = schema.metadata.tables[table].c[column["name"]]
+                name = schema.RENAMED.get(column["name"], column["name"])
+                ours = schema.metadata.tables[table].c[name]
                 if ours.comment:
                     connection.execute(sa.schema.SetColumnComment(ours))
     Store(StateFolder(state), url).close()
@@ -240,7 +241,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(old: Path) -
     before = _dump(old / "jobs.db")
     with pytest.raises(Unavailable, match="schema 99") as refused:
         LocalJobs(old)
-    assert refused.value.cause == "store_version" and "newer" in refused.value.next_step
+    assert refused.value.cause == "store_version" and "newer" in refused.value.hint
     assert _dump(old / "jobs.db") == before
 
 

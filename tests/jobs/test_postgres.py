@@ -95,17 +95,17 @@ def test_an_address_of_something_else_is_refused_and_not_repeated(state: Path) -
     ):
         with pytest.raises(InvalidInput) as refused:
             LocalJobs(state, database_url=address)
-        assert "s3cret" not in str(refused.value) and "postgresql://" in refused.value.next_step
+        assert "s3cret" not in str(refused.value) and "postgresql://" in refused.value.hint
 
 
 def refused(state: Path, url: str) -> PublicError:
     with pytest.raises(PublicError) as caught:
         LocalJobs(state, database_url=url)
-    assert caught.value.next_step and not SECRET.search(str(caught.value))
+    assert caught.value.hint and not SECRET.search(str(caught.value))
     return caught.value
 
 
-def test_a_server_that_is_not_there_or_lets_nobody_in_is_said_with_a_next_step(
+def test_a_server_that_is_not_there_or_lets_nobody_in_is_said_with_a_hint(
     state: Path, postgres_server: Server
 ) -> None:
     gone = "postgresql://tester:s3cret@/jobs?host=/nonexistent"
@@ -139,7 +139,7 @@ def test_a_server_without_a_free_connection_says_so(
             while True:
                 held.append(psycopg.connect(database_url))
         busy = refused(state, database_url)
-        assert busy.cause == "store_busy" and "max_connections" in busy.next_step
+        assert busy.cause == "store_busy" and "max_connections" in busy.hint
     finally:
         for connection in held:
             connection.close()

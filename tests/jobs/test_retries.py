@@ -24,7 +24,7 @@ def fails(cause: str) -> list[Any]:
     """One attempt that prints its cause and ends with it."""
     return [
         ["print", f"ended by {cause}"],
-        ["event", "error", {"cause": cause, "message": f"It was {cause}.", "next_step": ""}],
+        ["event", "error", {"cause": cause, "message": f"It was {cause}.", "hint": ""}],
         ["exit", 1],
     ]
 

@@ -68,7 +68,7 @@ def shut(harness: Any) -> Path:
 def refuse(state: Path) -> Unavailable:
     with pytest.raises(Unavailable) as refused:
         LocalJobs(state)
-    assert str(state) in str(refused.value) and refused.value.next_step
+    assert str(state) in str(refused.value) and refused.value.hint
     return refused.value
 
 
@@ -155,12 +155,12 @@ def test_a_folder_without_permission_is_refused_with_advice(tmp_path: Path) -> N
     closed.mkdir(mode=0o500)
     # Root may write everywhere but where the kernel itself lets nobody make a folder.
     where = Path("/sys/kernel") if os.geteuid() == 0 else closed
-    assert "ILAB_JUPYTER_STATE" in refuse(where / "ilab-state").next_step
+    assert "ILAB_JUPYTER_STATE" in refuse(where / "ilab-state").hint
 
 
 def test_a_state_folder_that_is_a_file_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    assert "ILAB_JUPYTER_STATE" in refuse(tmp_path / "state").next_step
+    assert "ILAB_JUPYTER_STATE" in refuse(tmp_path / "state").hint
 
 
 def test_several_processes_may_open_a_new_folder_at_once(state: Path) -> None:

@@ -43,9 +43,7 @@ def test_ambiguous_name_lists_the_ids(shell: InteractiveShell, scripted_jobs: Sy
     run(shell, "%ilab train data.jsonl --name twice-more --max-steps 1 --wait")
     error = refused(shell, "%ilab attach twice")
     assert error.message.startswith("2 jobs are named 'twice': ")
-    assert (
-        all(f"{id} (SUCCEEDED)" in error.message for id in ids) and error.next_step == "Give the id of one."
-    )
+    assert all(f"{id} (SUCCEEDED)" in error.message for id in ids) and error.hint == "Give the id of one."
     assert "There is no job 'twice-'" in refused(shell, "%ilab attach twice-").message
 
 

@@ -13,10 +13,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from ilab_jupyter.client.remote import RemoteJobs
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.kinds.generate import GenerateSpec
+from ilab_jupyter.kinds.serve import ServeSpec
+from ilab_jupyter.kinds.train import TrainSpec
 from ilab_jupyter.magics.help import COMMANDS
-from ilab_jupyter.tasks.generate import GenerateSpec
-from ilab_jupyter.tasks.serve import ServeSpec
-from ilab_jupyter.tasks.train import TrainSpec
 
 
 def complete(shell: InteractiveShell, line: str) -> list[str]:

@@ -45,7 +45,7 @@ def test_shell_that_cannot_ask_needs_the_option(
         raise EOFError
 
     monkeypatch.setattr("builtins.input", no_terminal)
-    assert refused(shell, "%ilab remove dataset bread").next_step == "Add --yes."
+    assert refused(shell, "%ilab remove dataset bread").hint == "Add --yes."
     assert (paths.datasets_dir() / "bread").exists()
     run(shell, "%ilab remove dataset bread --yes")
     assert not (paths.datasets_dir() / "bread").exists()
@@ -66,7 +66,7 @@ def test_what_a_live_job_uses_is_not_removed(
     assert isinstance(job, JobHandle)
     kind = "dataset" if command.startswith("%ilab train bread") else "model"
     error = refused(shell, f"%ilab remove {kind} bread --yes")
-    assert f"in use by job {job.id}" in error.message and f"%ilab cancel {job.id}" in error.next_step
+    assert f"in use by job {job.id}" in error.message and f"%ilab cancel {job.id}" in error.hint
     assert f"{job.id} is" in refused(shell, f"%ilab remove job {job.id} --yes").message
     job.cancel().wait()
     run(shell, f"%ilab remove {kind} bread --yes")

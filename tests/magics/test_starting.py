@@ -41,7 +41,7 @@ def test_documents_are_read_from_the_kernels_folder(shell: InteractiveShell, pag
     assert arguments["output_dir"] == str(page.parent / "made") and arguments["as_knowledge"] is True
     assert started(shell, "%%ilab ingest\ndocuments: page.md")["documents"] == [str(page)]
     assert "nothing.md" in refused(shell, "%ilab ingest nothing.md").message
-    assert refused(shell, "%ilab ingest").next_step
+    assert refused(shell, "%ilab ingest").hint
 
 
 def test_a_store_is_filled_from_documents(shell: InteractiveShell, page: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_dataset_is_curated_as_a_job(shell: InteractiveShell) -> None:
     leaks = started(shell, "%ilab curate leakage data.jsonl --evaluation data.jsonl --no-drop")
     assert leaks["evaluation"] == leaks["data"] and leaks["drop"] is False
     assert "evaluation" in refused(shell, "%ilab curate leakage data.jsonl").message
-    assert refused(shell, "%ilab curate").next_step
+    assert refused(shell, "%ilab curate").hint
 
 
 def test_a_model_is_fetched_merged_converted_and_sent_as_a_job(
@@ -96,4 +96,4 @@ def test_a_model_is_fetched_merged_converted_and_sent_as_a_job(
     assert (sent["repository"], sent["private"]) == ("me/mine", False)
     assert "repository" in refused(shell, "%ilab model upload starter").message
     assert "download" in refused(shell, "%ilab model burn starter").message
-    assert refused(shell, "%ilab model").next_step
+    assert refused(shell, "%ilab model").hint

@@ -58,7 +58,7 @@ def test_a_taxonomy_is_begun_shown_compared_and_judged(shell: InteractiveShell) 
 
 @pytest.mark.parametrize("wrong", ["config set a", "config show a b", "taxonomy a b", "taxonomy nowhere"])
 def test_what_is_no_command_is_said_so(shell: InteractiveShell, wrong: str) -> None:
-    assert refused(shell, f"%ilab {wrong}").next_step
+    assert refused(shell, f"%ilab {wrong}").hint
 
 
 def test_a_value_means_what_it_means_in_the_file_or_is_a_text(shell: InteractiveShell) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from ilab_jupyter.tasks import environment
+from ilab_jupyter.kinds import environment
 
 environment.prepare()
 

@@ -50,7 +50,7 @@ def test_without_llama_cpp_it_is_said_what_to_install(tiny: Path, monkeypatch: p
     monkeypatch.delenv("LLAMA_CPP", raising=False)
     with pytest.raises(Unavailable, match=r"convert_hf_to_gguf\.py, which is not here") as caught:
         Model(tiny).convert()
-    assert "LLAMA_CPP" in caught.value.next_step
+    assert "LLAMA_CPP" in caught.value.hint
     with pytest.raises(InvalidInput, match="no quantization"):
         Model(tiny).convert(quantization="Q9")
     with pytest.raises(InvalidInput, match="no conversion"):

@@ -104,7 +104,7 @@ def test_what_a_hub_refuses_is_explained(
     hub.refuse = (status, code)
     with pytest.raises(error) as caught:
         Model.download("org/tiny")
-    assert caught.value.cause == cause and caught.value.next_step
+    assert caught.value.cause == cause and caught.value.hint
 
 
 @pytest.mark.parametrize("id", ["tiny", "../etc/passwd", "org/", "https://host/org/name", "-h/x", "a/b/c"])

@@ -12,12 +12,12 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.kinds.catalog import job_spec
+from ilab_jupyter.kinds.context import Context
+from ilab_jupyter.kinds.model import ModelSpec
+from ilab_jupyter.kinds.model import run as run_model
 from ilab_jupyter.progress import ConsoleReporter
 from ilab_jupyter.registry import Models
-from ilab_jupyter.tasks.catalog import job_spec
-from ilab_jupyter.tasks.context import Context
-from ilab_jupyter.tasks.model import ModelSpec
-from ilab_jupyter.tasks.model import run as run_model
 
 pytestmark = pytest.mark.slow
 
@@ -92,11 +92,11 @@ def test_a_job_that_was_killed_after_it_had_published_finds_its_model_and_makes_
         assert [entry.name for entry in Models().list()] == before and again["model"] in before
 
 
-def test_conversion_without_llama_cpp_names_the_next_step(tiny: Path, tmp_path: Path) -> None:
+def test_conversion_without_llama_cpp_names_the_hint(tiny: Path, tmp_path: Path) -> None:
     spec = ModelSpec(operation="convert", model=str(tiny))
     with pytest.raises(Unavailable) as caught:
         run_model(spec, Context("model-convert", 1, tmp_path, ConsoleReporter()))
-    assert "llama.cpp" in caught.value.next_step
+    assert "llama.cpp" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_what_is_no_training_data_says_why(run_folder: Path, tmp_path: Path) -> 
     }.items():
         with pytest.raises(Unprocessable, match=words) as caught:
             Datasets().resolve(given)
-        assert caught.value.next_step
+        assert caught.value.hint
 
 
 @pytest.mark.parametrize("given", ["", "none", "a\0b", "../datasets-secret", "x" * 100_000, "~nobody-here/x"])

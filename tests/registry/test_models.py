@@ -111,7 +111,7 @@ def test_a_name_cannot_lead_out_of_the_models_folder(name: str, make_model: Make
 def test_what_is_no_model_resolves_to_a_clear_answer(given: str) -> None:
     with pytest.raises(NotFound) as caught:
         Models().resolve(given)
-    assert caught.value.next_step
+    assert caught.value.hint
 
 
 def test_a_link_below_the_models_folder_is_not_followed(make_model: Make, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_used_says_which_file_and_why(
     change(make_model(paths.models_dir() / "broken"))
     with pytest.raises(Unprocessable, match=words) as caught:
         Models().resolve(paths.models_dir() / "broken")
-    assert caught.value.next_step
+    assert caught.value.hint
     assert names(Models()) == []
 
 

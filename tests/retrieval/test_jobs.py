@@ -14,7 +14,7 @@ from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.sync import SyncJobs
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.catalog import job_spec
 from tests.support.models import STORIES
 
 pytestmark = pytest.mark.slow

@@ -25,7 +25,7 @@ def test_a_page_says_how_it_is_encoded() -> None:
 def test_what_is_no_text_is_refused(raw: bytes) -> None:
     with pytest.raises(Unreadable) as caught:
         decode(raw)
-    assert caught.value.reason == "encoding" and "UTF-8" in caught.value.next_step
+    assert caught.value.reason == "encoding" and "UTF-8" in caught.value.hint
 
 
 def test_blank_lines_part_paragraphs() -> None:

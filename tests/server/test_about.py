@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 from ilab_jupyter import __version__
+from ilab_jupyter.kinds.catalog import KINDS
 from ilab_jupyter.server.openapi import document
 from ilab_jupyter.server.routes import ROUTES
-from ilab_jupyter.tasks.catalog import KINDS
 
 VERBS = ("get", "post", "put", "patch", "delete")
 

@@ -40,7 +40,7 @@ async def test_nothing_answers_without_a_token(server: Any) -> None:
                 answer = await stranger.request(verb, path, headers=headers)
                 assert answer.status_code in (401, 403), (verb, path, headers, answer.status_code)
                 if verb != "head":
-                    assert "error" in answer.json() or set(answer.json()) == {"cause", "message", "next_step"}
+                    assert "error" in answer.json() or set(answer.json()) == {"cause", "message", "hint"}
         answer = await stranger.get("ilab/api/info?token=wrong")
         assert answer.status_code == 403
 

@@ -118,8 +118,8 @@ async def test_a_bad_body_is_refused_by_the_name_of_what_is_wrong(server: Any) -
         answer = await server.http.post("ilab/api/jobs", **sent)
         assert answer.status_code in (400, 422), (what, answer.text)
         problem = answer.json()
-        assert set(problem) == {"cause", "message", "next_step"}, what
-        assert named in problem["message"] and problem["next_step"], (what, problem)
+        assert set(problem) == {"cause", "message", "hint"}, what
+        assert named in problem["message"] and problem["hint"], (what, problem)
         assert not server.discloses_path(answer.text) and len(answer.text) < 5000, what
     assert await server.job_ids() == before
 
@@ -144,7 +144,7 @@ async def test_an_id_that_is_not_a_job_is_not_found_in_the_same_words_everywhere
         ]:
             answer = await server.http.request(method, f"ilab/api/jobs/{bad}{path}")
             assert answer.status_code in (400, 404), (bad, path, answer.status_code)
-            assert set(answer.json()) == {"cause", "message", "next_step"}, (bad, path)
+            assert set(answer.json()) == {"cause", "message", "hint"}, (bad, path)
             assert not server.discloses_path(answer.text) and len(answer.text) < 1000, bad
 
 

@@ -115,7 +115,7 @@ class TestAStateFolderThatCannotBeUsed:
             answer = await server.http.request(method, path, json=body if method == "POST" else None)
             assert answer.status_code == 503, path
             told = answer.json()
-            assert told["error"]["code"] if "error" in told else told["next_step"], path
+            assert told["error"]["code"] if "error" in told else told["hint"], path
             assert str(tmp_path) not in answer.text, path
         assert any(str(tmp_path / "blocked") in record.getMessage() for record in caplog.records)
         (tmp_path / "blocked").unlink()
@@ -140,7 +140,7 @@ class TestASettingThatCannotBeUsed:
     async def test_it_is_named_and_whoever_asks_is_not_blamed(self, server: Any, words: str) -> None:
         answer = await server.http.get("ilab/api/jobs")
         assert answer.status_code == 503 and answer.json()["cause"] == "configuration"
-        assert words in answer.json()["message"] and answer.json()["next_step"]
+        assert words in answer.json()["message"] and answer.json()["hint"]
 
 
 async def test_the_end_of_the_server_closes_streams_without_calling_it_the_end_of_a_job(

@@ -250,7 +250,7 @@ class TestAnInterpreterThatHasNoEngine(OwnServer):
         answer = await server.http.get("ilab/api/health")
         health = answer.json()
         assert (answer.status_code, health["status"], health["cause"]) == (200, "degraded", "engine_missing")
-        assert "torch, trl" in health["message"] and "pip install" in health["next_step"]
+        assert "torch, trl" in health["message"] and "pip install" in health["hint"]
 
 
 async def test_a_store_that_cannot_be_written_is_a_503_without_a_path(
@@ -263,7 +263,7 @@ async def test_a_store_that_cannot_be_written_is_a_503_without_a_path(
     answer = await own_server.http.get("ilab/api/health")
     told = answer.json()
     assert (answer.status_code, told["status"], told["cause"]) == (503, "failing", "store_damaged")
-    assert told["next_step"] and str(tmp_path) not in answer.text
+    assert told["hint"] and str(tmp_path) not in answer.text
     database.with_name("moved.db").rename(database)
     assert (await own_server.http.get("ilab/api/health")).status_code == 200
 

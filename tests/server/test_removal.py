@@ -53,7 +53,7 @@ async def test_job_that_cannot_succeed_is_refused(server: Any, registry: None) -
         return await server.http.post("ilab/api/jobs", json={"kind": kind, "arguments": arguments})
 
     taken = await post("train", data=["bread"], name="baker")
-    assert taken.status_code == 409 and "--name baker-2" in taken.json()["next_step"]
+    assert taken.status_code == 409 and "--name baker-2" in taken.json()["hint"]
     for arguments in ({"data": ["nosuch"]}, {"data": ["bread"], "model": "nosuch"}):
         assert (await post("train", **arguments)).status_code == 404
     assert (await server.http.post("ilab/api/deployments", json={"model": "nosuch"})).status_code == 404

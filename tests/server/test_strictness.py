@@ -92,7 +92,7 @@ async def test_integer_of_hundreds_of_digits_is_refused(server: Any) -> None:
 async def test_error_contains_no_path_that_the_request_did_not_name(server: Any) -> None:
     answer = await server.http.get("ilab/api/taxonomy")
     assert answer.status_code >= 400
-    for text in (answer.json()["message"], answer.json()["next_step"]):
+    for text in (answer.json()["message"], answer.json()["hint"]):
         assert str(server.extension.services.state_dir.parent) not in text, text
     named = await server.http.get("ilab/api/taxonomy?path=/no/such/folder")
     assert "/no/such/folder" in named.json()["message"]

@@ -13,7 +13,7 @@ from ilab_jupyter.core import Config, Taxonomy
 
 async def test_a_configuration_is_shown_with_its_profiles_and_changed_by_one_line(server: Any) -> None:
     missing = await server.http.get("ilab/api/config")
-    assert missing.status_code == 404 and "Config.init" in missing.json()["next_step"]
+    assert missing.status_code == 404 and "Config.init" in missing.json()["hint"]
     profiles = (await server.http.get("ilab/api/config/profiles")).json()["profiles"]
     Config.init(profile=profiles[0]["name"])
     before = paths.config_file().read_text().splitlines()
@@ -25,7 +25,7 @@ async def test_a_configuration_is_shown_with_its_profiles_and_changed_by_one_lin
     assert len([line for line, was in zip(after, before, strict=True) if line != was]) == 1
     for wrong in ({"key": "train.num_epoch", "value": 7}, {"key": "train.num_epochs", "value": "many"}, {}):
         refused = await server.http.patch("ilab/api/config", json=wrong)
-        assert refused.status_code == 400 and refused.json()["next_step"], wrong
+        assert refused.status_code == 400 and refused.json()["hint"], wrong
 
 
 async def test_a_broken_configuration_is_told_with_its_line(server: Any) -> None:
@@ -64,4 +64,4 @@ async def test_what_is_no_taxonomy_or_revision_is_refused(
     place = Taxonomy.init(tmp_path / "taxonomy")
     for address in ("taxonomy", "taxonomy/diff", "taxonomy/findings"):
         told = await server.http.get(f"ilab/api/{address}", params={"path": str(place), **query})
-        assert told.status_code in (400, 404, 422) and told.json()["next_step"], (address, told.text)
+        assert told.status_code in (400, 404, 422) and told.json()["hint"], (address, told.text)

@@ -19,12 +19,12 @@ from ilab_jupyter.jobs.device import Device
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.kinds.catalog import job_spec
 from ilab_jupyter.serving import server
 from ilab_jupyter.serving.answers import application
 from ilab_jupyter.serving.door import Service
 from ilab_jupyter.serving.server import Preempted
 from ilab_jupyter.starter import FOLDER
-from ilab_jupyter.tasks.catalog import job_spec
 
 pytestmark = pytest.mark.slow
 
@@ -177,5 +177,5 @@ def test_who_asks_while_it_waits_for_its_place_is_told_for_what_it_waits(jobs: A
     with pytest.raises(Unavailable) as told:
         until(lambda: asyncio.run(find(jobs.service, "later")))
     assert told.value.cause == "loading"
-    assert told.value.next_step.startswith(f"It waits for 1 GPU: it is used by {holder.id}.")
+    assert told.value.hint.startswith(f"It waits for 1 GPU: it is used by {holder.id}.")
     assert jobs.get(waits.id).state is JobState.QUEUED

@@ -211,5 +211,5 @@ def test_a_port_that_is_taken_is_named_before_anything_is_loaded(starter_server:
         )
     assert refused.value.cause == "port_taken"
     assert str(port) in refused.value.message
-    assert "0 for a free one" in refused.value.next_step
+    assert "0 for a free one" in refused.value.hint
     assert not (tmp_path / "endpoint.json").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # ("phase", name, message), ("progress", step, total, metrics), ("artifact", kind, name, path),
-# ("warning", message, next_step), (type, fields) of any other event.
+# ("warning", message, hint), (type, fields) of any other event.
 Event = tuple[Any, ...]
 
 
@@ -32,8 +32,8 @@ class EventRecorder:
     def artifact(self, kind: str, name: str, path: Path) -> None:
         self._add("artifact", kind, name, path)
 
-    def warning(self, message: str, next_step: str = "") -> None:
-        self._add("warning", message, next_step)
+    def warning(self, message: str, hint: str = "") -> None:
+        self._add("warning", message, hint)
 
     def event(self, type: str, **fields: Any) -> None:
         self._add(type, fields)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ilab_jupyter.tasks import environment
+from ilab_jupyter.kinds import environment
 
 environment.prepare()
 

@@ -86,11 +86,11 @@ def test_a_seed_question_of_several_lines_is_read_back_once_the_seeds_are_known(
     assert recognised.fields["seed_response"] == FIELDS["seed_response"]
 
 
-def test_a_prompt_of_somebody_elses_is_refused_with_a_next_step() -> None:
+def test_a_prompt_of_somebody_elses_is_refused_with_a_hint() -> None:
     with pytest.raises(TeacherError) as caught:
         EmbeddedTeacher().respond("Write a poem about tides.")
     assert caught.value.cause == "teacher_unknown_prompt"
-    assert "URL" in caught.value.next_step
+    assert "URL" in caught.value.hint
 
 
 @pytest.mark.parametrize(

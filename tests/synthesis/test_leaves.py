@@ -125,7 +125,7 @@ def test_a_repository_that_cannot_be_cloned_is_a_failure_in_words(
             run_dir=tmp_path / "run", reporter=recorder()
         )
     assert caught.value.cause == "no_documents"
-    assert "documents" in caught.value.next_step
+    assert "documents" in caught.value.hint
 
 
 def test_two_leaves_with_one_name_for_the_generator_are_refused(taxonomy: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def ask(
 def refusal(url: str, **settings: Any) -> TeacherError:
     with pytest.raises(TeacherError) as caught:
         ask(url, **settings)
-    assert caught.value.next_step
+    assert caught.value.hint
     assert "Traceback" not in str(caught.value)
     return caught.value
 

@@ -170,7 +170,7 @@ def test_context_that_is_too_short_is_called_that(
     with pytest.raises(TeacherError) as caught:
         generate(one_skill, tmp_path, server.url, recorder())
     assert caught.value.cause == "teacher_context"
-    assert "context" in caught.value.message and "address" not in caught.value.next_step
+    assert "context" in caught.value.message and "address" not in caught.value.hint
 
 
 def test_shorter_answer_is_asked_for_where_the_prompt_fits(

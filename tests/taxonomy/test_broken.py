@@ -170,7 +170,7 @@ def test_the_leaves_to_break_are_right(tmp_path: Path, source: str) -> None:
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_leaf_is_told_where_it_is_broken_and_how_to_mend_it(tmp_path: Path, case: str) -> None:
-    source, change, message, mend = BROKEN[case]
+    source, change, message, hint = BROKEN[case]
     marked = change(source)
     assert marked.count(HERE) == 1
     before, text = marked[: marked.index(HERE)], marked.replace(HERE, "")
@@ -181,12 +181,12 @@ def test_a_broken_leaf_is_told_where_it_is_broken_and_how_to_mend_it(tmp_path: P
     place = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
     assert (first.line, first.column) == place, str(findings)
     assert message in first.message
-    assert mend in first.mend
+    assert hint in first.hint
     for finding in findings:
         lines = text.split("\n")
         assert 1 <= finding.line <= len(lines)
         assert 1 <= finding.column <= len(lines[finding.line - 1]) + 1
-        assert finding.mend
+        assert finding.hint
         assert len(finding.message) < 250
         assert finding.message.isprintable()
     with pytest.raises(Unprocessable) as caught:
@@ -206,11 +206,11 @@ BYTES: dict[str, tuple[bytes, tuple[int, int], str, str]] = {
 
 @pytest.mark.parametrize("case", BYTES)
 def test_bytes_that_are_no_text_are_told_where_they_begin(tmp_path: Path, case: str) -> None:
-    data, place, message, mend = BYTES[case]
+    data, place, message, hint = BYTES[case]
     [first] = judged(tmp_path, SKILL, data)
     assert (first.line, first.column) == place
     assert message in first.message
-    assert mend in first.mend
+    assert hint in first.hint
 
 
 def test_a_gigabyte_is_refused_without_being_read(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_misnamed_leaf_is_told_to_be_renamed(tmp_path: Path) -> None:
     [first] = judged(tmp_path, SKILL, SKILL.encode(), "qna.yml")
     assert (first.severity, first.line, first.column) == ("error", 1, 1)
     assert first.message == "the file is named qna.yml, and only qna.yaml is read"
-    assert first.mend == "Rename it to qna.yaml."
+    assert first.hint == "Rename it to qna.yaml."
 
 
 # what is not as it should be, and stops nothing
@@ -254,7 +254,7 @@ def test_what_is_untidy_is_told_and_stops_nothing(tmp_path: Path, case: str) -> 
     assert finding.severity == "style"
     assert (finding.line, finding.column) == (before.count("\n") + 1, len(before) - before.rfind("\n"))
     assert message in finding.message
-    assert finding.mend
+    assert finding.hint
     assert len(Taxonomy.check(tmp_path)) == 1
 
 

@@ -106,7 +106,7 @@ def test_a_repository_without_a_commit_says_so(taxonomy: Path) -> None:
     git(taxonomy, "init", "-q")
     with pytest.raises(InvalidInput) as caught:
         Taxonomy.diff(taxonomy, "main")
-    assert "no commit yet" in caught.value.next_step
+    assert "no commit yet" in caught.value.hint
 
 
 def test_changes_count_from_where_the_branches_parted(committed: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_misnamed_leaf_is_told_with_the_changes(committed: Path) -> None:
     assert not diff
     assert diff.misnamed == (SKILL.replace("qna.yaml", "QNA.YML"),)
     assert "misnamed " in str(diff)
-    assert Taxonomy.validate(committed, "main").errors[0].mend == "Rename it to qna.yaml."
+    assert Taxonomy.validate(committed, "main").errors[0].hint == "Rename it to qna.yaml."
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def judged(taxonomy: Path, **limits: float) -> Findings:
 def told(findings: Findings, line: int, message: str) -> bool:
     [finding] = findings
     assert (finding.file, finding.severity) == (LEAF, "error")
-    assert finding.mend
+    assert finding.hint
     assert message in finding.message, str(findings)
     return finding.line == line
 

@@ -57,7 +57,7 @@ def judged(name: str, data: bytes) -> None:
     lines = data.count(b"\n") + 1
     for finding in findings:
         assert 1 <= finding.line <= lines
-        assert finding.column >= 1 and finding.message and finding.mend
+        assert finding.column >= 1 and finding.message and finding.hint
 
 
 @settings(max_examples=200, deadline=None)

@@ -122,7 +122,7 @@ def test_a_branch_and_the_newest_commit_alone_can_be_asked_for(committed: Path, 
     assert Taxonomy.diff(clone, "origin/autumn/two") == []
     with pytest.raises(InvalidInput, match="no branch or tag 'winter'") as caught:
         Taxonomy.init(tmp_path / "another", repository=str(committed), branch="winter")
-    assert "ls-remote" in caught.value.next_step
+    assert "ls-remote" in caught.value.hint
 
 
 @pytest.mark.parametrize(

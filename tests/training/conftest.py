@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ilab_jupyter.tasks import environment
+from ilab_jupyter.kinds import environment
 from tests.support.events import EventRecorder
 from tests.support.training import PAIRS, conversation, pairs, tiny
 

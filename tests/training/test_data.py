@@ -65,7 +65,7 @@ def test_a_wrong_row_is_named(line: bytes, words: str, tmp_path: Path) -> None:
         data.check([file])
     assert caught.value.message.startswith("pairs.jsonl, row 4: ")
     assert caught.value.cause == "bad_data"
-    assert caught.value.next_step
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])

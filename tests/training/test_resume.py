@@ -135,7 +135,7 @@ def test_stopped_training_resumes_to_the_same_weights(
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from ilab_jupyter.tasks import environment
+from ilab_jupyter.kinds import environment
 environment.prepare()
 import torch
 torch.set_num_threads(1)

@@ -122,7 +122,7 @@ def test_template_that_refuses_the_turns_says_so(tiny: Path, tmp_path: Path) -> 
     file = written(tmp_path, {"messages": [USER, USER, ANSWER]})
     with pytest.raises(Unprocessable) as caught:
         learned(tiny, file, ALTERNATING)
-    assert "take turns" in caught.value.next_step
+    assert "take turns" in caught.value.hint
 
 
 @pytest.mark.parametrize(

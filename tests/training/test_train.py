@@ -227,7 +227,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice(
     with pytest.raises(Unprocessable, match="The loss became nan after step 0") as caught:
         run(base, pairs, recorder(), max_steps=3)
     assert caught.value.cause == "nan_loss"
-    assert "learning_rate" in caught.value.next_step
+    assert "learning_rate" in caught.value.hint
     assert [entry.name for entry in Models().list() if not entry.builtin] == []
 
 

@@ -115,7 +115,7 @@ def _verdict(row: Row, how: Exit, word: events.Line) -> tuple[JobState, dict[str
         message = "Its process was told to end from outside."
         return JobState.INTERRUPTED, _said("terminated", message, _continue(row))
     if word["type"] == "error":
-        texts = [str(word.get(name) or "") for name in ("cause", "message", "next_step")]
+        texts = [str(word.get(name) or "") for name in ("cause", "message", "hint")]
         columns = _said(texts[0][:64] or "crashed", *texts[1:])
         # Who made room for another job has not failed.
         state = JobState.INTERRUPTED if columns["cause"] == "preempted" else JobState.FAILED
@@ -146,11 +146,11 @@ def _command(text: Any) -> str | None:
     return text if isinstance(text, str) and text.isprintable() and 0 < len(text) <= 8192 else None
 
 
-def _said(cause: str, message: str, next_step: str) -> dict[str, Any]:
+def _said(cause: str, message: str, hint: str) -> dict[str, Any]:
     return {
         "cause": safe(cause),
         "message": safe(message)[:MAX_MESSAGE],
-        "next_step": safe(next_step)[:MAX_MESSAGE],
+        "hint": safe(hint)[:MAX_MESSAGE],
     }
 
 

@@ -301,7 +301,7 @@ class Supervisor:
             "error",
             cause="worker_failed",
             message=f"The job's process cannot be started: {error.strerror}.",
-            next_step="Set worker_python to a Python in which ilab-jupyter[engine] is installed.",
+            hint="Set worker_python to a Python in which ilab-jupyter[engine] is installed.",
         )
         events.close()
 

@@ -76,7 +76,7 @@ async def _told(tail: tails.Tail, after: int, log: _LogCursor | None) -> AsyncIt
                 exit_code=row.exit_code,
                 cause=row.cause,
                 message=row.message,
-                next_step=row.next_step,
+                hint=row.hint,
                 result=row.result,
             )
             return

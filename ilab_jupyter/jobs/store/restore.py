@@ -280,7 +280,8 @@ def _read(rows: Path) -> Iterator[tuple[sa.Table, dict[str, Any]]]:
     with rows.open("rb") as lines:
         for line in lines:
             value = json.loads(line)
-            table, row = tables[value["table"]], value["row"]
+            table = tables[value["table"]]
+            row = {schema.RENAMED.get(name, name): found for name, found in value["row"].items()}
             if not row.keys() <= set(table.c.keys()):
                 raise _Bad("it has columns that nobody knows")
             yield table, {**dict.fromkeys(table.c.keys()), **row}
@@ -329,7 +330,7 @@ def _job(row: dict[str, Any], as_of: float) -> dict[str, Any]:
             **_end(as_of),
             **{"state": JobState.INTERRUPTED, "version": row["version"] + 1, "stop_reason": None},
             **{
-                "next_step": "Resume it to continue from its last checkpoint.",
+                "hint": "Resume it to continue from its last checkpoint.",
                 "remedy": remedy(CAUSE, row["id"]),
             },
         }

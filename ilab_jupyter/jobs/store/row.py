@@ -49,7 +49,7 @@ class Row(NamedTuple):
     exit_code: int | None
     cause: str | None
     message: str | None
-    next_step: str | None
+    hint: str | None
     remedy: str | None
     result: dict[str, Any]
     progress: dict[str, Any]
@@ -97,8 +97,12 @@ _NAMES = [column.name for column in schema.job.c]
 # Where each column is in a row of `schema.job`.
 COLUMN = {name: place for place, name in enumerate(_NAMES)}
 _FLOATS = frozenset(column.name for column in schema.job.c if isinstance(column.type, Double))
-# What a queue changes in passing stays outside.
-_SEALED = sorted(COLUMNS - {"seq", "rank", "retries", "due"})
+# The columns that a seal covers, in its order since version 2: all but `seq` and what the queue changes.
+_SEALED = (
+    *("attempt", "boot_id", "cause", "created", "ended", "exit_code", "id", "key", "kind", "launch"),
+    *("message", "name", "hint", "owner", "priority", "progress", "queue", "remedy", "result", "spawned"),
+    *("spec", "spec_hash", "started", "state", "stop_reason", "token", "version"),
+)
 _sealed = itemgetter(*_SEALED)
 _JSON_SEALED = [_SEALED.index(name) for name in JSON]
 

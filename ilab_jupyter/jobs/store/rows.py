@@ -312,7 +312,7 @@ class Store(Database):
 _OF_A_JOB = ("submit", "cancel", "resume", "retry", "reorder", "prune", "remove")
 _OF_AN_ATTEMPT = (
     *("started", "ended", "token", "boot_id", "spawned"),
-    *("stop_reason", "exit_code", "cause", "message", "next_step", "remedy", "due"),
+    *("stop_reason", "exit_code", "cause", "message", "hint", "remedy", "due"),
 )
 _ATTEMPT_COLUMNS = frozenset({"token", "started", "ended", "exit_code", "cause", "message"})
 

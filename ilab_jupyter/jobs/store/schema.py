@@ -16,7 +16,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "3"
+VERSION = "4"
+# Names of columns in backups of older versions.
+RENAMED = {"next_step": "hint"}
 SLOTS = {"batch": 1, "serving": 4}
 GRACE_SECONDS = 20.0
 
@@ -53,7 +55,7 @@ job = Table(
     Column("exit_code", Integer),
     Column("cause", String(64)),
     Column("message", Text),
-    Column("next_step", Text),
+    Column("hint", Text),
     Column("remedy", Text, comment="What follows `%ilab` to do the next step, such as `resume train-abc`."),
     Column("result", Text),
     Column("progress", Text),

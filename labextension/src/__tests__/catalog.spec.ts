@@ -56,7 +56,7 @@ test('a refresh loads models, datasets and deployments', async () => {
 
 test('a failed refresh keeps the lists and its error until one succeeds', async () => {
   await catalog.refresh();
-  const body = { message: 'The disk is slow.', next_step: 'Wait.' };
+  const body = { message: 'The disk is slow.', hint: 'Wait.' };
   server.on('datasets', () => new Reply(503, body));
   await catalog.refresh();
   expect(catalog.error).toBe('The disk is slow. Wait.');

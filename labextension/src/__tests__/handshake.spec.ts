@@ -51,7 +51,7 @@ test('a server without the extension is missing, with the commands to run', asyn
 });
 
 test('a server that refuses has failed, with its message and next step', async () => {
-  const body = { message: 'The token is wrong.', next_step: 'Log in again.' };
+  const body = { message: 'The token is wrong.', hint: 'Log in again.' };
   server.on('info', () => new Reply(403, body));
   expect(await shakeHands(server.settings, trans)).toEqual({
     kind: 'failed',

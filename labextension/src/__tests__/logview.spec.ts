@@ -154,7 +154,7 @@ describe('a running job', () => {
 
   test('shows the error of a watch that the server gave up', async () => {
     await open();
-    const error = { message: 'The disk is slow.', next_step: 'Wait.' };
+    const error = { message: 'The disk is slow.', hint: 'Wait.' };
     server.send({ job: 'a', type: 'error', cause: 'unavailable', ...error });
     await until(() => status() === 'The disk is slow. Wait.');
   });
@@ -168,7 +168,7 @@ test('a queued job shows why it waits, and is not announced', async () => {
 });
 
 test('a job that does not exist shows the error of the server', async () => {
-  server.on('jobs/a', () => new Reply(404, { message: 'There is no job a.', next_step: '' }));
+  server.on('jobs/a', () => new Reply(404, { message: 'There is no job a.', hint: '' }));
   Widget.attach(view, document.body);
   await until(() => status() === 'There is no job a.');
 });

@@ -88,7 +88,7 @@ describe('the list', () => {
   });
 
   test('keeps the error of a failed refresh until one succeeds', async () => {
-    const body = { message: 'The disk is full.', next_step: 'Delete something.' };
+    const body = { message: 'The disk is full.', hint: 'Delete something.' };
     server.on('jobs', () => new Reply(503, body));
     let changes = 0;
     model.changed.connect(() => (changes += 1));
@@ -261,7 +261,7 @@ describe('an action', () => {
   );
 
   test('that the server refuses is no longer busy, and throws', async () => {
-    const body = { message: 'The job has ended.', next_step: '', cause: 'conflict' };
+    const body = { message: 'The job has ended.', hint: '', cause: 'conflict' };
     server.on('jobs/a/cancel', () => new Reply(409, body));
     await expect(model.cancel('a')).rejects.toMatchObject({ status: 409, reason: 'conflict' });
     expect(model.busy.size).toBe(0);

@@ -33,7 +33,7 @@ test.each<[JobState, Notification.TypeOptions, number | false]>([
 
 test('the message has the name, the outcome, the reason and the next step', () => {
   const { shown } = report(
-    makeJob('a', 'FAILED', { name: 'doomed', message: 'No weights.', next_step: 'Choose another.' })
+    makeJob('a', 'FAILED', { name: 'doomed', message: 'No weights.', hint: 'Choose another.' })
   );
   expect(shown.message).toBe('doomed: failed. No weights. Choose another.');
 });

@@ -97,7 +97,7 @@ describe('the job list', () => {
   test('shows a failure with reason, next step and command', async () => {
     const ended = {
       message: 'No weights.',
-      next_step: 'Choose another.',
+      hint: 'Choose another.',
       remedy: 'resume train-1'
     };
     await show(makeJob('train-1', 'FAILED', { name: 'doomed', ...ended }));

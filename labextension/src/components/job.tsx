@@ -88,9 +88,9 @@ export function JobCard({ job, busy, paused, commands, trans }: IJobProps): Reac
         <div className="jp-IlabItem-note">{waitingFor(job, trans, paused)}</div>
       ) : null}
       {hasEnded(job) || job.state === 'QUEUED' ? null : <JobProgress job={job} trans={trans} />}
-      {unhappy && (job.message || job.next_step) ? (
+      {unhappy && (job.message || job.hint) ? (
         <div className="jp-IlabItem-note" data-state={job.state}>
-          {job.message} {job.next_step ? <em>{job.next_step}</em> : null}
+          {job.message} {job.hint ? <em>{job.hint}</em> : null}
           {job.remedy ? <Remedy command={`%ilab ${job.remedy}`} trans={trans} /> : null}
         </div>
       ) : null}

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.tasks.reporter import EventReporter
+from ilab_jupyter.kinds.reporter import EventReporter
 
 KEY = "upstream-key"
 REFUSAL = {"message": "No.", "type": "invalid_request_error", "param": "user", "code": "no"}

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ilab_jupyter.tasks import catalog, worker
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.kinds import catalog, worker
+from ilab_jupyter.kinds.context import Context, TaskSpec
 
 
 class Code(TaskSpec):

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.tasks import catalog, worker
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.kinds import catalog, worker
+from ilab_jupyter.kinds.context import Context, TaskSpec
 
 
 class Steps(TaskSpec):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import paths
-from ilab_jupyter.tasks.reporter import EventReporter
+from ilab_jupyter.kinds.reporter import EventReporter
 
 # The reporter passes on ten steps a second.
 STEP_SECONDS, FAST_STEP_SECONDS = 0.12, 0.05
@@ -81,8 +81,8 @@ def play(spec: dict[str, Any], folder: Path, attempt: int) -> int:
             chat_server.serve(folder, reporter, model)
             raise Stopped
     except Failed as failure:
-        message, next_step = failure.args
-        reporter.last_word("error", cause="bad_data", message=message, next_step=next_step)
+        message, hint = failure.args
+        reporter.last_word("error", cause="bad_data", message=message, hint=hint)
         return 1
     except Stopped:
         return 128 + signal.SIGTERM

@@ -125,7 +125,7 @@ def on_gpu(how: str, count: int, path: str) -> None:
 def serve_until_preempted() -> None:
     """End as an idle deployment does once a waiting job needs its resources."""
     wait_for(str(folder / "release.json"))
-    events.write("error", cause="preempted", message="It was preempted.", next_step="It will be restarted.")
+    events.write("error", cause="preempted", message="It was preempted.", hint="It will be restarted.")
     sys.exit(1)
 
 
@@ -142,7 +142,7 @@ def print_time() -> None:
 
 
 def fail(message: str) -> None:
-    events.write("error", cause="requested", message=message, next_step="Change the script.")
+    events.write("error", cause="requested", message=message, hint="Change the script.")
     sys.exit(1)
 
 

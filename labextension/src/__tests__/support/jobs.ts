@@ -13,7 +13,7 @@ export function makeJob(id: string, state: JobState, fields: Partial<Job> = {}):
     kind: 'train',
     message: null,
     name: '',
-    next_step: null,
+    hint: null,
     owner: 'ada',
     pending_reason: null,
     position: null,

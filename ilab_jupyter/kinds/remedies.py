@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from ilab_jupyter.evaluation.settings import JudgeSettings
 from ilab_jupyter.jobs import causes
+from ilab_jupyter.kinds.catalog import KINDS
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.synthesis.settings import TeacherSettings
-from ilab_jupyter.tasks.catalog import KINDS
 from ilab_jupyter.training import plan
 from ilab_jupyter.training.failures import smaller
 from ilab_jupyter.training.spec import Settings, TrainingArguments

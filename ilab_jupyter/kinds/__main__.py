@@ -1,4 +1,4 @@
-"""`python -m ilab_jupyter.tasks <job folder> <attempt>`: what a supervisor starts."""
+"""`python -m ilab_jupyter.kinds <job folder> <attempt>`: what a supervisor starts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def starting(folder: str, attempt: str) -> str:
 def work(arguments: list[str]) -> int:
     """The worker's `main`. Its imports take seconds: a person sees before that it has begun."""
     print(starting(*arguments[:2]), flush=True)
-    from ilab_jupyter.tasks.worker import main
+    from ilab_jupyter.kinds.worker import main
 
     return main(arguments)
 

@@ -15,8 +15,8 @@ from ilab_jupyter.errors import Conflict, NotFound, PublicError
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.sync import SyncJobs
-from ilab_jupyter.tasks.admission import admit
-from ilab_jupyter.tasks.catalog import job_spec
+from ilab_jupyter.kinds.admission import admit
+from ilab_jupyter.kinds.catalog import job_spec
 from tests.models.conftest import Hub
 
 ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Berta."}]}
@@ -80,22 +80,22 @@ def test_taken_name_is_refused_with_runnable_command(jobs: SyncJobs, data: str) 
     shutil.copytree(starter.FOLDER, paths.models_dir() / "baker")
     error = refused(jobs, "train", data=[data], name="baker", epochs=2)
     assert isinstance(error, Conflict) and error.message == "There is already a model 'baker'."
-    assert error.next_step == (
+    assert error.hint == (
         "Choose another name: baker-2 is free. Next: %ilab train bread --name baker-2 --epochs 2"
     )
     (paths.models_dir() / "baker-2").mkdir()
-    assert "--name baker-3" in refused(jobs, "train", data=[data], name="baker").next_step
+    assert "--name baker-3" in refused(jobs, "train", data=[data], name="baker").hint
     dataset = refused(jobs, "generate", taxonomy_path=str(paths.models_dir()), name=data)
-    assert dataset.message == "There is already a dataset 'bread'." and "--name bread-2" in dataset.next_step
+    assert dataset.message == "There is already a dataset 'bread'." and "--name bread-2" in dataset.hint
 
 
 def test_name_of_queued_job_is_taken(jobs: SyncJobs, data: str) -> None:
     submit(jobs, "train", data=[data], name="baker")
     error = refused(jobs, "train", data=[data], name="baker")
     assert error.message == "A job that has not ended makes a model 'baker'."
-    assert "--name baker-2" in error.next_step
+    assert "--name baker-2" in error.hint
     submit(jobs, "train", data=[data], name="baker-2")
-    assert "--name baker-3" in refused(jobs, "train", data=[data], name="baker").next_step
+    assert "--name baker-3" in refused(jobs, "train", data=[data], name="baker").hint
     # As a dataset and as the name of a deployment it is free.
     submit(jobs, "generate", taxonomy_path=str(paths.datasets_dir()), name="baker")
     submit(jobs, "serve", model="starter", name="baker")

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ilab_jupyter.tasks.context import Context, TaskSpec, short
+from ilab_jupyter.kinds.context import Context, TaskSpec, short
 
 
 class CurateSpec(TaskSpec):

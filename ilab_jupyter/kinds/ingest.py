@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
+from ilab_jupyter.kinds.context import Context, TaskSpec
 from ilab_jupyter.retrieval.settings import ReadSettings
-from ilab_jupyter.tasks.context import Context, TaskSpec
 
 
 class IngestSpec(TaskSpec, ReadSettings):

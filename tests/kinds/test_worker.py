@@ -20,10 +20,10 @@ from ilab_jupyter.jobs.logs.events import EventTail
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
+from ilab_jupyter.kinds.catalog import job_spec
+from ilab_jupyter.kinds.reporter import EventReporter
+from ilab_jupyter.kinds.worker import explain
 from ilab_jupyter.progress import Reporter
-from ilab_jupyter.tasks.catalog import job_spec
-from ilab_jupyter.tasks.reporter import EventReporter
-from ilab_jupyter.tasks.worker import explain
 from tests.support.jobs import WORKER
 
 
@@ -61,14 +61,14 @@ def test_an_error_written_for_people_is_told_in_one_line_without_a_traceback(job
         "raise TeacherError('The teacher does not answer.', 'Start it.', cause='teacher_down')",
     )
     assert (job.state, job.exit_code, job.cause) == (JobState.FAILED, 1, "teacher_down")
-    assert (job.message, job.next_step) == ("The teacher does not answer.", "Start it.")
+    assert (job.message, job.hint) == ("The teacher does not answer.", "Start it.")
     assert jobs.logs(job.id).text == "teacher_down: The teacher does not answer. Start it.\n"
 
 
 def test_a_bug_is_told_in_a_sentence_and_its_traceback_is_in_the_log(jobs: SyncJobs) -> None:
     job = ended(jobs, "raise ValueError('wrong shape')")
     assert (job.state, job.cause, job.message) == (JobState.FAILED, "crashed", "ValueError: wrong shape")
-    assert "Traceback" in jobs.logs(job.id).text and "log" in job.next_step
+    assert "Traceback" in jobs.logs(job.id).text and "log" in job.hint
 
 
 @pytest.mark.parametrize("leave", ["raise SystemExit(0)", "raise SystemExit", "import sys; sys.exit()"])
@@ -109,7 +109,7 @@ def test_the_module_of_the_worker_runs_a_job_by_itself(tmp_path: Path) -> None:
     spec = job_spec("train", {"data": ["/no/such/file.jsonl"], "model": "/no/such/model"})
     (folder / "spec.json").write_text(json.dumps({"id": "train-aaaaaaaa", **spec.model_dump(mode="json")}))
     done = subprocess.run(
-        [sys.executable, "-m", "ilab_jupyter.tasks", str(folder), "1"],
+        [sys.executable, "-m", "ilab_jupyter.kinds", str(folder), "1"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -151,7 +151,7 @@ def test_what_people_can_do_something_about_has_a_cause_of_its_own(error: Except
             raise RuntimeError("while saving") from inner
     except RuntimeError as outer:
         assert explain(outer).cause == cause
-        assert explain(outer).message and explain(outer).next_step
+        assert explain(outer).message and explain(outer).hint
 
 
 def test_an_error_for_people_is_left_as_it_is() -> None:
@@ -223,7 +223,7 @@ def test_a_full_disk_costs_an_event_and_not_the_work(capsys: pytest.CaptureFixtu
 
 
 def prepared(code: str, **environment: str) -> Any:
-    program = "import os, json\nfrom ilab_jupyter.tasks.environment import prepare\nprepare()\n"
+    program = "import os, json\nfrom ilab_jupyter.kinds.environment import prepare\nprepare()\n"
     program += f"print(json.dumps({code}))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **environment}

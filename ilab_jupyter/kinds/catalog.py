@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from ilab_jupyter.display import safe
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.jobs.record import JobSpec, Resources
-from ilab_jupyter.tasks import curate, evaluate, generate, ingest, model, rag, serve, train
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.kinds import curate, evaluate, generate, ingest, model, rag, serve, train
+from ilab_jupyter.kinds.context import Context, TaskSpec
 
 _ANY = Resources()
 _NO_GPU = Resources(gpus=0)

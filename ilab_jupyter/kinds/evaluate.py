@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ilab_jupyter.evaluation.settings import EvaluationSettings, JudgeSettings, short_judge
-from ilab_jupyter.tasks.context import Context, TaskSpec, short
+from ilab_jupyter.kinds.context import Context, TaskSpec, short
 
 __all__ = ["EvaluateSpec", "JudgeSettings", "run", "short_judge"]
 

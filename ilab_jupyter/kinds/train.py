@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.kinds.context import Context, TaskSpec
 from ilab_jupyter.training.spec import TrainingArguments
 
 

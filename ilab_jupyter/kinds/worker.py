@@ -23,8 +23,8 @@ from ilab_jupyter.errors import (
 )
 from ilab_jupyter.jobs.causes import NO_SPACE
 from ilab_jupyter.jobs.folder import JobFolder
+from ilab_jupyter.kinds.reporter import LoggedReporter
 from ilab_jupyter.progress import Stopped
-from ilab_jupyter.tasks.reporter import LoggedReporter
 
 STOPPED = 128 + signal.SIGTERM
 _ENGINE = frozenset(
@@ -72,11 +72,11 @@ def _leave(code: int, reporter: LoggedReporter, type: str, fields: dict[str, Any
 
 def _work(folder: Path, attempt: int, reporter: LoggedReporter, told: dict[str, Any]) -> dict[str, Any]:
     """Do the work. The spec is left in `told` as soon as it is read."""
-    from ilab_jupyter.tasks import environment
+    from ilab_jupyter.kinds import environment
 
     environment.prepare()
-    from ilab_jupyter.tasks.catalog import KINDS, describe
-    from ilab_jupyter.tasks.context import Context
+    from ilab_jupyter.kinds.catalog import KINDS, describe
+    from ilab_jupyter.kinds.context import Context
 
     spec = json.loads((folder / "spec.json").read_bytes())
     told.update(spec)
@@ -101,7 +101,7 @@ def _work(folder: Path, attempt: int, reporter: LoggedReporter, told: dict[str, 
 def _remedy(cause: str, told: dict[str, Any]) -> str | None:
     """What to run after this cause; None where nothing is known of the job."""
     try:
-        from ilab_jupyter.tasks.remedies import remedy
+        from ilab_jupyter.kinds.remedies import remedy
 
         return remedy(cause, told["kind"], told["arguments"], told["id"])
     except Exception:

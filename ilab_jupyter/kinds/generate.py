@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ilab_jupyter.kinds.context import Context, TaskSpec
 from ilab_jupyter.synthesis.settings import Settings
-from ilab_jupyter.tasks.context import Context, TaskSpec
 
 
 class GenerateSpec(TaskSpec, Settings):

@@ -12,11 +12,11 @@ from typing import Any, get_args
 from ilab_jupyter import paths
 from ilab_jupyter.errors import Conflict, NotFound, PublicError
 from ilab_jupyter.jobs.record import JobSpec
+from ilab_jupyter.kinds import hub_check, remedies
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.registry import profile as model_profile
 from ilab_jupyter.registry.entries import Role
 from ilab_jupyter.registry.names import HUB_ID, parts
-from ilab_jupyter.tasks import hub_check, remedies
 
 Unended = Callable[[str], Sequence[JobSpec]]
 
@@ -62,7 +62,7 @@ class _Checked:
             elif HUB_ID.fullmatch(name):
                 self.warnings += filter(None, [hub_check.check(name, self._token)])
             else:
-                raise NotFound(error.message, error.next_step, cause="model_missing") from None
+                raise NotFound(error.message, error.hint, cause="model_missing") from None
 
     def data(self, given: Any, roles: Sequence[Role]) -> None:
         """A dataset's name, a folder or a file with rows to train on."""
@@ -73,7 +73,7 @@ class _Checked:
             Datasets().resolve(name, roles)
         except NotFound as error:
             if not self._is_planned(name, ("generate",)):
-                raise NotFound(error.message, error.next_step, cause="data_missing") from None
+                raise NotFound(error.message, error.hint, cause="data_missing") from None
             self.warnings.append(
                 f"The dataset {name!r} does not exist yet: a job that has not ended makes it."
             )

@@ -57,9 +57,9 @@ class EventReporter:
         self._flush()
         self._write("artifact", kind=kind, name=name, path=str(path))
 
-    def warning(self, message: str, next_step: str = "") -> None:
+    def warning(self, message: str, hint: str = "") -> None:
         """See Reporter."""
-        self._write("warning", message=message, next_step=next_step)
+        self._write("warning", message=message, hint=hint)
 
     def event(self, type: str, **fields: Any) -> None:
         """See Reporter."""
@@ -117,11 +117,11 @@ class LoggedReporter(EventReporter):
             self._log.artifact(kind, name, path)
         super().artifact(kind, name, path)
 
-    def warning(self, message: str, next_step: str = "") -> None:
+    def warning(self, message: str, hint: str = "") -> None:
         """See Reporter."""
         with suppress(OSError):
-            self._log.warning(message, next_step)
-        super().warning(message, next_step)
+            self._log.warning(message, hint)
+        super().warning(message, hint)
 
     def event(self, type: str, **fields: Any) -> None:
         """See Reporter."""

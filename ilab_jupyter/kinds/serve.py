@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ilab_jupyter.jobs.record import NAME
-from ilab_jupyter.tasks.context import Context, TaskSpec
+from ilab_jupyter.kinds.context import Context, TaskSpec
 
 
 class ServeSpec(TaskSpec):
