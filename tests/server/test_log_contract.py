@@ -274,7 +274,7 @@ async def test_end_names_the_outcome_and_comes_at_once(
 ) -> None:
     started = time.monotonic()
     check(await read(transport, ended_jobs[state]), 0, "x\n", state)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5, "nothing waits for the end of a stream that has ended"
 
 
 # A log that grows.

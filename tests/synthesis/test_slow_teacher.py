@@ -15,7 +15,7 @@ import pytest
 
 from ilab_jupyter.core import Data
 from ilab_jupyter.errors import TeacherError
-from ilab_jupyter.synthesis.driver import pool
+from ilab_jupyter.synthesis.driver import ledger, pool
 
 pytestmark = pytest.mark.slow
 
@@ -137,6 +137,7 @@ def test_progress_is_told_while_one_answer_takes_long(
     slow: Any, one_skill: Path, tmp_path: Path, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "PULSE_SECONDS", 0.1)
+    monkeypatch.setattr(ledger, "SLOW_SECONDS", 1)
     reporter = recorder()
     generate(one_skill, tmp_path, slow(pause=0.05, words=8).url, reporter)
     tokens = [metrics["tokens"] for step, _, metrics in reporter.steps if step == 0]
