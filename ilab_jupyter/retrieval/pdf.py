@@ -5,6 +5,7 @@ Imported only in the reading process.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from io import BytesIO
 from pathlib import Path
@@ -43,7 +44,7 @@ def read(path: Path, name: str, models: str | None, *, text_only: bool) -> tuple
             )
         else:
             try:
-                return _laid_out(path, name, folder), losses
+                return _laid_out(path, name, folder, losses), losses
             except (OSError, ImportError, ValueError, RuntimeError) as error:
                 losses.append(f"docling's layout models cannot be used ({str(error)[:200]}).")
     return _bare(name, pages), [*losses, BARE]
@@ -103,13 +104,19 @@ def _models(given: str | None) -> Path | str | None:
     return None
 
 
-def _laid_out(path: Path, name: str, folder: Path | str) -> DoclingDocument:
+def _laid_out(path: Path, name: str, folder: Path | str, losses: list[str]) -> DoclingDocument:
+    """The document as docling's models see it; what is lost of its tables is added to `losses`."""
     from docling.datamodel.base_models import DocumentStream, InputFormat
     from docling.datamodel.pipeline_options import PdfPipelineOptions
     from docling.document_converter import DocumentConverter, PdfFormatOption
 
     chosen: dict[str, Any] = {"artifacts_path": folder} if folder else {}
     tables = bool(folder) and (Path(folder) / _TABLES).is_dir()
+    if not _has_torchvision():
+        _without_table_models()
+        if tables:
+            losses.append("Tables are text without rows and columns: docling needs torchvision for them.")
+        tables = False
     chosen |= {"do_ocr": False, "do_table_structure": tables}
     options = PdfPipelineOptions.model_validate(chosen)
     converter = DocumentConverter(
@@ -117,3 +124,19 @@ def _laid_out(path: Path, name: str, folder: Path | str) -> DoclingDocument:
         format_options={InputFormat.PDF: PdfFormatOption(pipeline_options=options)},
     )
     return converter.convert(DocumentStream(name=name, stream=BytesIO(path.read_bytes()))).document
+
+
+def _has_torchvision() -> bool:
+    """Whether torchvision can be imported; one that does not fit torch was hidden, which is None here."""
+    try:
+        return importlib.util.find_spec("torchvision") is not None
+    except ValueError:
+        return False
+
+
+def _without_table_models() -> None:
+    """Let docling do without its models of tables, all of which it imports even where none is used."""
+    from docling.models.plugins import defaults
+    from docling.models.stages.table_structure.table_structure_model import TableStructureModel
+
+    defaults.table_structure_engines = lambda: {"table_structure_engines": [TableStructureModel]}
