@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.training.data import Conversation
+from ilab_jupyter.training.limits import limited
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
+# What rendering one conversation may take. Real templates need milliseconds and no memory to speak of.
+TEMPLATE_SECONDS = 10.0
+TEMPLATE_BYTES = 1_000_000_000
 # A text that no template contains or changes.
 _PLACEHOLDER = "\ue000answer\ue000"
 Span = tuple[int, int]
@@ -167,7 +171,12 @@ class Encoder:
         if not messages:
             return ""
         try:
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
+            with limited(TEMPLATE_SECONDS, TEMPLATE_BYTES):
+                return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **options))
+        except TimeoutError:
+            raise _unusable(conversation, f"takes longer than {TEMPLATE_SECONDS:g} s") from None
+        except MemoryError:
+            raise _unusable(conversation, f"needs more than {TEMPLATE_BYTES / 1e9:g} GB of memory") from None
         except Exception as error:
             # Templates refuse what they do not know (a system prompt, two user turns in a row) by raising.
             raise _unusable(conversation, f"refuses it ({str(error)[:200]})") from None
