@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from playwright.sync_api import Error as PageError
 from playwright.sync_api import Locator, expect
 
 from ilab_jupyter import paths, starter
@@ -246,15 +247,16 @@ def test_panel_works_with_keyboard_and_palette(lab_page, lab):
     lab_page.open()
     page = lab_page.page
     palette = page.locator(".lm-CommandPalette-input")
-    for _ in range(5):
-        # The shortcut is registered a moment after the page is there. A second press would close the palette.
-        page.keyboard.press("Control+Shift+C")
-        with suppress(AssertionError):
-            expect(palette).to_be_visible(timeout=5000)
-            break
-    palette.fill("Show InstructLab")
-    page.keyboard.press("Enter")
     panel = page.locator("#ilab-panel")
+    for _ in range(10):
+        # While the page is still loading, the shortcut is not registered yet, or the palette loses the focus
+        # and closes.
+        page.keyboard.press("Control+Shift+C")
+        with suppress(AssertionError, PageError):
+            palette.fill("Show InstructLab", timeout=3000)
+            page.keyboard.press("Enter")
+            expect(panel).to_be_visible(timeout=3000)
+            break
     expect(panel).to_be_visible()
     toggle = panel.get_by_role("button", name="Datasets")
     toggle.focus()
