@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> str:
-    # Read when it is asked for: a job's processes start without searching all installed packages.
+    # Read on first use: a job's processes start without searching all installed packages.
     if name != "__version__":
         raise AttributeError(name)
     from importlib.metadata import PackageNotFoundError, version

@@ -26,7 +26,7 @@ def run(main: Callable[[list[str]], int], arguments: list[str]) -> NoReturn:
     """
     code = 1
     me = os.getpid()
-    # The first that is registered is the last that is called. A fork ends as whoever forked it wants.
+    # The first that is registered is the last that is called. A fork ends as the code that forked it decides.
     atexit.register(lambda: leave(code) if os.getpid() == me else None)
     code = main(arguments)
     sys.exit(code)

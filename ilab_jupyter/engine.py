@@ -69,16 +69,16 @@ def _look_again() -> None:
             clear()
 
 
-def choose_device(asked: str) -> Literal["cpu", "cuda"]:
-    """The device for `asked`; Unavailable where CUDA is asked for and not there. Imports torch."""
+def choose_device(requested: str) -> Literal["cpu", "cuda"]:
+    """The device for `requested`; Unavailable where CUDA is requested and missing. Imports torch."""
     import torch
 
     found = torch.cuda.is_available()
-    if asked == "cuda" and not found:
+    if requested == "cuda" and not found:
         raise Unavailable(
             "No CUDA GPU is available to this job.", "Use device cpu or auto, or another machine."
         )
-    return "cuda" if found and asked != "cpu" else "cpu"
+    return "cuda" if found and requested != "cpu" else "cpu"
 
 
 def _version(distribution: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ilab_jupyter.display import TITLE, safe
 
-# The words of libraries that hide the error number.
+# Messages of libraries that hide the error number.
 _NO_SPACE = ("No space left", "Disk quota exceeded", "os error 28", "os error 122")
 _NO_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory", "std::bad_alloc")
 _NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -46,11 +46,11 @@ class PublicError(Exception):
 
 
 class InvalidInput(PublicError):
-    """What was asked for cannot be done as written."""
+    """The request cannot be carried out as written."""
 
 
 class NotFound(PublicError):
-    """No such job, model, dataset or file, or it belongs to somebody else."""
+    """No such job, model, dataset or file, or it belongs to another user."""
 
     status = 404
     cause = "not_found"
@@ -71,14 +71,14 @@ class Unprocessable(PublicError):
 
 
 class TeacherError(PublicError):
-    """The teacher refused, timed out or answered nonsense."""
+    """The teacher refused, timed out or sent an unusable answer."""
 
     status = 424
     cause = "teacher_failed"
 
 
 class Unavailable(PublicError):
-    """Something needed is not there now: disk space, a port, the engine's libraries, a readable store."""
+    """A resource is missing now: disk space, a port, the engine's libraries, a readable store."""
 
     status = 503
     cause = "unavailable"
@@ -92,21 +92,21 @@ class Forbidden(PublicError):
 
 
 class TooLarge(PublicError):
-    """More was sent than this place reads."""
+    """The input is larger than the limit."""
 
     status = 413
     cause = "too_large"
 
 
 class TooMany(PublicError):
-    """A limit on how much may go on at once is reached; later is fine."""
+    """A limit on concurrent or queued work is reached; the same request may succeed later."""
 
     status = 429
     cause = "too_many"
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, then what it came from, each link once: a link raised again below another makes a circle."""
+    """The error and its causes in order, each once: causes can form a cycle."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -115,13 +115,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_disk_full(link: BaseException) -> bool:
-    """True where this link of a chain says that a disk or a quota ran out, whichever library raised it."""
+    """Whether this error of a chain reports a full disk or an exhausted quota, in any library's words."""
     if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return any(words in str(link) for words in _NO_SPACE)
 
 
-def lack_of_memory(error: BaseException) -> str | None:
+def out_of_memory_cause(error: BaseException) -> str | None:
     """The cause where memory ran out below this error: `gpu_out_of_memory`, `out_of_memory`, or None."""
     for link in chain(error):
         text = str(link)

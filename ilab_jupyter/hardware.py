@@ -121,10 +121,10 @@ def versions(distributions: Iterable[str]) -> dict[str, str | None]:
 def processor() -> str:
     """The name of the processor, such as `Apple M3 Max`; empty where nothing tells."""
     if platform.system() == "Darwin":
-        told = subprocess.run(
+        completed = subprocess.run(
             ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
         )
-        return told.stdout.strip()
+        return completed.stdout.strip()
     with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.startswith("model name"):
@@ -240,7 +240,7 @@ def _torch() -> dict[str, str]:
         "nvidia-cuda-runtime-cu12",
         "intel-extension-for-pytorch",
     )
-    found = {name: told for name, told in versions(names).items() if told}
+    found = {name: version for name, version in versions(names).items() if version}
     if "torch" not in found:
         raise LookupError("torch is not installed in this Python: pip install 'ilab-jupyter[engine]'.")
     return {**found, "made for": "CPU" if found["torch"].endswith("+cpu") else "GPU and CPU"}

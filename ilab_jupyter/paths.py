@@ -63,7 +63,7 @@ def state_dir() -> Path:
 
 
 def given(path: object) -> Path:
-    """A path that somebody wrote, `~` replaced; InvalidInput for what no file can have."""
+    """A path as the user wrote it, with `~` expanded; InvalidInput for a name that no file can have."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str):
         raise InvalidInput(f"This is no path: a {type(path).__name__}.", "Give a text or a pathlib.Path.")

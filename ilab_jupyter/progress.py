@@ -1,4 +1,4 @@
-"""How long work tells where it stands, and learns that it should stop. The SDK's side of a job's events."""
+"""Progress of long work, and requests to stop it: the SDK's side of a job's events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 
 class Stopped(Exception):
-    """Work was asked to stop, has saved what it could, and stops now. Raised by the work."""
+    """Raised by work that was requested to stop, after it has saved its state."""
 
 
 class Reporter(Protocol):
@@ -62,10 +62,10 @@ class ConsoleReporter:
             return
         self._printed = now
         eta = metrics.pop("eta_seconds", None)
-        told = [f"{self._phase} {step}" + ("" if total is None else f" of {total}")]
-        told += [f"{name} {_short(value)}" for name, value in metrics.items() if value not in (None, "")]
-        told += [] if eta is None else [f"{eta:.0f} s left"]
-        self._print("  ".join(told))
+        parts = [f"{self._phase} {step}" + ("" if total is None else f" of {total}")]
+        parts += [f"{name} {_short(value)}" for name, value in metrics.items() if value not in (None, "")]
+        parts += [] if eta is None else [f"{eta:.0f} s left"]
+        self._print("  ".join(parts))
 
     def artifact(self, kind: str, name: str, path: Path) -> None:
         """See Reporter."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ilab_jupyter import paths
 from ilab_jupyter.errors import Unprocessable
-from ilab_jupyter.taxonomy import beginning, changes, documents, git, qna, tree
+from ilab_jupyter.taxonomy import changes, creation, documents, git, qna, tree
 from ilab_jupyter.taxonomy import names as leaf_names
 from ilab_jupyter.taxonomy.changes import Change, Diff
 from ilab_jupyter.taxonomy.finding import Finding, Findings
@@ -50,7 +50,7 @@ class Taxonomy:
         the date. InvalidInput for what is no address or branch, Unavailable where the repository cannot be
         reached, Unprocessable where it is too large or no taxonomy.
         """
-        return beginning.begin(
+        return creation.begin(
             _folder(path), repository, branch, minimal, overwrite, git.Limits(timeout, max_bytes)
         )
 

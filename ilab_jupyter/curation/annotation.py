@@ -31,7 +31,7 @@ Judgement = Literal["accepted", "rejected", "skipped", "open"]
 
 
 class Verdict(BaseModel):
-    """What somebody said of a row: one line of the state file. `open` takes an earlier one back."""
+    """A verdict on a row: one line of the state file. `open` revokes an earlier one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,20 +59,20 @@ class Item(display.Shown, BaseModel):
 
     def __str__(self) -> str:
         judged = f" [{self.verdict.judgement}]" if self.verdict else ""
-        told = f"{Path(self.file).name}, row {self.row}{judged}\n? {self.question}\n> {self.answer}"
+        text = f"{Path(self.file).name}, row {self.row}{judged}\n? {self.question}\n> {self.answer}"
         return display.safe(
-            told + (f"\n+ {self.verdict.better}" if self.verdict and self.verdict.better else "")
+            text + (f"\n+ {self.verdict.better}" if self.verdict and self.verdict.better else "")
         )
 
     def _repr_html_(self) -> str:
         judged = self.verdict.judgement if self.verdict else "open"
-        told = [("question", self.question), ("answer", self.answer)]
+        cells = [("question", self.question), ("answer", self.answer)]
         if self.verdict and self.verdict.better:
-            told.append(("better", self.verdict.better))
+            cells.append(("better", self.verdict.better))
         head = f"<p><b>{display.html(Path(self.file).name)}, row {self.row}</b>: {judged}</p>"
         return head + "".join(
             f'<p>{name}</p><pre style="white-space: pre-wrap">{display.html(value)}</pre>'
-            for name, value in told
+            for name, value in cells
         )
 
 
@@ -88,7 +88,7 @@ class Progress(display.Shown, BaseModel):
 
     @property
     def open(self) -> int:
-        """Rows that nobody has judged."""
+        """Rows without a verdict."""
         return self.rows - self.accepted - self.rejected - self.skipped
 
     def __str__(self) -> str:
@@ -177,8 +177,8 @@ class Annotations:
         if better:
             if text.tidy(better) == text.tidy(self._item(self._number(row)).answer):
                 raise InvalidInput("The better answer is the rejected one.", "Accept the row, or change it.")
-            told = {"messages": [{"role": "assistant", "content": better}]}
-            if fault := next(training_data.faults(told), None):
+            conversation = {"messages": [{"role": "assistant", "content": better}]}
+            if fault := next(training_data.faults(conversation), None):
                 raise InvalidInput(f"The better answer cannot be learned: {fault.what}.", "Change it.")
         return self._judge(row, "rejected", better=better, by=by, note=note)
 
@@ -231,14 +231,14 @@ class Annotations:
         conversation = self._conversations[number]
         first = conversation.messages[0]
         prompt, answer = preferences.split(conversation.messages)
-        asked = [turn["content"] for turn in prompt if turn["role"] == "user"]
+        questions = [turn["content"] for turn in prompt if turn["role"] == "user"]
         return Item(
             number=number,
             key=name,
             file=str(conversation.file),
             row=conversation.row,
             system=first["content"] if first["role"] == "system" else "",
-            question=asked[-1] if asked else "",
+            question=questions[-1] if questions else "",
             answer=answer,
             verdict=self._verdicts.get(name),
         )

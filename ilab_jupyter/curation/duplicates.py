@@ -1,4 +1,4 @@
-"""Rows that say the same as an earlier one: the first stays, a report tells which row stands for which."""
+"""Deduplication: the first of equal rows stays, a report names the row that each other one duplicates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REMEMBERED = 1024
 
 
 class Duplicate(BaseModel):
-    """A row that was left out, and the earlier one that stands for it."""
+    """A row that was removed, and the earlier one that it duplicates."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -74,14 +74,14 @@ class Deduplicated(display.Shown, BaseModel):
             )
             for one in self.duplicates
         )
-        shown = display.table(("kind", "score", "left out", "stands for it", "text"), listed, most=20)
+        shown = display.table(("kind", "score", "removed", "duplicate of", "text"), listed, most=20)
         return f"<pre>{display.html(str(self))}</pre>{shown if self.duplicates else ''}"
 
 
 @dataclass(frozen=True)
 class _Sides:
     """What rows are compared by, each in its own right, as runs of words: a long document or answer must not
-    hide that another question was asked.
+    hide that the question is another one.
     """
 
     context: frozenset[str]
@@ -116,7 +116,7 @@ class Kept:
     """The rows that stay so far, by where they stand and by what finds them again.
 
     A row takes about 0.2 kB for exact duplicates and, with a threshold, about 2.5 kB more; its text is read
-    anew where it has to be compared.
+    again where it has to be compared.
     """
 
     def __init__(self, threshold: float | None, shingle: int) -> None:
@@ -191,7 +191,7 @@ def dedup(
     kept = Kept(threshold, shingle)
     found: list[Duplicate] = []
     rows = exact = near = 0
-    with targets.written(report, overwrite) as told, targets.written(file, overwrite) as lines:
+    with targets.written(report, overwrite) as records, targets.written(file, overwrite) as lines:
         for record in sources.records(paths, reporter):
             rows += 1
             match = kept.find(record)
@@ -201,7 +201,7 @@ def dedup(
             duplicate = _duplicate(record.conversation, match, *kept.place(match.item))
             exact += duplicate.kind == "exact"
             near += duplicate.kind == "near"
-            told.write(targets.line(duplicate.model_dump()))
+            records.write(targets.line(duplicate.model_dump()))
             if len(found) < limit:
                 found.append(duplicate)
     return Deduplicated(
@@ -241,10 +241,10 @@ def _digest(conversation: Conversation) -> bytes:
 
 
 def _sides(conversation: Conversation, shingle: int) -> _Sides:
-    told = text.parts(conversation.messages)
-    question, answer = text.words(told.question), text.words(told.answer)
+    parts = text.parts(conversation.messages)
+    question, answer = text.words(parts.question), text.words(parts.answer)
     return _Sides(
-        text.shingles(text.words(told.context), shingle),
+        text.shingles(text.words(parts.context), shingle),
         text.shingles(question, shingle),
         text.shingles(answer, shingle),
         text.numbers([*question, *answer]),

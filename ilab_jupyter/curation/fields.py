@@ -28,7 +28,7 @@ PAIRS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class Reference:
     """A question with its answer ('' where the row holds none), and where they stand."""
 
     question: str
@@ -37,7 +37,7 @@ class Asked:
     row: int
 
 
-def read(file: Path) -> Iterator[Asked]:
+def read(file: Path) -> Iterator[Reference]:
     """The questions of one file; Unprocessable for a row that holds none under a known name."""
     with file.open("rb") as stream:
         for number, line in jsonl.lines(stream):
@@ -53,7 +53,7 @@ def read(file: Path) -> Iterator[Asked]:
             if not found:
                 raise _wrong(file, number, "it holds no question under a known name")
             for question, answer in found:
-                yield Asked(question, answer, file, number)
+                yield Reference(question, answer, file, number)
 
 
 def _of_row(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -76,7 +76,7 @@ def _of_row(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_messages(messages: list[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
-    """Each user turn, its last paragraph where a document stands before it, with what was answered."""
+    """Each user turn, its last paragraph where a document precedes it, with its answer."""
     for place, message in enumerate(messages):
         if message["role"] == "user" and message["content"].strip():
             following = messages[place + 1 : place + 2]

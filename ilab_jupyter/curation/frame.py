@@ -21,7 +21,7 @@ COLUMNS = ("question", "answer", "context", "system", "leaf", "teacher", "unmask
 def to_dataframe(data: Sources, *, roles: Sequence[Role] = sources.TRAINING) -> pandas.DataFrame:
     """The rows of `data` with the columns `COLUMNS`.
 
-    `question` is the last paragraph of the last user turn, `context` what stands before it. `leaf` and
+    `question` is the last paragraph of the last user turn, `context` the text before it. `leaf` and
     `teacher` are None where a row's metadata does not tell; `row` counts from 1 in its `file`. The rows are
     held in memory. Unprocessable at a row that training would refuse.
     """
@@ -35,16 +35,16 @@ def to_dataframe(data: Sources, *, roles: Sequence[Role] = sources.TRAINING) -> 
 def _rows(data: Sources, roles: Sequence[Role]) -> Iterator[tuple[Any, ...]]:
     for record in sources.records(sources.files(data, roles)):
         conversation = record.conversation
-        told = text.parts(conversation.messages)
+        parts = text.parts(conversation.messages)
         first = conversation.messages[0]
         system = first["content"] if first["role"] == "system" else ""
         metadata = _metadata(record)
         leaf = metadata.get("leaf_node_path") or record.fields.get("leaf_node_path")
         teacher = metadata.get("teacher") or record.fields.get("teacher")
         yield (
-            told.question,
-            told.answer,
-            told.context,
+            parts.question,
+            parts.answer,
+            parts.context,
             system,
             leaf,
             teacher,

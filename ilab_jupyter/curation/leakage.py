@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ilab_jupyter import display
 from ilab_jupyter.curation import fields, sources, targets, text
-from ilab_jupyter.curation.fields import Asked
+from ilab_jupyter.curation.fields import Reference
 from ilab_jupyter.curation.similarity import Buckets
 from ilab_jupyter.curation.sources import Source, Sources
 from ilab_jupyter.errors import InvalidInput
@@ -65,12 +65,13 @@ class Leakage(display.Shown, BaseModel):
         return not self.leaking
 
     def __str__(self) -> str:
-        told = (
+        summary = (
             f"{self.leaking:,} of {display.counted(self.rows, 'training row')} give away {self.leaked:,} of "
             f"{display.counted(self.questions, 'question')}"
         )
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.kinds.items())
-        lines = [f"{told} ({kinds})." if kinds else f"{told}.", *filter(None, (self.output, self.report))]
+        first = f"{summary} ({kinds})." if kinds else f"{summary}."
+        lines = [first, *filter(None, (self.output, self.report))]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -123,8 +124,8 @@ def leakage(
     paths = sources.files(train)
     against = sources.files(evaluation, ("test",))
     index = Index(threshold, overlap)
-    for asked in (asked for path in against for asked in fields.read(path)):
-        index.add(asked)
+    for known in (known for path in against for known in fields.read(path)):
+        index.add(known)
     index.settle()
     file = report = None
     if drop:
@@ -136,7 +137,7 @@ def leakage(
     leaked: set[int] = set()
     leaks: list[Leak] = []
     with ExitStack() as stack:
-        told = stack.enter_context(targets.written(report, overwrite)) if report else None
+        details = stack.enter_context(targets.written(report, overwrite)) if report else None
         lines = stack.enter_context(targets.written(file, overwrite)) if file else None
         for record in sources.records(paths, reporter):
             rows += 1
@@ -147,10 +148,10 @@ def leakage(
             for match in found:
                 kinds[match.kind] += 1
                 leaked.add(match.item)
-                if told or len(leaks) < limit:
+                if details or len(leaks) < limit:
                     leak = _leak(record.conversation, match, index.questions[match.item])
-                    if told:
-                        told.write(targets.line(leak.model_dump()))
+                    if details:
+                        details.write(targets.line(leak.model_dump()))
                     if len(leaks) < limit:
                         leaks.append(leak)
     return Leakage(
@@ -178,7 +179,7 @@ class Index:
     """The questions of an evaluation, each once, by all that finds them again."""
 
     def __init__(self, threshold: float, overlap: float) -> None:
-        self.questions: list[Asked] = []
+        self.questions: list[Reference] = []
         self._threshold, self._overlap = threshold, overlap
         self._known: set[tuple[str, str]] = set()
         self._exact: defaultdict[str, list[int]] = defaultdict(list)
@@ -191,15 +192,15 @@ class Index:
         }
         self._total: Counter[int] = Counter()
 
-    def add(self, asked: Asked) -> None:
+    def add(self, known: Reference) -> None:
         """One more question. The same one with the same answer is known already."""
-        same = (text.tidy(asked.question), text.tidy(asked.answer))
+        same = (text.tidy(known.question), text.tidy(known.answer))
         if same in self._known:
             return
         self._known.add(same)
         item = len(self.questions)
-        self.questions.append(asked)
-        question, answer = text.words(asked.question), text.words(asked.answer)
+        self.questions.append(known)
+        question, answer = text.words(known.question), text.words(known.answer)
         self._exact[same[0]].append(item)
         if question:
             self._normalised[" ".join(question)].append(item)
@@ -220,23 +221,23 @@ class Index:
     def find(self, conversation: Conversation) -> list[Match]:
         """The questions that a training row gives away, each by its surest kind."""
         found: dict[int, Match] = {}
-        for match in (*self._asked(conversation), *self._held(conversation)):
+        for match in (*self._repeated(conversation), *self._contained(conversation)):
             found.setdefault(match.item, match)
         return list(found.values())
 
-    def _asked(self, conversation: Conversation) -> Iterator[Match]:
+    def _repeated(self, conversation: Conversation) -> Iterator[Match]:
         """Questions that the row asks; the surest kinds first."""
         turns = [message["content"] for message in conversation.messages if message["role"] == "user"]
         questions = dict.fromkeys(part for turn in turns for part in (turn, text.last_paragraph(turn)))
         for question in questions:
             for item in self._exact.get(text.tidy(question), ()):
                 yield Match(item, "exact", 1.0)
-        told = [words for question in questions if (words := text.words(question))]
-        for words in told:
+        question_words = [words for question in questions if (words := text.words(question))]
+        for words in question_words:
             for item in self._normalised.get(" ".join(words), ()):
                 yield Match(item, "normalised", 1.0)
         near: dict[int, float] = {}
-        for words in told:
+        for words in question_words:
             shingles = text.shingles(words, _SHINGLE)
             for item in self._buckets.candidates(self._buckets.keys(shingles)):
                 score = text.jaccard(shingles, self._shingles[item])
@@ -245,12 +246,12 @@ class Index:
         for item, score in near.items():
             yield Match(item, "near", score)
 
-    def _held(self, conversation: Conversation) -> Iterator[Match]:
+    def _contained(self, conversation: Conversation) -> Iterator[Match]:
         """Questions whose words, or whose answer's, the row holds anywhere."""
-        told = [text.words(turn["content"]) for turn in conversation.messages if turn["role"] != "system"]
+        turns = [text.words(turn["content"]) for turn in conversation.messages if turn["role"] != "system"]
         for size, grams in self._grams.items():
             if grams:
-                held = {gram for words in told for gram in _grams(words, size) if gram in grams}
+                held = {gram for words in turns for gram in _grams(words, size) if gram in grams}
                 hits = Counter(item for gram in held for item in grams[gram])
                 for item, number in hits.items():
                     score = number / self._total[item]
@@ -262,15 +263,15 @@ def _grams(words: list[str], size: int) -> Iterator[int]:
     return map(hash, text.ngrams(words, size))
 
 
-def _leak(conversation: Conversation, match: Match, asked: Asked) -> Leak:
-    told = text.parts(conversation.messages)
+def _leak(conversation: Conversation, match: Match, known: Reference) -> Leak:
+    parts = text.parts(conversation.messages)
     return Leak(
         kind=match.kind,
         score=round(match.score, 4),
         file=str(conversation.file),
         row=conversation.row,
-        evaluation_file=str(asked.file),
-        evaluation_row=asked.row,
-        text=display.cut(f"{told.question} {told.answer}"),
-        evaluation_text=display.cut(f"{asked.question} {asked.answer}"),
+        evaluation_file=str(known.file),
+        evaluation_row=known.row,
+        text=display.cut(f"{parts.question} {parts.answer}"),
+        evaluation_text=display.cut(f"{known.question} {known.answer}"),
     )

@@ -53,15 +53,15 @@ class Mix(display.Shown, BaseModel):
         return self.output
 
     def __str__(self) -> str:
-        told = [
+        counts = [
             f"{share.drawn - share.empty:,} of {share.available:,} rows from "
             f"{', '.join(Path(file).name for file in share.files)}"
             for share in self.shares
         ]
-        return display.safe("\n".join([f"{display.counted(self.rows, 'row')}: {self.output}", *told]))
+        return display.safe("\n".join([f"{display.counted(self.rows, 'row')}: {self.output}", *counts]))
 
     def _repr_html_(self) -> str:
-        head = ("dataset", "asked for", "there are", "drawn", "left out as empty")
+        head = ("dataset", "requested", "available", "drawn", "removed as empty")
         listed = (
             (
                 ", ".join(Path(file).name for file in share.files),
@@ -72,8 +72,8 @@ class Mix(display.Shown, BaseModel):
             )
             for share in self.shares
         )
-        told = f"{display.counted(self.rows, 'row')}: {self.output}"
-        return f"<p>{display.html(told)}</p>{display.table(head, listed)}"
+        summary = f"{display.counted(self.rows, 'row')}: {self.output}"
+        return f"<p>{display.html(summary)}</p>{display.table(head, listed)}"
 
 
 def mix(
@@ -91,9 +91,9 @@ def mix(
     `recipe` is an InstructLab recipe (`skills_recipe_*.yaml`), the same as a mapping, or {dataset: weight}.
     A weight is a number of rows (int) or a share of the dataset's rows (float; 1.0 takes all in their
     order). With the default seed a recipe file gives row by row what instructlab-sdg's `mix_datasets` gives,
-    which draws with replacement; weights are drawn without, and a dataset that is asked for more rows than
-    it has gives all of them as often as they fit. `replacement` says otherwise. A `system_prompt`, or the
-    recipe's own, becomes the one of every row.
+    which draws with replacement. Weights draw without replacement, and a dataset that has fewer rows than
+    requested is repeated. `replacement` overrides both. A `system_prompt`, or the recipe's own, replaces that
+    of every row.
 
     Rows with an empty user turn are left out and counted, as there. NotFound, InvalidInput, Conflict,
     Unprocessable for a wrong recipe or row.
@@ -152,7 +152,7 @@ def _drawn(available: int, amount: Weight, seed: int, replacement: bool) -> Iter
         return iter(())
     if wanted > MAX_ROWS:
         raise InvalidInput(
-            f"{wanted:,} rows are asked for.",
+            f"{wanted:,} rows are requested.",
             f"Ask for up to {MAX_ROWS:,} of a dataset, or for a smaller share.",
         )
     engine.require("A mix", "numpy")

@@ -63,7 +63,7 @@ def rows(judged: Sequence[Judged], format: Format) -> Iterator[dict[str, Any]]:
 
 
 def split(messages: Messages) -> tuple[Messages, str]:
-    """What stands before the last answer, and the answer."""
+    """The turns before the last answer, and the answer."""
     last = max(place for place, message in enumerate(messages) if message["role"] == "assistant")
     return messages[:last], messages[last]["content"]
 
@@ -80,23 +80,24 @@ def _pairs(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
             chosen_ones = dict.fromkeys([*filter(None, [one.better]), *good[repr(prompt)]])
             for chosen in chosen_ones:
                 if chosen != answer:
-                    yield {"prompt": list(prompt), "chosen": _told(chosen), "rejected": _told(answer)}
+                    better, worse = _assistant(chosen), _assistant(answer)
+                    yield {"prompt": list(prompt), "chosen": better, "rejected": worse}
 
 
 def _unpaired(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
     for one in judged:
         prompt, answer = split(one.messages)
-        yield {"prompt": list(prompt), "completion": _told(answer), "label": one.accepted}
+        yield {"prompt": list(prompt), "completion": _assistant(answer), "label": one.accepted}
         if one.better:
-            yield {"prompt": list(prompt), "completion": _told(one.better), "label": True}
+            yield {"prompt": list(prompt), "completion": _assistant(one.better), "label": True}
 
 
 def _corrected(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
     for one in judged:
         prompt, answer = split(one.messages)
-        if told := answer if one.accepted else one.better:
-            yield {"messages": [*prompt, *_told(told)]}
+        if wanted := answer if one.accepted else one.better:
+            yield {"messages": [*prompt, *_assistant(wanted)]}
 
 
-def _told(answer: str) -> list[dict[str, str]]:
+def _assistant(answer: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": answer}]

@@ -50,10 +50,10 @@ class PreviewRow(display.Shown, BaseModel):
         return "".join(span.text for span in self.spans)
 
     def _summary(self) -> str:
-        told = f"{Path(self.file).name}, row {self.row}: {display.counted(self.tokens, 'token')}"
+        summary = f"{Path(self.file).name}, row {self.row}: {display.counted(self.tokens, 'token')}"
         lost = f", {self.cut:,} cut" if self.cut else ""
         none = "" if self.trained else "; nothing is left to learn, so training leaves the row out"
-        return f"{told}, {self.trained:,} trained{lost}{none}"
+        return f"{summary}, {self.trained:,} trained{lost}{none}"
 
     def __str__(self) -> str:
         marks = {"read": "{}", "trained": "⟦{}⟧", "cut": "✂{}✂"}
@@ -78,8 +78,8 @@ class Preview(display.Shown, BaseModel):
 
     def _repr_html_(self) -> str:
         legend = "".join(_marked(Span(text=f" {kind} ", kind=kind)) for kind in _COLOURS)
-        told = f"<p>{display.html(self._summary())} {legend}</p>"
-        return told + "".join(row._repr_html_() for row in self.rows)
+        head = f"<p>{display.html(self._summary())} {legend}</p>"
+        return head + "".join(row._repr_html_() for row in self.rows)
 
     def _summary(self) -> str:
         return f"As {self.model} reads it, up to {display.counted(self.max_seq_length, 'token')} a row."

@@ -79,7 +79,7 @@ def count(paths: Iterable[Path]) -> int:
 
 
 def again(file: Path, row: int, start: int) -> Record:
-    """The row that stands at byte `start` of its file, read anew."""
+    """The row at byte `start` of its file, read again."""
     with file.open("rb") as stream:
         stream.seek(start)
         line = stream.readline(jsonl.MAX_LINE + 1).rstrip(b"\r\n")

@@ -18,7 +18,7 @@ from ilab_jupyter.registry import Datasets
 
 
 def beside(data: Sources, ending: str) -> Path:
-    """Where a result lies when nobody says: beside what was given, its name with `ending`.
+    """The default path of a result: beside the input, its name with `ending`.
 
     A file of a dataset's folder gets its result beside that folder, not in it: training on the folder
     would read its rows twice.

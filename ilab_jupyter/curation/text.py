@@ -15,7 +15,7 @@ _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
 @dataclass(frozen=True)
 class Parts:
-    """A conversation as question and answer, and all that stands before them.
+    """A conversation as question, answer and the text before them.
 
     InstructLab puts a document before its question, with a blank line between. So the question is the last
     paragraph of the last user turn; the document and earlier turns are the context.
@@ -36,23 +36,23 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def numbers(told: Iterable[str]) -> tuple[str, ...]:
+def numbers(tokens: Iterable[str]) -> tuple[str, ...]:
     """The words that hold a digit, sorted."""
-    return tuple(sorted(word for word in told if any(map(str.isdigit, word))))
+    return tuple(sorted(word for word in tokens if any(map(str.isdigit, word))))
 
 
-def shingles(told: list[str], size: int) -> frozenset[str]:
+def shingles(tokens: list[str], size: int) -> frozenset[str]:
     """Every run of `size` words; of a shorter text, the whole of it."""
-    if not told:
+    if not tokens:
         return frozenset()
-    if len(told) <= size:
-        return frozenset([" ".join(told)])
-    return frozenset(map(" ".join, ngrams(told, size)))
+    if len(tokens) <= size:
+        return frozenset([" ".join(tokens)])
+    return frozenset(map(" ".join, ngrams(tokens, size)))
 
 
-def ngrams(told: list[str], size: int) -> Iterable[tuple[str, ...]]:
+def ngrams(tokens: list[str], size: int) -> Iterable[tuple[str, ...]]:
     """Every run of `size` words, in their order; nothing of a shorter text."""
-    return zip(*(told[start:] for start in range(size)), strict=False)
+    return zip(*(tokens[start:] for start in range(size)), strict=False)
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
@@ -63,19 +63,19 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def last_paragraph(text: str) -> str:
-    """What stands after the last blank line."""
+    """The text after the last blank line."""
     return _PARAGRAPH.split(text.strip())[-1]
 
 
 def parts(messages: Iterable[Mapping[str, str]]) -> Parts:
     """The parts of a conversation; its system prompt is none of them."""
     turns = [message for message in messages if message["role"] != "system"]
-    asked = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
-    before = [turn["content"] for turn in turns[: max(asked, 0)]]
+    last = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
+    before = [turn["content"] for turn in turns[: max(last, 0)]]
     question = ""
-    if asked >= 0:
-        whole = turns[asked]["content"].strip()
+    if last >= 0:
+        whole = turns[last]["content"].strip()
         question = last_paragraph(whole)
         before.append(whole[: len(whole) - len(question)])
-    answer = "\n".join(turn["content"] for turn in turns[asked + 1 :])
+    answer = "\n".join(turn["content"] for turn in turns[last + 1 :])
     return Parts("\n".join(filter(str.strip, before)), question, answer)

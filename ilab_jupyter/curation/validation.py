@@ -75,21 +75,21 @@ class Validation(display.Shown, BaseModel):
         return not self.found
 
     def __str__(self) -> str:
-        told = [self._summary(), *map(str, self.problems)]
+        lines = [self._summary(), *map(str, self.problems)]
         if self.found > len(self.problems):
-            told.append(f"... and {self.found - len(self.problems):,} more")
-        return "\n".join(told)
+            lines.append(f"... and {self.found - len(self.problems):,} more")
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         files = display.table(
             ("file", "rows", "wrong rows", "problems"),
             ((Path(file.file).name, file.rows, file.wrong_rows, file.problems) for file in self.files),
         )
-        told = f"<p>{display.html(self._summary())}</p>{files}"
+        head = f"<p>{display.html(self._summary())}</p>{files}"
         if self.problems:
             listed = ((Path(one.file).name, one.row, one.column, one.message) for one in self.problems)
-            told += display.table(("file", "row", "column", "problem"), listed, most=50)
-        return told
+            head += display.table(("file", "row", "column", "problem"), listed, most=50)
+        return head
 
     def _summary(self) -> str:
         read = f"{display.counted(self.rows, 'row')} in {display.counted(len(self.files), 'file')}"
@@ -133,7 +133,7 @@ def validate(
 
 
 def _rows(path: Path) -> Iterator[Iterable[Problem]]:
-    """What is wrong in each line that is not blank; one line stands for a file that is no text at all."""
+    """What is wrong in each line that is not blank; a file that is not text has one entry."""
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
         stream.seek(0)

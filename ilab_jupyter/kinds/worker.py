@@ -19,7 +19,7 @@ from ilab_jupyter.errors import (
     Unavailable,
     chain,
     is_disk_full,
-    lack_of_memory,
+    out_of_memory_cause,
 )
 from ilab_jupyter.jobs.causes import NO_SPACE
 from ilab_jupyter.jobs.folder import JobFolder
@@ -126,7 +126,7 @@ def explain(error: BaseException) -> PublicError:
                 f"Run: {sys.executable} -m pip install 'ilab-jupyter[engine]'",
                 cause="engine_missing",
             )
-    if (lack := lack_of_memory(error)) is not None:
+    if (lack := out_of_memory_cause(error)) is not None:
         what = "GPU" if lack == "gpu_out_of_memory" else "machine"
         return Unavailable(
             f"The {what} ran out of memory.",

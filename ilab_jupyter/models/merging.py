@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import hardware
-from ilab_jupyter.errors import InvalidInput, lack_of_memory
+from ilab_jupyter.errors import InvalidInput, out_of_memory_cause
 from ilab_jupyter.progress import Reporter
 from ilab_jupyter.registry import ModelEntry, Models
 from ilab_jupyter.registry import folder as model_folder
@@ -68,7 +68,7 @@ def _merged(model: Any, folder: Path) -> Any:
     try:
         return model.float().merge_and_unload(safe_merge=True).to(kept)
     except (ValueError, RuntimeError, NotImplementedError) as error:
-        if lack_of_memory(error) is not None:
+        if out_of_memory_cause(error) is not None:
             raise
         raise Unprocessable(
             f"The adapter {folder.name!r} cannot be merged: {str(error).splitlines()[0][:200].rstrip('.')}.",

@@ -212,7 +212,7 @@ def _training_files(folder: Path, roles: Sequence[Role]) -> list[Path]:
         if name.endswith(".jsonl") and (file := _file(folder, name)) is not None
     ]
     wanted = [file for file in files if file.role in roles]
-    # A folder of somebody's own has no file of the SDG's names; there every messages file counts.
+    # A user's own folder has no file of the SDG's names; there every messages file counts.
     chosen = wanted or [file for file in files if file.role == "messages"]
     if not chosen:
         raise Unprocessable(

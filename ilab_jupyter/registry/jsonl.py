@@ -43,7 +43,7 @@ class BadLine(ValueError):
 def lines(stream: BinaryIO, limit: int = MAX_LINE) -> Iterator[tuple[int, bytes | None]]:
     """(row number from 1, the line without its end) for each line.
 
-    None stands for a line of more than `limit` bytes, which is skipped without being held in memory.
+    None represents a line of more than `limit` bytes, which is skipped without being read into memory.
     """
     number = 0
     while line := stream.readline(limit + 1):

@@ -139,7 +139,7 @@ class Models:
 
     def _entry(self, name: str, folder: Path) -> ModelEntry:
         builtin = name in _builtins()
-        # An installer may have linked the package's own files; nobody else's links are followed.
+        # An installer may have linked the package's own files; no other links are followed.
         facts = model_folder.inspect(folder, follow_links=builtin)
         lineage, problem = model_folder.read_lineage(folder)
         base = lineage.get("base")

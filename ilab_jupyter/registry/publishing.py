@@ -65,7 +65,7 @@ class Staging:
                 durable.sync(entry)
         durable.sync(self.folder)
         try:
-            # Renaming onto a folder that holds something fails, so nobody's model is ever replaced.
+            # Renaming onto a folder that is not empty fails, so no model is ever replaced.
             self.folder.rename(target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import engine
-from ilab_jupyter.errors import NotFound, PublicError, Unprocessable, lack_of_memory
+from ilab_jupyter.errors import NotFound, PublicError, Unprocessable, out_of_memory_cause
 from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import profile
 from ilab_jupyter.registry.models import STARTER, Models
@@ -58,7 +58,7 @@ def load(folder: Path, *, device: str = "auto") -> Loaded:
     try:
         model, tokenizer = _read(base, home, folder if adapter else None)
     except Exception as error:
-        if lack_of_memory(error) is not None:
+        if out_of_memory_cause(error) is not None:
             raise
         # Whatever a damaged file makes the libraries raise, it is the folder that has to change.
         raise Unprocessable(

@@ -116,15 +116,15 @@ def compare(path: Path, base: str | None) -> Diff:
         changes = [Change(name, "added") for name in present if is_leaf(name)]
         return Diff(root, EMPTY, None, tuple(changes), tuple(name for name in present if not is_leaf(name)))
     start = _start(root, found[1])
-    told = _told(root, start)
+    changed = _changes_since(root, start)
     there, below = set(present), place.relative_to(root)
     changes = [
         change
-        for name, change in sorted(told.items())
+        for name, change in sorted(changed.items())
         if is_leaf(name)
         and (name in there or (change.kind == "deleted" and Path(name).is_relative_to(below)))
     ]
-    misnamed = tuple(name for name in present if name in told and not is_leaf(name))
+    misnamed = tuple(name for name in present if name in changed and not is_leaf(name))
     return Diff(root, found[0], start, tuple(changes), misnamed)
 
 
@@ -149,7 +149,7 @@ def _resolved(root: Path, path: Path, base: str) -> str:
     except git.Failed as error:
         if "dubious ownership" in error.said:
             raise Unprocessable(
-                f"git does not trust the repository of {path}, which belongs to somebody else.",
+                f"git does not trust the repository of {path}, which belongs to another user.",
                 f"If you do: git config --global --add safe.directory {root}",
                 cause="not_a_repository",
             ) from None
@@ -162,7 +162,7 @@ def _resolved(root: Path, path: Path, base: str) -> str:
         try:
             return _commit(root, base)
         except git.Failed:
-            pass  # told below, with what there is instead
+            pass  # reported below, with what there is instead
     kinds = ("refs/heads", "refs/remotes", "refs/tags")
     names = git.ask(root, "for-each-ref", "--format=%(refname:short)", *kinds)
     close = difflib.get_close_matches(base[:80], names.splitlines()[:10_000], 3, 0.5)
@@ -185,7 +185,7 @@ def _start(root: Path, commit: str) -> str:
         return commit
 
 
-def _told(root: Path, start: str) -> dict[str, Change]:
+def _changes_since(root: Path, start: str) -> dict[str, Change]:
     """Every file that git sees as changed below the root and that is named like a leaf."""
     try:
         with isolated(root) as repository:
@@ -200,7 +200,7 @@ def _told(root: Path, start: str) -> dict[str, Change]:
             f"See what `git -C {root} status` says, or use the base `empty` for all leaves.",
             cause="not_compared",
         ) from None
-    told: dict[str, Change] = {}
+    changed: dict[str, Change] = {}
     rest = iter(words)
     for status in rest:
         if not status:
@@ -209,8 +209,8 @@ def _told(root: Path, start: str) -> dict[str, Change]:
         if status[0] in "RC":
             before, name = name, next(rest)
         kind = _KINDS.get(status[0], "modified")
-        told[name] = Change(name, kind, before if kind == "renamed" else None)
+        changed[name] = Change(name, kind, before if kind == "renamed" else None)
     for name in others:
         if name:
-            told[name] = Change(name, "untracked")
-    return {name: change for name, change in told.items() if is_meant(name.rpartition("/")[2])}
+            changed[name] = Change(name, "untracked")
+    return {name: change for name, change in changed.items() if is_meant(name.rpartition("/")[2])}

@@ -219,7 +219,7 @@ def _chosen(found: Sequence[_Found], patterns: Sequence[str], limits: Limits) ->
 
 
 def matches(path: str, wanted: Sequence[str]) -> bool:
-    """Whether a path matches a pattern, given in parts, as Python's own glob does: `**` stands for any number
+    """Whether a path matches a pattern, given in parts, as Python's own glob does: `**` matches any number
     of folders, and a name that starts with a dot is matched by a part that does.
     """
     parts = PurePosixPath(path).parts

@@ -1,4 +1,4 @@
-"""What is wrong in a taxonomy, one thing at a time: where, how bad, and how to mend it."""
+"""Findings of the validation of a taxonomy: where, how severe, and a hint."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ class Findings(Shown, Sequence[Finding]):
 
 
 def shown(text: str, limit: int = 80) -> str:
-    """`text` of somebody else, fit for a message: on one line, without control characters, and short."""
+    """Foreign `text` for a message: one line, without control characters, shortened."""
     plain = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[:limit])
     return plain + ("..." if len(text) > limit else "")

@@ -50,7 +50,7 @@ def file_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def is_meant(file: str) -> bool:
-    """Whether somebody who names a file so means a leaf."""
+    """Whether a file of this name is meant as a leaf."""
     return file.casefold() in ("qna.yaml", "qna.yml")
 
 

@@ -48,7 +48,7 @@ _ELSEWHERE = (
     "GIT_EXTERNAL_DIFF",
 )
 
-# The same commit for the same files, whoever makes it and whenever.
+# The same commit for the same files, independent of author and time.
 IDENTITY = {
     f"GIT_{role}_{part}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -134,7 +134,7 @@ def fetch(folder: Path, arguments: Sequence[str], repo: str, limits: Limits, sta
     """A command that brings something from the address `repo` into `folder`, watched while it does.
 
     `started` is the moment, of time.monotonic, from which the seconds count. OutOfBounds where a limit is
-    passed and Stopped where that is asked for, with nothing of it left running; Failed where git says no.
+    passed and Stopped on request, with no process of it left; Failed where git exits with an error.
     """
     try:
         settings = address.git_settings(repo)
@@ -157,7 +157,7 @@ def fetch(folder: Path, arguments: Sequence[str], repo: str, limits: Limits, sta
         pause = 0.01
         while process.poll() is None:
             if limits.stopping():
-                raise Stopped("Fetching was asked to stop.")
+                raise Stopped("Fetching was stopped on request.")
             if time.monotonic() - started > limits.seconds:
                 raise OutOfBounds(f"it took longer than {limits.seconds:g} seconds")
             if size_of(folder) > limits.repository_bytes:

@@ -180,7 +180,7 @@ def _explain(text: yamltext.Text, error: ValidationError) -> Iterator[Problem]:
     where = _spoken(path)
     within = where and f" in {where}"
     if rule == "required":
-        told = {"unevaluatedProperties", "additionalProperties"} & set(error.schema)
+        closed = {"unevaluatedProperties", "additionalProperties"} & set(error.schema)
         for key in error.validator_value:
             if key in given or f"'{key}'" not in error.message:
                 continue
@@ -188,8 +188,8 @@ def _explain(text: yamltext.Text, error: ValidationError) -> Iterator[Problem]:
             misspelt = difflib.get_close_matches(key, unknown, 1, 0.8)
             if not misspelt:
                 yield text.place(path), f"{key} is missing{within}", f"Add `{key}:`."
-            elif not told:
-                # a misspelt key is told once, where it stands
+            elif not closed:
+                # a misspelt key is reported once, at its position
                 place = text.place([*path, misspelt[0]], key=True)
                 yield place, f"{shown(misspelt[0])} is not known{within}", f"Did you mean `{key}`?"
     elif rule in ("unevaluatedProperties", "additionalProperties"):

@@ -1,4 +1,4 @@
-"""One commit of somebody's git repository, fetched into the cache without ever being checked out, and its
+"""One commit of a foreign git repository, fetched into the cache without ever being checked out, and its
 files.
 """
 
@@ -89,7 +89,7 @@ class Repository:
 
 
 def is_repository(folder: Path) -> bool:
-    """Whether the folder is a git repository of its own; one below somebody's repository is not."""
+    """Whether the folder is a git repository of its own; one below another repository is not."""
     return (folder / ".git").exists() or (folder / "HEAD").is_file()
 
 

@@ -31,7 +31,7 @@ class Node(BaseModel):
     change: changes.Kind | None = Field(default=None, description="Since the base; None for no change.")
 
     @property
-    def told(self) -> str:
+    def details(self) -> str:
         """What is known of a leaf, such as `freeform, 6 seeds, modified`."""
         if self.file is None:
             return ""
@@ -51,7 +51,7 @@ class Node(BaseModel):
 
 
 class Tree(Shown, BaseModel):
-    """A whole taxonomy, or the part that was asked for. `base` is the revision that the changes count from;
+    """A whole taxonomy, or the requested part. `base` is the revision that the changes count from;
     None where they are not known.
     """
 
@@ -137,16 +137,16 @@ def _nested(leaves: dict[str, dict[str, Any]], depth: int = 1) -> tuple[Node, ..
 
 
 def _drawn(node: Node, indent: str, last: bool) -> list[str]:
-    told = f"  {node.told}" if node.told else ""
-    lines = [f"{indent}{'└── ' if last else '├── '}{node.name}{told}"]
+    details = f"  {node.details}" if node.details else ""
+    lines = [f"{indent}{'└── ' if last else '├── '}{node.name}{details}"]
     for index, child in enumerate(node.children):
         lines += _drawn(child, indent + ("    " if last else "│   "), index == len(node.children) - 1)
     return lines
 
 
 def _folded(node: Node) -> str:
-    told = f" <small>{html(node.told)}</small>" if node.told else ""
-    line = f"{html(node.name)}{told}"
+    details = f" <small>{html(node.details)}</small>" if node.details else ""
+    line = f"{html(node.name)}{details}"
     if not node.children:
         return f"<div style='margin-left:1.2em'>{line}</div>"
     inside = "".join(_folded(child) for child in node.children)

@@ -1,4 +1,4 @@
-"""Reads YAML that somebody else wrote: bounded, safe, and with the line and column of every value."""
+"""A YAML reader for untrusted files: bounded, safe, with the line and column of every value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Text:
-    """A YAML text, its plain contents, and its node tree, which knows where each value stands."""
+    """A YAML text, its plain contents, and its node tree, which has the position of each value."""
 
     source: str
     contents: Any
@@ -111,7 +111,7 @@ def _loader(source: str) -> Any:
 
 
 class _Values(yaml.constructor.SafeConstructor):
-    """Makes plain values of nodes; what Python cannot hold, such as month 13, is told where it stands."""
+    """Makes plain values of nodes; a value that Python cannot hold, such as month 13, raises Broken."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -232,7 +232,7 @@ class _Open:
 def _check_bounds(source: str) -> None:
     """Events come before the recursive parts of the parser, so a hostile depth never reaches those.
 
-    What an alias stands for counts each time that it is used.
+    The target of an alias counts each time that it is used.
     """
     aliases = values = 0
     around: list[_Open] = []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain, lack_of_memory
+from ilab_jupyter.errors import PublicError, Unavailable, Unprocessable, chain, out_of_memory_cause
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.training import disk
 from ilab_jupyter.training.spec import Settings
@@ -53,7 +53,7 @@ def _explain(error: Exception, settings: Settings, folder: Path) -> PublicError 
             return link
     if disk.ran_out(error, folder):
         return disk.full()
-    if (lack := lack_of_memory(error)) is not None:
+    if (lack := out_of_memory_cause(error)) is not None:
         what = "GPU" if lack == "gpu_out_of_memory" else "machine"
         return Unavailable(
             f"The {what}'s memory is too small for this training.", _less(settings), cause=lack

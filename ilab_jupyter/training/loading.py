@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ilab_jupyter.errors import Unprocessable, lack_of_memory
+from ilab_jupyter.errors import Unprocessable, out_of_memory_cause
 from ilab_jupyter.training.spec import Method
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load_model(folder: Path, method: Method, device: str) -> PreTrainedModel:
             dtype=torch.bfloat16 if frozen else torch.float32,
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        if lack_of_memory(error) is not None:
+        if out_of_memory_cause(error) is not None:
             raise
         raise Unprocessable(
             f"The model {folder.name!r} cannot be loaded: {first_line(error)}",

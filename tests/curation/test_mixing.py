@@ -151,7 +151,7 @@ def test_a_mix_of_nothing_or_of_what_is_not_there_says_why(tmp_path: Path) -> No
         Data.mix({})
     with pytest.raises(InvalidInput, match="neither a number of rows nor a share"):
         Data.mix({str(file): "all"})
-    with pytest.raises(InvalidInput, match="rows are asked for"):
+    with pytest.raises(InvalidInput, match="rows are requested"):
         Data.mix({str(file): 10**11})
     with pytest.raises(Unprocessable, match=r"a\.jsonl, row 2: `messages` is not a list"):
         Data.mix({str(file): 1.0})

@@ -1,4 +1,4 @@
-"""A taxonomy's first day: our own small one, or a clone of somebody's."""
+"""A new taxonomy: our own small one, or a clone of a repository."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _written(partial: Path, minimal: bool) -> Path:
         git.ask(made, "init", "--quiet", "--initial-branch=main", "--template=", more=more)
         git.ask(made, "add", "--all", "--force", more=more)
         git.ask(made, "commit", "--quiet", "--message=A first taxonomy", more=more)
-        # InstructLab compares with origin/main unless told otherwise; what comes after this commit is new
+        # InstructLab compares with origin/main by default; commits after this one are new
         git.ask(made, "update-ref", "refs/remotes/origin/main", "HEAD", more=more)
     except git.Failed as error:
         said = f"git cannot begin the taxonomy: {error.said}."
