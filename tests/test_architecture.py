@@ -89,7 +89,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     assert not wrong
 
 
-def test_the_ground_floor_imports_nothing_of_ours_but_errors_and_display() -> None:
+def test_base_modules_import_only_errors_and_display() -> None:
     for name in GROUND - {"__init__"}:
         ours = {found for found in imports(PACKAGE / f"{name}.py") if found.startswith("ilab_jupyter")}
         assert all(found.startswith(("ilab_jupyter.errors", "ilab_jupyter.display")) for found in ours)
@@ -122,7 +122,7 @@ def test_importing_the_package_loads_nothing_but_itself() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_is_started_beside_each_job_does_without_what_it_takes_long_to_import() -> None:
+def test_supervisor_avoids_slow_imports() -> None:
     script = (
         "import sys, ilab_jupyter.jobs.attempt.supervisor, ilab_jupyter.jobs.queue.scheduler\n"
         "print([name for name in ('alembic', 'jsonschema', 'psycopg', 'pydantic') if name in sys.modules])"

@@ -31,7 +31,7 @@ RESULTS = [Hits(query="?", mode="text", hits=(HIT,)), ANSWER, Findings((FINDING,
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=lambda result: type(result).__name__)
-def test_a_result_is_shown_by_its_words_and_moves_no_cursor_and_runs_nothing(result: display.Shown) -> None:
+def test_result_text_is_free_of_control_sequences_and_markup(result: display.Shown) -> None:
     assert pretty(result) == display.safe(str(result)) and "\x1b" not in pretty(result)
     page = result._repr_html_()  # type: ignore[attr-defined]
     assert "<script>" not in page and "&lt;script&gt;" in page and "\x1b" not in page
@@ -42,7 +42,7 @@ def test_an_answer_names_its_sources_once() -> None:
     assert "Six." in ANSWER.model_copy(update={"cited": ()})._repr_html_()
 
 
-def test_whatever_has_a_table_for_a_notebook_has_words_for_a_terminal() -> None:
+def test_every_notebook_table_has_terminal_text() -> None:
     package = Path(ilab_jupyter.__file__).parent
     for path in package.rglob("*.py"):
         if "def _repr_html_" not in path.read_text(encoding="utf-8"):

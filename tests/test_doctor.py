@@ -20,15 +20,13 @@ def engine() -> Finding:
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/true"])
-def test_a_worker_python_that_is_none_is_found_before_a_job_meets_it(
-    monkeypatch: pytest.MonkeyPatch, python: str
-) -> None:
+def test_invalid_worker_python_is_found_before_jobs_run(monkeypatch: pytest.MonkeyPatch, python: str) -> None:
     monkeypatch.setenv("ILAB_JUPYTER_WORKER_PYTHON", python)
     found = engine()
     assert not found.ok and python in found.detail and "ILAB_JUPYTER_WORKER_PYTHON" in found.hint
 
 
-def test_a_worker_python_without_the_engine_is_told_what_it_lacks(
+def test_worker_python_without_engine_reports_missing_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "python"

@@ -25,7 +25,7 @@ def ends(main: str, say: str = "ending.run(main, ['an argument'])") -> subproces
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
-def test_threads_are_waited_for_and_exit_functions_called_but_nothing_is_taken_apart() -> None:
+def test_exit_joins_threads_and_runs_exit_functions_without_finalisation() -> None:
     done = ends("""
         import atexit, threading, time
         atexit.register(print, 'exit function')
@@ -61,6 +61,6 @@ def test_who_leaves_at_once_has_written_what_it_printed() -> None:
     assert (done.returncode, done.stdout) == (5, "said\n")
 
 
-def test_an_output_that_takes_nothing_any_more_keeps_nobody_from_leaving() -> None:
+def test_closed_output_does_not_prevent_exit() -> None:
     done = ends("sys.stdout = open('/dev/full', 'w'); print('said')", "main([]); ending.leave(5)")
     assert (done.returncode, done.stderr) == (5, "")

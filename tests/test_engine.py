@@ -15,7 +15,7 @@ from ilab_jupyter.errors import Unavailable
     ("torch", "torchvision", "hidden"),
     [("2.13.0+cpu", "0.28.0", True), ("2.13.0+cpu", "0.28.0+cpu", False), ("2.13.0", "0.28.0", False)],
 )
-def test_a_torchvision_that_does_not_fit_its_torch_is_hidden_without_importing_either(
+def test_incompatible_torchvision_is_hidden_without_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str, torchvision: str, hidden: bool
 ) -> None:
     for name, version in {"torch": torch, "torchvision": torchvision}.items():
@@ -30,7 +30,7 @@ def test_a_torchvision_that_does_not_fit_its_torch_is_hidden_without_importing_e
         assert sys.modules["torchvision"] is None
 
 
-def test_a_library_that_is_missing_is_named_with_the_command_that_brings_it() -> None:
+def test_missing_library_is_named_with_install_command() -> None:
     with pytest.raises(Unavailable, match="Training needs no_such_library") as raised:
         engine.require("Training", "json", "no_such_library")
     assert raised.value.cause == "engine_missing"

@@ -18,7 +18,7 @@ def test_a_chain_that_leads_back_to_itself_ends() -> None:
     assert list(chain(first)) == [first, second]
 
 
-def test_a_chain_follows_what_was_being_handled_as_well_as_what_was_named() -> None:
+def test_chain_follows_context_and_cause() -> None:
     try:
         try:
             try:
@@ -69,7 +69,7 @@ class Outer(BaseModel):
         ({"stop": "x", "name": "../X"}, "inner.name: use up to 128 of a-z"),
     ],
 )
-def test_a_wrong_field_is_told_without_the_words_of_the_library(given: dict[str, Any], told: str) -> None:
+def test_wrong_field_is_described_without_library_wording(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError) as raised:
         Outer.model_validate({"inner": given})
     said = wrong_field(raised.value.errors()[0])

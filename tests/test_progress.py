@@ -7,7 +7,7 @@ import pytest
 from ilab_jupyter.progress import ConsoleReporter
 
 
-def test_progress_is_printed_at_once_then_rarely_and_at_the_last_step(
+def test_progress_is_printed_first_then_rarely_then_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reporter = ConsoleReporter(interval=60)

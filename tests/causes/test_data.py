@@ -33,7 +33,7 @@ def test_a_wrong_row_is_named_with_its_file_and_line(
     assert job.remedy == f"train {pairs} --name beekeeper --max-steps 1 --model {tiny}"
 
 
-def test_a_wrong_leaf_of_a_taxonomy_is_named_with_its_file_and_line(works: Any, tmp_path: Path) -> None:
+def test_invalid_leaf_is_reported_with_file_and_line(works: Any, tmp_path: Path) -> None:
     leaf = tmp_path / "taxonomy/compositional_skills/poems/qna.yaml"
     leaf.parent.mkdir(parents=True)
     leaf.write_text(

@@ -26,7 +26,7 @@ def outcome(job: Job) -> tuple[JobState, str | None, int | None]:
         (["exit", 74], "disk_full", 74, "not even its end", "resume {}"),
     ],
 )
-def test_exit_code_of_a_launcher_has_a_cause_and_a_remedy(
+def test_exit_code_of_launcher_has_cause_and_remedy(
     harness: Any, do: list[Any], cause: str, code: int, said: str, remedy: str
 ) -> None:
     job = harness.end(harness.submit(["print", "before"], do).id)
@@ -73,7 +73,7 @@ def test_job_whose_supervisor_never_starts_is_interrupted_after_three_attempts(h
 
 
 @pytest.mark.parametrize("cause", ["bad_data", "cause_of_a_later_version"])
-def test_error_event_of_a_worker_becomes_the_end_of_its_job(harness: Any, cause: str) -> None:
+def test_error_event_of_worker_ends_its_job(harness: Any, cause: str) -> None:
     """But a remedy of several lines, which could be more than a command, does not."""
     error = {"cause": cause, "message": "Row 3 has no messages.", "hint": "Remove it."}
     job = harness.end(

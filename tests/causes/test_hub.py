@@ -66,7 +66,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         ((403, "GatedRepo"), (403, "GatedRepo")),
     ],
 )
-def test_a_gated_model_asks_to_accept_its_terms_and_to_log_in(
+def test_gated_model_requires_terms_and_login(
     works: Any, hub: Callable[..., None], info: tuple[int, str], file: tuple[int, str]
 ) -> None:
     hub(info=info, file=file)

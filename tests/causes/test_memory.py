@@ -43,7 +43,7 @@ def test_an_allocation_that_torch_refuses_is_lack_of_memory(works: Any) -> None:
     assert (job.state, job.cause) == (JobState.FAILED, "out_of_memory"), works.log(job)
 
 
-def test_a_training_that_lacks_memory_is_offered_as_a_smaller_one(
+def test_training_out_of_memory_suggests_smaller_one(
     works: Any, tiny: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The limit comes over a sitecustomize of the test, once the libraries are loaded."""
@@ -69,7 +69,7 @@ def test_a_training_that_lacks_memory_is_offered_as_a_smaller_one(
 # A job's own limit.
 
 
-def test_a_job_that_takes_more_than_it_asked_for_is_ended_with_the_numbers(works: Any) -> None:
+def test_job_over_its_memory_request_is_ended_with_numbers(works: Any) -> None:
     job = works.end(works.code(GROW, memory_gb=0.5))
     assert (job.state, job.cause, job.exit_code) == (JobState.FAILED, "out_of_memory", -signal.SIGKILL)
     used = float(job.message.removeprefix("It used ").split(" GB")[0])
@@ -77,7 +77,7 @@ def test_a_job_that_takes_more_than_it_asked_for_is_ended_with_the_numbers(works
     assert "ask for more memory" in job.hint
 
 
-def test_what_a_job_has_started_counts_too_and_ends_with_it(works: Any, tmp_path: Path) -> None:
+def test_child_processes_count_and_end_with_job(works: Any, tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen([sys.executable, '-c', {GROW!r}])\n"
@@ -157,7 +157,7 @@ def test_a_worker_that_the_kernel_kills_for_memory_says_so(works: Any, narrow: P
     assert job.message == "The kernel killed its process because the memory ran out."
 
 
-def test_a_training_that_the_kernel_kills_is_offered_as_a_smaller_one(
+def test_training_killed_by_kernel_suggests_smaller_one(
     works: Any, narrow: Path, tiny: Path, pairs: Path, tmp_path: Path
 ) -> None:
     """With its own supervisor in the same group, as in a container."""
@@ -240,7 +240,7 @@ def test_the_counter_is_found_in_both_versions_and_in_containers(
 # A GPU.
 
 
-def test_an_error_of_torchs_own_class_is_lack_of_gpu_memory(works: Any) -> None:
+def test_torch_out_of_memory_error_has_gpu_cause(works: Any) -> None:
     code = "import torch\nraise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB.')"
     job = works.end(works.code(code))
     assert (job.state, job.cause) == (JobState.FAILED, "gpu_out_of_memory")
@@ -248,7 +248,7 @@ def test_an_error_of_torchs_own_class_is_lack_of_gpu_memory(works: Any) -> None:
 
 
 @pytest.mark.gpu
-def test_a_training_that_the_gpu_cannot_hold_is_offered_as_a_smaller_one(
+def test_training_out_of_gpu_memory_suggests_smaller_one(
     works: Any, tiny: Path, pairs: Path, tmp_path: Path
 ) -> None:
     many = tmp_path / "many.jsonl"

@@ -41,9 +41,7 @@ def rows(pairs: Path, *, with_word_at: int) -> None:
     pairs.write_text("".join(json.dumps(row) + "\n" for row in lines))
 
 
-def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint_and_offers_a_smaller_rate(
-    works: Any, spoilt: Path, pairs: Path
-) -> None:
+def test_nan_loss_keeps_checkpoint_and_suggests_lower_rate(works: Any, spoilt: Path, pairs: Path) -> None:
     rows(pairs, with_word_at=1)
     job = works.ended(
         "train",

@@ -94,7 +94,7 @@ def strings(node: ast.expr) -> Iterator[str]:
     )
 
 
-def test_every_cause_that_the_code_gives_to_an_end_is_in_the_table() -> None:
+def test_every_cause_in_code_is_in_table() -> None:
     found = {(name, path.name) for path in sources() for name in named(path)}
     assert len(found) > 60
     assert not {(name, file) for name, file in found if name not in CAUSES}
@@ -135,7 +135,7 @@ def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) ->
         ) | ({"num_workers"} if cause == "out_of_memory" else set())
 
 
-def test_smaller_and_gentler_trainings_are_offered_until_nothing_is_left_to_reduce() -> None:
+def test_smaller_trainings_are_suggested_until_nothing_can_be_reduced() -> None:
     arguments = job_spec("train", {"data": ["d"], "batch_size": 4, "max_seq_length": 64}).arguments
     assert remedy("gpu_out_of_memory", "train", arguments, "train-x").endswith(
         "--batch-size 2 --max-seq-length 32"
@@ -146,7 +146,7 @@ def test_smaller_and_gentler_trainings_are_offered_until_nothing_is_left_to_redu
     assert "--learning-rate 1e-05" in remedy("nan_loss", "train", {**arguments, "learning_rate": 1e-4}, "t")
 
 
-def test_an_evaluation_that_needs_too_much_memory_is_offered_smaller_and_then_beside_the_gpu() -> None:
+def test_evaluation_out_of_memory_suggests_smaller_batch_then_cpu() -> None:
     asked = {"benchmark": "mmlu", "model": "mine", "data": "/mmlu", "tasks": ["law", "--x"], "batch_size": 4}
     arguments = job_spec("evaluate", asked).arguments
     assert remedy("gpu_out_of_memory", "evaluate", arguments, "evaluate-x") == (
@@ -184,7 +184,7 @@ def shell(works: Any) -> Iterator[InteractiveShell]:
     InteractiveShell.clear_instance()
 
 
-def test_what_a_failure_says_to_run_can_be_run_as_it_stands(
+def test_remedy_of_failure_runs_unchanged(
     works: Any, shell: Any, tiny: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = pairs.read_text()

@@ -38,9 +38,7 @@ def test_a_refused_key_is_not_tried_again(works: Any, teacher_server: Any, statu
     assert job.remedy == f"generate {SAMPLE} --teacher {server.url} --scale 1"
 
 
-def test_too_many_requests_wait_as_long_as_asked_and_then_in_a_new_attempt(
-    works: Any, teacher_server: Any
-) -> None:
+def test_rate_limit_waits_as_requested_then_starts_new_attempt(works: Any, teacher_server: Any) -> None:
     times: list[float] = []
 
     def overrun(*_: Any) -> Any:
@@ -79,9 +77,7 @@ def test_silence_is_a_timeout(works: Any, teacher_server: Any) -> None:
     assert job.remedy == f"resume {job.id}"
 
 
-def test_a_model_that_the_teacher_does_not_have_leads_to_its_first_one(
-    works: Any, teacher_server: Any
-) -> None:
+def test_unknown_teacher_model_suggests_first_available(works: Any, teacher_server: Any) -> None:
     said = b'{"error": {"message": "The model `big` does not exist", "code": "model_not_found"}}'
     server = teacher_server(script=lambda *_: (404, {}, said))
     job = generated(works, server.url, model="big")

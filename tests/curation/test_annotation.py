@@ -56,7 +56,7 @@ def test_rows_come_one_after_the_other_until_all_are_judged(file: Path) -> None:
         assert str(annotations.progress) == "5 of 5 rows judged: 5 accepted, 0 rejected, 0 skipped"
 
 
-def test_a_session_goes_on_where_the_last_one_ended_and_a_verdict_can_be_changed(file: Path) -> None:
+def test_session_continues_previous_one_and_verdict_can_change(file: Path) -> None:
     judged(file).close()
     with Data.annotate(file) as annotations:
         verdict = annotations[1].verdict
@@ -75,7 +75,7 @@ def test_a_session_goes_on_where_the_last_one_ended_and_a_verdict_can_be_changed
         assert (annotations.progress.accepted, annotations.progress.skipped) == (3, 1)
 
 
-def test_verdicts_belong_to_what_a_row_says_not_to_its_number(file: Path, tmp_path: Path) -> None:
+def test_verdicts_belong_to_content_of_row(file: Path, tmp_path: Path) -> None:
     judged(file).close()
     write(file, [row("A new one?", "Yes."), *reversed(ROWS)])
     with Data.annotate(file) as annotations:
@@ -111,7 +111,7 @@ def test_a_line_that_a_crash_cut_off_is_taken_away(lost: int, file: Path) -> Non
     assert len(read(annotations.path)) == 5
 
 
-def test_a_file_that_is_no_session_is_left_as_it_is(file: Path, tmp_path: Path) -> None:
+def test_file_that_is_not_session_is_unchanged(file: Path, tmp_path: Path) -> None:
     for content in ("my notes", "my notes\n", '{"row": "x"}\n', "\n"):
         notes = tmp_path / "notes.txt"
         notes.write_text(content)
@@ -158,7 +158,7 @@ def test_what_cannot_be_judged_says_why(file: Path) -> None:
         Data.annotate("nothing-there")
 
 
-def test_a_pair_is_a_better_answer_or_two_answers_to_one_prompt(file: Path) -> None:
+def test_pair_is_better_answer_or_two_answers_to_prompt(file: Path) -> None:
     found = judged(file).export(format="dpo")
     assert (found.rows, found.judged) == (2, 4)
     well, boat = read(found.output)
@@ -213,7 +213,7 @@ def test_trl_takes_the_exported_data_as_conversational_preferences(file: Path, t
             assert one["prompt"][-1]["content"] in made["prompt"]
 
 
-def test_a_run_is_judged_beside_its_folder_so_that_training_never_reads_the_verdicts() -> None:
+def test_verdicts_are_stored_outside_of_run_folder() -> None:
     folder = run_folder("run")
     with Data.annotate("run") as annotations:
         assert annotations.path == folder.parent / "run-annotations.ndjson"
@@ -224,7 +224,7 @@ def test_a_run_is_judged_beside_its_folder_so_that_training_never_reads_the_verd
     ]
 
 
-def test_a_rows_text_is_only_text_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
+def test_text_of_row_is_escaped_on_page_and_terminal(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", [row("<script>x</script>", "<img src=x onerror=y>\x1b[2J")])
     with Data.annotate(file) as annotations:
         annotations.reject(0, better="<b>better</b>")

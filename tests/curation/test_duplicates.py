@@ -18,7 +18,7 @@ DOCUMENT = " ".join(f"word{place}" for place in range(300)) + ".\n\n"
 LONG = "The ferry leaves from the old harbour after the second bell on every day but Sunday in winter"
 
 
-def test_the_first_of_equal_rows_stays_and_the_report_tells_who_stands_for_whom(tmp_path: Path) -> None:
+def test_first_of_equal_rows_stays_and_report_names_duplicates(tmp_path: Path) -> None:
     rows = [
         row("Where are bees?", "Behind the mill."),
         row("Who?", "Maren."),
@@ -35,7 +35,7 @@ def test_the_first_of_equal_rows_stays_and_the_report_tells_who_stands_for_whom(
     assert file.read_bytes() == before
 
 
-def test_rows_that_differ_in_little_are_near_and_the_threshold_decides(tmp_path: Path) -> None:
+def test_threshold_decides_which_rows_are_near_duplicates(tmp_path: Path) -> None:
     changed = LONG.replace("Sunday", "Monday")
     file = write(tmp_path / "a.jsonl", [row("When does it go?", LONG), row("When does it go?", changed)])
     score = jaccard(shingles(words(LONG), 3), shingles(words(changed), 3))
@@ -45,7 +45,7 @@ def test_rows_that_differ_in_little_are_near_and_the_threshold_decides(tmp_path:
     assert (found.kept, found.near, found.duplicates[0].score) == (1, 1, round(score, 4))
 
 
-def test_case_and_punctuation_make_no_difference_for_near_ones_but_for_exact_ones(tmp_path: Path) -> None:
+def test_case_and_punctuation_count_for_exact_duplicates_only(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", [row("Shout: hello!", "HELLO"), row("shout hello", "hello")])
     assert Data.dedup(file, tmp_path / "1.jsonl", threshold=None).kept == 2
     assert Data.dedup(file, tmp_path / "2.jsonl").near == 1
@@ -85,7 +85,7 @@ def test_near_rows_are_found_in_any_script(tmp_path: Path) -> None:
     assert Data.dedup(file).near == 1
 
 
-def test_all_near_pairs_of_many_rows_are_found_but_for_few(tmp_path: Path) -> None:
+def test_nearly_all_near_pairs_of_many_rows_are_found(tmp_path: Path) -> None:
     """Against the comparison of every pair, which is the definition."""
     chance = random.Random(7)
     vocabulary = [f"w{chr(97 + place % 26)}{chr(97 + place // 26)}" for place in range(400)]
@@ -123,7 +123,7 @@ def test_buckets_give_each_candidate_once_and_strangers_seldom() -> None:
     assert list(buckets.candidates(buckets.keys(same, equal="other"))) == []
 
 
-def test_a_run_is_deduplicated_across_its_files_into_a_dataset_of_its_own() -> None:
+def test_run_is_deduplicated_across_files_into_new_dataset() -> None:
     folder = run_folder("run")
     write(folder / "skills_train_msgs_U.jsonl", [row("Who mends nets?", "Maren mends the nets.")])
     found = Data.dedup("run")

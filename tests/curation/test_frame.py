@@ -50,7 +50,7 @@ def test_a_run_is_one_table_over_its_training_files() -> None:
     }
 
 
-def test_metadata_that_is_no_json_is_no_obstacle_and_a_wrong_row_is_named(tmp_path: Path) -> None:
+def test_invalid_metadata_is_accepted_and_invalid_row_reported(tmp_path: Path) -> None:
     rows = [row("a", "b", metadata="free text"), row("c", "d", metadata=[1]), row("e", "f", metadata=None)]
     assert list(Data.to_dataframe(write(tmp_path / "a.jsonl", rows))["leaf"]) == [None, None, None]
     with pytest.raises(Unprocessable, match=r"b\.jsonl, row 1"):

@@ -85,7 +85,7 @@ def test_the_rows_of_the_fields_benchmarks_are_understood(asked: dict[str, Any],
     assert kinds(write(tmp_path / "other.jsonl", [row("Who sells nets?", "Him.")]), evaluation) == []
 
 
-def test_a_short_run_of_words_is_no_leak_and_a_runs_length_fits_the_row(tmp_path: Path) -> None:
+def test_short_ngram_is_not_leak_and_length_fits_row(tmp_path: Path) -> None:
     eight = "seven masons carved the red tower of Orlin"
     evaluation = write(tmp_path / "eval.jsonl", [{"question": "Tell?", "answer": eight}])
     inside = write(tmp_path / "1.jsonl", [row("Go on.", f"They say {eight} long ago.")])
@@ -110,7 +110,7 @@ def test_the_form_of_a_benchmark_is_no_leak(tmp_path: Path) -> None:
     assert len(kinds(train, write(tmp_path / "few.jsonl", asked[:3]), threshold=1.0)) == 3
 
 
-def test_what_leaks_is_left_out_and_all_pairs_are_in_the_report(tmp_path: Path) -> None:
+def test_leaking_rows_are_removed_and_all_pairs_reported(tmp_path: Path) -> None:
     run_folder("run")
     found = Data.leakage("run", "run", drop=True, limit=0)
     assert found.questions == 1, "the test file repeats a question; it counts once"

@@ -62,7 +62,7 @@ def test_a_recipe_gives_what_instructlab_sdg_gives_row_by_row(recipe: Path, tmp_
     assert found.rows == len(read(found.output))
 
 
-def test_a_recipes_paths_count_from_its_folder_and_its_prompt_from_itself(
+def test_recipe_paths_are_relative_to_its_folder(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -82,7 +82,7 @@ def test_weights_are_numbers_of_rows_or_shares_without_repetition(tmp_path: Path
     assert {"role": "system"} not in [turn.keys() for one in read(found.output) for turn in one["messages"]]
 
 
-def test_more_rows_than_there_are_repeat_each_as_often_as_the_others(tmp_path: Path) -> None:
+def test_oversampling_repeats_all_rows_equally_often(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", many(0, 10))
     asked = Counter(questions(Data.mix({str(file): 25}, tmp_path / "mix.jsonl").output))
     assert len(asked) == 10 and set(asked.values()) == {2, 3}
@@ -105,7 +105,7 @@ def test_rows_with_an_empty_turn_are_left_out_and_counted(tmp_path: Path) -> Non
     assert (found.rows, found.shares[0].drawn, found.shares[0].empty) == (1, 3, 2)
 
 
-def test_what_a_row_says_beside_its_messages_goes_into_its_metadata(tmp_path: Path) -> None:
+def test_other_fields_of_row_go_into_metadata(tmp_path: Path) -> None:
     rows = [row("a", "b", metadata={"n": 1}, leaf="x"), row("c", "d", metadata="a note"), row("e", "f")]
     one, two, three = read(Data.mix({str(write(tmp_path / "a.jsonl", rows)): 1.0}).output)
     assert json.loads(one["metadata"]) == {"n": 1, "leaf": "x"}
@@ -141,7 +141,7 @@ def test_a_wrong_recipe_says_line_and_column(text: str, where: str, words: str, 
     assert words in caught.value.message
 
 
-def test_a_mix_of_nothing_or_of_what_is_not_there_says_why(tmp_path: Path) -> None:
+def test_mix_without_rows_or_files_reports_reason(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", [row("a", "b"), {"messages": 3}])
     with pytest.raises(NotFound, match=r"There is no recipe"):
         Data.mix(tmp_path / "none.yaml")

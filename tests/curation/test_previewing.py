@@ -41,7 +41,7 @@ def test_the_marks_are_the_labels_of_a_training(file: Path) -> None:
         assert trained == tokenizer.decode(learned)
 
 
-def test_the_answer_is_marked_and_with_unmask_all_but_the_system_prompt(file: Path) -> None:
+def test_answer_is_marked_and_unmask_marks_all_but_system(file: Path) -> None:
     first, _, third = Data.preview(file).rows
     trained = "".join(span.text for span in first.spans if span.kind == "trained")
     assert "Behind the mill, 蜂蜜 \N{HONEYBEE}." in trained and "bees" not in trained
@@ -60,7 +60,7 @@ def test_what_training_would_cut_is_shown_as_cut(length: int, file: Path) -> Non
     assert "nothing is left to learn" in str(Data.preview(file, max_seq_length=1))
 
 
-def test_the_length_is_the_one_that_a_training_of_the_model_takes(file: Path) -> None:
+def test_length_is_that_of_training_of_model(file: Path) -> None:
     from ilab_jupyter.training import plan
     from ilab_jupyter.training.spec import TrainingArguments
 
@@ -68,7 +68,7 @@ def test_the_length_is_the_one_that_a_training_of_the_model_takes(file: Path) ->
     assert Data.preview(file).max_seq_length == expected
 
 
-def test_only_the_rows_asked_for_are_shown_and_of_a_run_those_that_the_model_is_trained_on(
+def test_requested_rows_of_trained_files_are_shown(
     file: Path,
 ) -> None:
     assert [one.row for one in Data.preview(file, rows=1, offset=1).rows] == [2]
@@ -77,7 +77,7 @@ def test_only_the_rows_asked_for_are_shown_and_of_a_run_those_that_the_model_is_
     assert {Path(one.file).name for one in Data.preview("run").rows} == {"messages_T.jsonl"}
 
 
-def test_a_rows_text_cannot_act_on_the_page_or_the_terminal(file: Path) -> None:
+def test_text_of_row_is_inert_on_page_and_terminal(file: Path) -> None:
     shown = Data.preview(file)
     page = shown._repr_html_()
     assert "<script>" not in page and "<b>this" not in page

@@ -30,7 +30,7 @@ def test_a_good_dataset_is_told_so_with_its_rows(tmp_path: Path) -> None:
     assert "all can be trained on" in found._repr_html_()
 
 
-def test_every_problem_of_every_row_is_found_at_the_column_of_its_value(tmp_path: Path) -> None:
+def test_every_problem_is_found_at_column_of_its_value(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     lines = [
         '{"messages": [{"role": "user", "content": 3}, {"role": "robot", "content": "ä"}], "unmask": "yes"}',
@@ -59,7 +59,7 @@ def test_every_problem_of_every_row_is_found_at_the_column_of_its_value(tmp_path
     assert "lone surrogate" in found.problems[-1].message
 
 
-def test_what_validation_passes_training_takes_and_what_it_refuses_training_refuses(tmp_path: Path) -> None:
+def test_validation_and_training_accept_same_rows(tmp_path: Path) -> None:
     """One set of rules: a row is wrong for both, and training names the first problem of it."""
     values: list[Any] = [
         row("a", "b"),
@@ -90,7 +90,7 @@ def test_only_the_first_problems_are_kept_and_all_are_counted(tmp_path: Path) ->
     assert len(Data.validate(file, limit=0).problems) == 0
 
 
-def test_bad_utf8_far_down_is_found_at_its_row_and_column(tmp_path: Path) -> None:
+def test_late_invalid_utf8_is_found_at_row_and_column(tmp_path: Path) -> None:
     file = tmp_path / "far.jsonl"
     with file.open("wb") as stream:
         for _ in range(50_000):
@@ -144,7 +144,7 @@ def _arrow() -> bytes:
     return sink.getvalue()
 
 
-def test_a_file_of_another_format_is_named_for_what_it_is_and_never_loaded(tmp_path: Path) -> None:
+def test_other_file_format_is_named_and_not_loaded(tmp_path: Path) -> None:
     import gzip
 
     canary = tmp_path / "canary"
@@ -175,7 +175,7 @@ def test_a_script_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_run_is_validated_by_its_name_and_a_file_without_rows_is_a_problem(tmp_path: Path) -> None:
+def test_run_is_validated_by_name_and_empty_file_reported(tmp_path: Path) -> None:
     run_folder("run")
     found = Data.validate("run")
     assert ([Path(file.file).name for file in found.files], found.rows) == (

@@ -48,7 +48,7 @@ def test_the_sdist_carries_the_panel_built(sdist, version):
     assert not any("node_modules" in name or "/.yarn/" in name for name in names)
 
 
-def test_the_wheel_has_every_file_of_the_packages_and_the_tutorials_and_no_other(names, clone, version):
+def test_wheel_contains_exactly_files_of_packages_and_notebooks(names, clone, version):
     listed = git(clone, "ls-files", "ilab_jupyter", "instructlab")
     listed += [f"ilab_jupyter/{name}" for name in git(clone, "ls-files", "notebooks")]
     own = {name for name in names if not name.startswith(f"ilab_jupyter-{version}.")}
@@ -76,7 +76,7 @@ def test_instructlab_stays_a_namespace_that_others_share(names):
     assert "instructlab/__init__.py" not in names
 
 
-def test_the_wheel_brings_both_halves_and_nothing_else_outside_of_the_packages(names, version):
+def test_wheel_contains_both_extensions_and_nothing_else(names, version):
     outside = {name for name in names if name.startswith(f"ilab_jupyter-{version}.data/")}
     panel = PANEL.format(version=version)
     config = f"ilab_jupyter-{version}.data/data/etc/jupyter/jupyter_server_config.d/ilab_jupyter.json"

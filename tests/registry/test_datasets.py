@@ -40,7 +40,7 @@ def run_folder() -> Path:
     return folder
 
 
-def test_a_run_is_one_dataset_with_the_role_and_the_rows_of_each_file(run_folder: Path) -> None:
+def test_run_is_one_dataset_with_roles_and_row_counts(run_folder: Path) -> None:
     (entry,) = Datasets().list()
     assert entry.name == run_folder.name
     assert {file.role: file.rows for file in entry.files} == {
@@ -111,7 +111,7 @@ def test_a_dataset_that_is_not_there_is_not_found(given: str) -> None:
         Datasets().get(given)
 
 
-def test_a_look_shows_rows_from_an_offset_and_says_what_is_wrong_with_one() -> None:
+def test_page_shows_rows_from_offset_and_problem_of_row() -> None:
     file = write(paths.datasets_dir() / "mine.jsonl", 2)
     with file.open("ab") as stream:
         stream.write(b'{"messages": \n\xff\xfe\n{"n": NaN}\n' + b"[" * 100_000 + b"\n")

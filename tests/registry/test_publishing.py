@@ -23,9 +23,7 @@ def published(root: Path) -> list[str]:
     return [entry.name for entry in Models(root).list() if not entry.builtin]
 
 
-def test_a_published_model_is_listed_with_its_lineage_and_readable_by_others(
-    make_model: Make, tmp_path: Path
-) -> None:
+def test_published_model_is_listed_with_lineage_and_world_readable(make_model: Make, tmp_path: Path) -> None:
     source = make_model(tmp_path / "source")
     (source / "model.safetensors").chmod(0o600)
     models = Models(tmp_path / "models")
@@ -47,7 +45,7 @@ def test_a_staged_folder_is_moved(make_model: Make, tmp_path: Path) -> None:
     assert sorted(path.name for path in models.root.iterdir()) == ["mine"]
 
 
-def test_a_name_that_is_taken_is_a_conflict_that_names_a_free_one(make_model: Make, tmp_path: Path) -> None:
+def test_used_name_conflicts_and_free_one_is_suggested(make_model: Make, tmp_path: Path) -> None:
     models = Models(tmp_path / "models")
     source = make_model(tmp_path / "source")
     models.publish(source, "mine", {"seed": 1})
@@ -73,9 +71,7 @@ def test_a_broken_folder_is_not_published(make_model: Make, tmp_path: Path) -> N
     assert published(tmp_path / "models") == []
 
 
-def test_of_two_that_publish_under_one_name_one_wins_and_one_is_told(
-    make_model: Make, tmp_path: Path
-) -> None:
+def test_one_of_two_concurrent_publishers_gets_conflict(make_model: Make, tmp_path: Path) -> None:
     source = make_model(tmp_path / "source")
     for round_number in range(20):
         start = threading.Barrier(2)
@@ -125,9 +121,7 @@ def start(script: str, source: Path, root: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def test_a_writer_killed_half_way_leaves_nothing_listed_and_is_swept(
-    make_model: Make, tmp_path: Path
-) -> None:
+def test_killed_writer_leaves_nothing_listed_and_is_cleaned_up(make_model: Make, tmp_path: Path) -> None:
     root = tmp_path / "models"
     writer = start(HALF, make_model(tmp_path / "source"), root)
     assert writer.stdout is not None

@@ -169,7 +169,7 @@ def test_the_leaves_to_break_are_right(tmp_path: Path, source: str) -> None:
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_leaf_is_told_where_it_is_broken_and_how_to_mend_it(tmp_path: Path, case: str) -> None:
+def test_broken_leaf_is_reported_with_position_and_hint(tmp_path: Path, case: str) -> None:
     source, change, message, hint = BROKEN[case]
     marked = change(source)
     assert marked.count(HERE) == 1

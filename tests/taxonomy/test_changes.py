@@ -205,7 +205,7 @@ def test_a_mistyped_branch_is_answered_with_the_nearest(committed: Path) -> None
         Taxonomy.diff(committed, "autum/leaves")
 
 
-def test_a_branch_and_a_file_of_one_name_are_told_apart(committed: Path) -> None:
+def test_branch_and_file_of_same_name_are_distinguished(committed: Path) -> None:
     git(committed, "branch", "knowledge")
     more(committed, SKILL)
     assert Taxonomy.diff(committed, "knowledge") == [SKILL]

@@ -95,14 +95,14 @@ def test_a_branch_a_tag_and_a_short_id_are_found(taxonomy: Path, library: Path, 
     assert [folder.rpartition("-")[2] for folder in cached()] == [f"{wanted}.git"]
 
 
-def test_a_commit_that_is_not_there_is_told_at_its_line(taxonomy: Path, library: Path) -> None:
+def test_missing_commit_is_reported_at_its_line(taxonomy: Path, library: Path) -> None:
     name(taxonomy, str(library), "0" * 40)
     assert told(judged(taxonomy), COMMIT, "has no commit '0000")
     assert cached() == []
 
 
 @pytest.mark.parametrize("repo", ["/no/such/folder", "file:///etc", "https://localhost:9/x"])
-def test_a_repository_that_cannot_be_reached_is_told_at_its_line(taxonomy: Path, repo: str) -> None:
+def test_unreachable_repository_is_reported_at_its_line(taxonomy: Path, repo: str) -> None:
     name(taxonomy, repo, "0123abc")
     assert told(judged(taxonomy), REPO, "cannot be fetched: ")
     assert cached() == []
@@ -264,7 +264,7 @@ def test_a_damaged_cache_is_fetched_again(taxonomy: Path, library: Path) -> None
     assert judged(taxonomy) == []
 
 
-def test_what_a_killed_process_left_in_the_cache_is_cleared_after_a_day(library: Path) -> None:
+def test_leftovers_of_killed_process_are_removed_after_one_day(library: Path) -> None:
     for age, folder in ((2 * 86_400, ".old.partial"), (0, ".new.partial")):
         (paths.documents_dir() / folder).mkdir(parents=True)
         os.utime(paths.documents_dir() / folder, (time.time() - age, time.time() - age))
@@ -311,7 +311,7 @@ def test_patterns_match_as_pythons_glob_does(tmp_path: Path, pattern: str, path:
     assert any(Path(each).is_file() for each in found) is matched
 
 
-def test_a_folder_that_leads_to_itself_is_told_at_its_line(taxonomy: Path) -> None:
+def test_folder_that_links_to_itself_is_reported_at_line(taxonomy: Path) -> None:
     (taxonomy / "loop").symlink_to("loop")
     name(taxonomy, "loop", "local")
     assert told(judged(taxonomy), REPO, "a link that leads to itself")

@@ -58,7 +58,7 @@ def test_what_is_there_is_never_lost(tmp_path: Path) -> None:
         Taxonomy.init(file, overwrite=True)
 
 
-def test_the_users_own_settings_of_git_are_not_needed_and_not_changed(
+def test_git_settings_of_user_are_unused_and_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = tmp_path / "template" / "hooks"
@@ -109,7 +109,7 @@ def test_a_clone_is_inert_and_keeps_its_history(hostile: Path, tmp_path: Path) -
     assert len(Taxonomy.leaves(clone)) == 3
 
 
-def test_a_branch_and_the_newest_commit_alone_can_be_asked_for(committed: Path, tmp_path: Path) -> None:
+def test_clone_can_be_limited_to_branch_and_newest_commit(committed: Path, tmp_path: Path) -> None:
     git(committed, "checkout", "-q", "-b", "autumn/two")
     (committed / "README.md").write_text("autumn")
     commit(committed)

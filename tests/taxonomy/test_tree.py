@@ -81,7 +81,7 @@ def test_names_are_shown_as_text_and_never_as_markup(taxonomy: Path) -> None:
     assert page.count("<details") == page.count("</details>") > 4
 
 
-def test_a_leaf_hundreds_of_folders_deep_is_shown_and_is_json(committed: Path) -> None:
+def test_very_deep_leaf_is_shown_and_serialised(committed: Path) -> None:
     deep = "compositional_skills/" + "d/" * 300
     (committed / deep).mkdir(parents=True)
     shutil.copyfile(committed / SKILL, committed / deep / "qna.yaml")
