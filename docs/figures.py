@@ -79,7 +79,7 @@ TABLES = {
 
 
 def main() -> int:
-    """Replace what stands between the marks."""
+    """Replace the text between the markers."""
     for name, (source, table) in TABLES.items():
         document = ROOT / "docs" / name
         before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)

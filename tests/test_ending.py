@@ -45,7 +45,7 @@ def test_an_error_is_printed_and_leaves_with_one() -> None:
     assert done.stderr.endswith("ValueError: what went wrong\n")
 
 
-def test_a_fork_ends_as_whoever_forked_it_wants() -> None:
+def test_fork_keeps_its_own_exit() -> None:
     done = ends("""
         import os
         child = os.fork()

@@ -23,7 +23,7 @@ from tests.support.jobs import WORKER
 GROW = "import time\nheld = []\nwhile True:\n    held.append(b'x' * 20_000_000)\n    time.sleep(0.02)\n"
 
 
-def test_an_allocation_that_python_refuses_is_lack_of_memory(works: Any) -> None:
+def test_python_memory_error_is_out_of_memory(works: Any) -> None:
     code = (
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2_000_000_000, 2_000_000_000))\n"
         "held = bytearray(4_000_000_000)"
@@ -34,7 +34,7 @@ def test_an_allocation_that_python_refuses_is_lack_of_memory(works: Any) -> None
     assert "MemoryError" in works.log(job)
 
 
-def test_an_allocation_that_torch_refuses_is_lack_of_memory(works: Any) -> None:
+def test_torch_allocation_error_is_out_of_memory(works: Any) -> None:
     code = (
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (40_000_000_000, 40_000_000_000))\n"
         "import torch\nheld = torch.empty(40_000_000_000, dtype=torch.uint8)"
@@ -188,7 +188,7 @@ def test_training_killed_by_kernel_suggests_smaller_one(
     assert job.remedy == f"train {pairs} --batch-size 4 --max-seq-length 128 --model {tiny}"
 
 
-def test_a_kill_by_hand_is_not_called_lack_of_memory(works: Any, narrow: Path) -> None:
+def test_manual_kill_is_not_out_of_memory(works: Any, narrow: Path) -> None:
     code = "import signal, time\ntime.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL)"
     job = works.end(works.code(joined(narrow, code)))
     assert (job.state, job.cause) == (JobState.FAILED, "killed")

@@ -235,7 +235,7 @@ def test_text_of_row_is_escaped_on_page_and_terminal(tmp_path: Path) -> None:
     assert "+ <b>better</b>" in str(item)
 
 
-def test_a_folder_that_cannot_be_written_is_told(file: Path, tmp_path: Path) -> None:
+def test_read_only_folder_is_reported(file: Path, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         target = Path("/proc/none/state.ndjson")
     else:

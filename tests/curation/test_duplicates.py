@@ -144,7 +144,7 @@ def test_fields_and_bytes_of_a_row_stay_as_they_are(tmp_path: Path) -> None:
     assert found.duplicates[0].row == 3
 
 
-def test_nothing_is_overwritten_unless_asked_and_never_what_is_read(tmp_path: Path) -> None:
+def test_overwriting_needs_argument_and_never_replaces_input(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", [row("a", "b")])
     with pytest.raises(InvalidInput, match="is what is read"):
         Data.dedup(file, file, overwrite=True)

@@ -20,7 +20,7 @@ def kinds(train: Path, evaluation: Path, **options: Any) -> list[tuple[str, int,
     return [(leak.kind, leak.row, leak.evaluation_row) for leak in found.leaks]
 
 
-def test_each_kind_of_leak_is_told_with_its_pair(tmp_path: Path) -> None:
+def test_each_kind_of_leak_is_reported_with_its_pair(tmp_path: Path) -> None:
     evaluation = write(
         tmp_path / "eval.jsonl",
         [
@@ -94,7 +94,7 @@ def test_short_ngram_is_not_leak_and_length_fits_row(tmp_path: Path) -> None:
     assert kinds(seven, evaluation) == []
 
 
-def test_a_share_of_runs_can_be_asked_for(tmp_path: Path) -> None:
+def test_overlap_threshold_can_be_set(tmp_path: Path) -> None:
     evaluation = write(tmp_path / "eval.jsonl", [{"question": "Tell?", "answer": f"{FACT} {ASKED}"}])
     train = write(tmp_path / "train.jsonl", [row("Go on.", FACT)])
     (leak,) = Data.leakage(train, evaluation).leaks

@@ -21,7 +21,7 @@ from tests.curation.making import row, run_folder, write
 GOOD = json.dumps(row("hi", "ho")).encode()
 
 
-def test_a_good_dataset_is_told_so_with_its_rows(tmp_path: Path) -> None:
+def test_valid_dataset_is_reported_with_row_count(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_bytes(GOOD + b"\n\n" + GOOD + b"\r\n" + GOOD)
     found = Data.validate(file)
@@ -214,7 +214,7 @@ class _Stopping:
         return lambda *_, **__: None
 
 
-def test_a_long_validation_stops_when_asked(tmp_path: Path) -> None:
+def test_long_validation_stops_on_request(tmp_path: Path) -> None:
     file = tmp_path / "long.jsonl"
     file.write_bytes(GOOD + b"\n" + (GOOD + b"\n") * 600)
     with pytest.raises(Stopped):

@@ -67,7 +67,7 @@ def test_an_empty_half_of_a_run_is_left_out(run_folder: Path) -> None:
         Datasets().resolve(run_folder.name)
 
 
-def test_somebodys_own_file_and_folder_are_datasets_too(tmp_path: Path) -> None:
+def test_user_files_and_folders_are_datasets(tmp_path: Path) -> None:
     write(paths.datasets_dir() / "mine.jsonl")
     write(paths.datasets_dir() / "folder" / "part.jsonl")
     assert {entry.name: entry.files[0].role for entry in Datasets().list()} == {

@@ -205,7 +205,7 @@ BYTES: dict[str, tuple[bytes, tuple[int, int], str, str]] = {
 
 
 @pytest.mark.parametrize("case", BYTES)
-def test_bytes_that_are_no_text_are_told_where_they_begin(tmp_path: Path, case: str) -> None:
+def test_undecodable_bytes_are_reported_at_their_start(tmp_path: Path, case: str) -> None:
     data, place, message, hint = BYTES[case]
     [first] = judged(tmp_path, SKILL, data)
     assert (first.line, first.column) == place
@@ -227,7 +227,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     assert judged(tmp_path, SKILL, b"\xef\xbb\xbf" + SKILL.encode()) == []
 
 
-def test_a_misnamed_leaf_is_told_to_be_renamed(tmp_path: Path) -> None:
+def test_misnamed_leaf_has_hint_to_rename(tmp_path: Path) -> None:
     [first] = judged(tmp_path, SKILL, SKILL.encode(), "qna.yml")
     assert (first.severity, first.line, first.column) == ("error", 1, 1)
     assert first.message == "the file is named qna.yml, and only qna.yaml is read"
@@ -246,7 +246,7 @@ UNTIDY: dict[str, tuple[str, Change, str]] = {
 
 
 @pytest.mark.parametrize("case", UNTIDY)
-def test_what_is_untidy_is_told_and_stops_nothing(tmp_path: Path, case: str) -> None:
+def test_style_findings_are_reported_and_block_nothing(tmp_path: Path, case: str) -> None:
     source, change, message = UNTIDY[case]
     marked = change(source)
     before = marked[: marked.index(HERE)]
@@ -292,7 +292,7 @@ def test_a_pipe_a_device_and_links_are_never_waited_for(tmp_path: Path) -> None:
         assert "password" not in finding.message
 
 
-def test_a_value_knows_its_place_whatever_stands_before_it() -> None:
+def test_value_has_its_position_after_any_prefix() -> None:
     text = yamltext.read("a: 'ä🐈'\nb: {c: [x, 'é', \"ünd\"]}\n".encode())
     assert text.place(["b", "c", 2]) == (2, 17)
     assert text.place(["b", "c"], key=True) == (2, 5)

@@ -140,7 +140,7 @@ def test_a_file_may_be_called_anything(committed: Path, folder: str) -> None:
     assert bool(Taxonomy.validate(committed).errors) == (not folder.isprintable())
 
 
-def test_a_name_that_is_no_text_is_told(committed: Path) -> None:
+def test_undecodable_name_is_reported(committed: Path) -> None:
     folder = os.fsencode(committed / "compositional_skills") + b"/caf\xe9"
     os.mkdir(folder)
     shutil.copy(committed / GROUNDED, os.fsdecode(folder))
@@ -174,7 +174,7 @@ def test_a_part_of_a_taxonomy_is_looked_at_alone(committed: Path) -> None:
     assert Taxonomy.diff(committed / "knowledge", "empty") == [KNOWLEDGE]
 
 
-def test_a_misnamed_leaf_is_told_with_the_changes(committed: Path) -> None:
+def test_misnamed_leaf_is_reported_with_changes(committed: Path) -> None:
     (committed / SKILL).rename((committed / SKILL).with_name("QNA.YML"))
     diff = Taxonomy.diff(committed, "main")
     assert not diff

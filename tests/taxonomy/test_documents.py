@@ -129,7 +129,7 @@ def test_a_repository_that_is_too_large_is_given_up(taxonomy: Path, library: Pat
     assert cached() == []
 
 
-def test_documents_that_are_too_large_are_told_at_their_pattern(taxonomy: Path, library: Path) -> None:
+def test_too_large_documents_are_reported_at_their_pattern(taxonomy: Path, library: Path) -> None:
     (library / "large.md").write_text("large\n" * 1000)
     name(taxonomy, str(library), commit(library), "railway.md", "large.md")
     assert told(judged(taxonomy, max_bytes=5000), FIRST + 1, "more than the 5,000 that are read")
@@ -176,7 +176,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("place", ["repository", "folder"])
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_a_document_that_is_no_text_is_told(taxonomy: Path, library: Path, case: str, place: str) -> None:
+def test_document_that_is_not_text_is_reported(taxonomy: Path, library: Path, case: str, place: str) -> None:
     data, message = UNREADABLE[case]
     if place == "repository":
         (library / "railway.md").write_bytes(data)
@@ -205,18 +205,18 @@ def test_what_is_called_a_pdf_must_be_one(taxonomy: Path, library: Path) -> None
 
 
 @pytest.mark.parametrize("pattern", ["nowhere.md", "deep/*.md", "*/second.md"])
-def test_a_pattern_that_names_nothing_is_told(taxonomy: Path, library: Path, pattern: str) -> None:
+def test_pattern_without_matches_is_reported(taxonomy: Path, library: Path, pattern: str) -> None:
     name(taxonomy, str(library), git(library, "rev-parse", "HEAD"), "railway.md", pattern)
     assert told(judged(taxonomy), FIRST + 1, "no .md or .pdf matches")
 
 
-def test_a_pattern_that_names_only_other_files_is_told(taxonomy: Path, library: Path) -> None:
+def test_pattern_that_matches_only_other_files_is_reported(taxonomy: Path, library: Path) -> None:
     name(taxonomy, str(library), git(library, "rev-parse", "HEAD"), "deep/p*")
     assert told(judged(taxonomy), FIRST, "only files that are neither .md nor .pdf")
 
 
 @pytest.mark.parametrize("place", ["repository", "folder"])
-def test_a_link_that_leads_out_is_told(taxonomy: Path, library: Path, place: str) -> None:
+def test_link_out_of_taxonomy_is_reported(taxonomy: Path, library: Path, place: str) -> None:
     folder = library if place == "repository" else taxonomy / "documents/brindle_fell"
     (folder / "railway.md").unlink()
     (folder / "railway.md").symlink_to("/etc/passwd")
