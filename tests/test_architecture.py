@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,11 @@ def test_no_file_is_longer_than_500_lines() -> None:
         and (lines := len((root / name).read_text(encoding="utf-8").splitlines())) > 500
     }
     assert not long
+
+
+def test_architecture_page_names_existing_files() -> None:
+    root = PACKAGE.parent
+    page = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:ilab_jupyter|labextension|tests)/[^`]+)`", page)
+    assert len(named) > 20
+    assert [name for name in named if not (root / name).exists()] == []
