@@ -27,11 +27,13 @@ class Answer(BaseModel):
 
 
 class Problem(Answer):
-    """Every error: one sentence, what to do now, and a name for programs."""
+    """The body of every error of the native API."""
 
-    cause: str
+    status: int = Field(description="HTTP status.")
+    code: str = Field(description="Name of the error for programs.")
     message: str
-    hint: str = ""
+    hint: str = Field(default="", description="What to do now.")
+    request_id: str = Field(description="Also in the header X-Request-Id and in the server's log.")
 
 
 class Info(Answer):
@@ -54,13 +56,13 @@ class Check(Answer):
 class Health(Answer):
     """`ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
 
-    `cause`, `message` and `hint` are those of the worst check, in the form of every error.
+    `code`, `message` and `hint` are those of the worst check.
     """
 
     status: Literal["ok", "degraded", "failing"]
     live: int = Field(description="Jobs that are queued or running, of all owners.")
     checks: list[Check]
-    cause: str = ""
+    code: str = ""
     message: str = ""
     hint: str = ""
 

@@ -7,7 +7,7 @@ export class ApiError extends Error {
     readonly status: number,
     message: string,
     readonly hint: string = '',
-    readonly reason: string = ''
+    readonly code: string = ''
   ) {
     super(message);
     this.name = 'ApiError';
@@ -49,7 +49,7 @@ export async function requestAPI<T>(
       response.status,
       field(body, 'message') || `The server answered ${response.status} ${response.statusText}.`,
       field(body, 'hint'),
-      field(body, 'cause')
+      field(body, 'code')
     );
   }
   return body as T;

@@ -942,15 +942,15 @@ export interface components {
      * @description One thing that was looked at.
      */
     Check: {
+      /**
+       * Hint
+       * @default
+       */
+      hint: string;
       /** Message */
       message: string;
       /** Name */
       name: string;
-      /**
-       * Next Step
-       * @default
-       */
-      hint: string;
       /** Ok */
       ok: boolean;
     };
@@ -1272,16 +1272,16 @@ export interface components {
        */
       file: string;
       /**
-       * Line
-       * @description Counts from 1.
-       */
-      line: number;
-      /**
-       * Mend
+       * Hint
        * @description What to do about it.
        * @default
        */
       hint: string;
+      /**
+       * Line
+       * @description Counts from 1.
+       */
+      line: number;
       /** Message */
       message: string;
       /**
@@ -1323,16 +1323,21 @@ export interface components {
      * Health
      * @description `ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
      *
-     *     `cause`, `message` and `hint` are those of the worst check, in the form of every error.
+     *     `code`, `message` and `hint` are those of the worst check.
      */
     Health: {
-      /**
-       * Cause
-       * @default
-       */
-      cause: string;
       /** Checks */
       checks: components['schemas']['Check'][];
+      /**
+       * Code
+       * @default
+       */
+      code: string;
+      /**
+       * Hint
+       * @default
+       */
+      hint: string;
       /**
        * Live
        * @description Jobs that are queued or running, of all owners.
@@ -1343,11 +1348,6 @@ export interface components {
        * @default
        */
       message: string;
-      /**
-       * Next Step
-       * @default
-       */
-      hint: string;
       /**
        * Status
        * @enum {string}
@@ -1409,6 +1409,12 @@ export interface components {
        * @default null
        */
       exit_code: number | null;
+      /**
+       * Hint
+       * @description What the person can do now.
+       * @default null
+       */
+      hint: string | null;
       /** Id */
       id: string;
       /** Kind */
@@ -1421,12 +1427,6 @@ export interface components {
       message: string | null;
       /** Name */
       name: string;
-      /**
-       * Next Step
-       * @description What the person can do now.
-       * @default null
-       */
-      hint: string | null;
       /**
        * Omitted
        * @description In a list: the arguments and results left out for their size. The job itself has them.
@@ -1892,18 +1892,32 @@ export interface components {
     };
     /**
      * Problem
-     * @description Every error: one sentence, what to do now, and a name for programs.
+     * @description The body of every error of the native API.
      */
     Problem: {
-      /** Cause */
-      cause: string;
-      /** Message */
-      message: string;
       /**
-       * Next Step
+       * Code
+       * @description Name of the error for programs.
+       */
+      code: string;
+      /**
+       * Hint
+       * @description What to do now.
        * @default
        */
       hint: string;
+      /** Message */
+      message: string;
+      /**
+       * Request Id
+       * @description Also in the header X-Request-Id and in the server's log.
+       */
+      request_id: string;
+      /**
+       * Status
+       * @description HTTP status.
+       */
+      status: number;
     };
     /**
      * ProfileEntry
@@ -2282,7 +2296,7 @@ export interface components {
     };
     /**
      * Tree
-     * @description A whole taxonomy, or the part that was asked for. `base` is the revision that the changes count from;
+     * @description A whole taxonomy, or the requested part. `base` is the revision that the changes count from;
      *     None where they are not known.
      */
     Tree: {
