@@ -75,9 +75,9 @@ class JobFolder:
         return self.path / "stored"
 
     @property
-    def told(self) -> Path:
+    def acknowledged(self) -> Path:
         """`2 QUEUED`, `2 CANCELLED`: the last move that was asked for and that no process proves."""
-        return self.path / "told"
+        return self.path / "acknowledged"
 
     @property
     def release(self) -> Path:

@@ -28,8 +28,8 @@ from ilab_jupyter.jobs.health import Finding, examine
 from ilab_jupyter.jobs.logs import output, retention, watch
 from ilab_jupyter.jobs.logs.events import EventTail
 from ilab_jupyter.jobs.logs.masking import mask_of
-from ilab_jupyter.jobs.queue import leases, restart, scheduler, steering
-from ilab_jupyter.jobs.queue.heart import Heart
+from ilab_jupyter.jobs.queue import control, leases, restart, scheduler
+from ilab_jupyter.jobs.queue.background import BackgroundScheduler
 from ilab_jupyter.jobs.queue.retries import due_in
 from ilab_jupyter.jobs.record import (
     EVERY,
@@ -48,13 +48,13 @@ from ilab_jupyter.jobs.record import (
 )
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
-from ilab_jupyter.jobs.store import brief, history, marks, removal, settings
-from ilab_jupyter.jobs.store.evidence import mark_told
-from ilab_jupyter.jobs.store.marks import Mark
+from ilab_jupyter.jobs.store import brief, history, removal, settings, summaries
+from ilab_jupyter.jobs.store.integrity import mark_acknowledged
 from ilab_jupyter.jobs.store.pages import MOST_KINDS
 from ilab_jupyter.jobs.store.rows import AUTOMATIC, Row, Store
 from ilab_jupyter.jobs.store.schema import job as table
 from ilab_jupyter.jobs.store.submission import Submissions
+from ilab_jupyter.jobs.store.summaries import JobSummary
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class LocalJobs:
         self._adopting = threading.Lock()
         self._adopted = False
         self._submissions = Submissions(self._store, max_queued)
-        self._heart = Heart(self)
+        self._background = BackgroundScheduler(self)
         self._statistics = Statistics(self._store)
 
     # What a host of the service uses besides the protocol. These block.
@@ -109,11 +109,11 @@ class LocalJobs:
         with disk_advice(self.state.path):
             scheduler.turn(self._store)
         if self.active():
-            self._heart.start()
+            self._background.start()
 
-    def marks(self, newest: int) -> builtins.list[Mark]:
+    def summaries(self, newest: int) -> builtins.list[JobSummary]:
         """The owner's newest jobs and those that are queued or live, in short."""
-        return marks.read(self._store, self.owner, newest)
+        return summaries.read(self._store, self.owner, newest)
 
     def shown(self, ids: Collection[str]) -> builtins.list[Job]:
         """Those of the owner's jobs, as in a list."""
@@ -201,9 +201,9 @@ class LocalJobs:
         then. Where all are asked this service moves the queue no more by itself.
         """
         if ids is None:
-            self._heart.stop()
+            self._background.stop()
         else:
-            self._heart.flush()
+            self._background.flush()
         asked = shutdown.interrupt(self._store, self.owner, ids, timeout)
         return view.jobs(self._store, asked)
 
@@ -236,8 +236,8 @@ class LocalJobs:
 
     def close(self) -> None:
         """Close the database. Jobs go on."""
-        self._heart.stop()
-        self._heart.join()
+        self._background.stop()
+        self._background.join()
         self._store.close()
 
     # The protocol.
@@ -328,7 +328,7 @@ class LocalJobs:
 
     async def queue(self) -> QueueState:
         """See JobService."""
-        return await asyncio.to_thread(steering.state, self._store, self.owner)
+        return await asyncio.to_thread(control.state, self._store, self.owner)
 
     async def attempts(self, id: str) -> builtins.list[Attempt]:
         """See JobService."""
@@ -340,12 +340,12 @@ class LocalJobs:
 
     async def pause(self, reason: str = "") -> QueueState:
         """See JobService."""
-        await asyncio.to_thread(steering.pause, self._store, self.actor, reason)
+        await asyncio.to_thread(control.pause, self._store, self.actor, reason)
         return await self.queue()
 
     async def unpause(self) -> QueueState:
         """See JobService."""
-        await asyncio.to_thread(steering.unpause, self._store, self.actor)
+        await asyncio.to_thread(control.unpause, self._store, self.actor)
         await asyncio.to_thread(self._turn_if_possible)
         return await self.queue()
 
@@ -364,7 +364,7 @@ class LocalJobs:
         warnings = self._admitted(spec, key, given)
         launched = launch(interpreter(self._python, spec.kind), self._module)
         row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)
-        self._heart.wake()
+        self._background.wake()
         waiting = view.JUST_QUEUED if row.state is JobState.QUEUED else None
         job = view.job(self._store, row, pending_reason=waiting)
         return job.model_copy(update={"warnings": warnings}) if warnings else job
@@ -412,7 +412,7 @@ class LocalJobs:
                     actor=self.actor,
                 )
                 if moved is not None:
-                    mark_told(self.state.job(id), moved.attempt, moved.state)
+                    mark_acknowledged(self.state.job(id), moved.attempt, moved.state)
             else:
                 self._store.move(row, JobState.STOPPING, stop_reason="cancel", actor=self.actor)
             row = self._find(id)
@@ -446,11 +446,11 @@ class LocalJobs:
             queued = self._store.again(row, launched, why=why, actor=actor, retries=retries)
             if queued is None:
                 raise Conflict(f"{id} was resumed just now by somebody else.", "Look at it again.")
-            mark_told(self.state.job(id), queued.attempt, queued.state)
+            mark_acknowledged(self.state.job(id), queued.attempt, queued.state)
 
     def _reorder(self, id: str, before: str | None) -> Job:
         with disk_advice(self.state.path):
-            steering.reorder(self._store, self._find(id), before, self.actor)
+            control.reorder(self._store, self._find(id), before, self.actor)
         return self._shown(self._find(id))
 
     def _events(self, id: str, after: int, limit: int) -> builtins.list[Event]:

@@ -19,10 +19,10 @@ from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.jobs.logs import events
 from ilab_jupyter.jobs.logs.masking import mask_of
-from ilab_jupyter.jobs.queue import board, reasons
-from ilab_jupyter.jobs.queue.board import Board
+from ilab_jupyter.jobs.queue import reasons
 from ilab_jupyter.jobs.queue.order import SERVING, Lack, Live, Verdict
 from ilab_jupyter.jobs.queue.reasons import Pace
+from ilab_jupyter.jobs.queue.snapshot import QueueSnapshot, read_snapshot, typical_seconds
 from ilab_jupyter.jobs.record import Event, Job, JobSpec, Progress
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
@@ -71,8 +71,8 @@ def _spec(row: Row) -> JobSpec:
 def _stands(store: Store, row: Row) -> dict[str, Any]:
     """The progress of a live job, from its events, which are newer than the row."""
     folder = store.state.job(row.id)
-    stands: dict[str, Any] = mask_of(folder).value(events.progress(folder.events, row.attempt))
-    return stands
+    progress: dict[str, Any] = mask_of(folder).value(events.progress(folder.events, row.attempt))
+    return progress
 
 
 def jobs(
@@ -101,7 +101,7 @@ def jobs(
 class _Look:
     """The queue, and what follows from it for each waiting job, by id."""
 
-    stands: Board
+    snapshot: QueueSnapshot
     verdicts: Mapping[str, Verdict]
     waits: Mapping[str, float]
     until: float
@@ -113,13 +113,13 @@ def _look(store: Store, ids: Set[str]) -> _Look:
     if last is not None and time.monotonic() < last.until and ids <= last.verdicts.keys():
         return last
     began = time.monotonic()
-    stands = board.read(store)
-    typical = board.typical_seconds(store, stands)
-    left = {live.id: _left(store, live, typical.get(live.kind)) for live in stands.live}
-    waits = reasons.waits(stands, Pace(left, typical))
-    verdicts = {verdict.job.id: verdict for verdict in stands.verdicts}
+    snapshot = read_snapshot(store)
+    typical = typical_seconds(store, snapshot)
+    left = {live.id: _left(store, live, typical.get(live.kind)) for live in snapshot.live}
+    waits = reasons.waits(snapshot, Pace(left, typical))
+    verdicts = {verdict.job.id: verdict for verdict in snapshot.verdicts}
     now = time.monotonic()
-    look = _Look(stands, verdicts, waits, now + _WORTH * (now - began))
+    look = _Look(snapshot, verdicts, waits, now + _WORTH * (now - began))
     if len(verdicts) > _MANY:
         _looks[store] = look
     return look
@@ -137,7 +137,7 @@ def _told(store: Store, waiting: Sequence[Row]) -> dict[str, dict[str, Any]]:
             continue
         cause = _last_cause(store, id) if verdict.lack is Lack.DELAY else None
         told[id] = {
-            "pending_reason": reasons.reason(look.stands, verdict, cause),
+            "pending_reason": reasons.reason(look.snapshot, verdict, cause),
             "position": verdict.position or None,
             "wait_seconds": look.waits.get(id),
         }
@@ -191,11 +191,11 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _progress(stands: dict[str, Any]) -> Progress:
+def _progress(fields: dict[str, Any]) -> Progress:
     for name in ("phase", "message"):
-        if isinstance(text := stands.get(name), str):
-            stands = {**stands, name: safe(text)}
+        if isinstance(text := fields.get(name), str):
+            fields = {**fields, name: safe(text)}
     try:
-        return Progress.model_validate(stands)
+        return Progress.model_validate(fields)
     except ValidationError:  # a worker of another make wrote fields of other types
         return Progress()

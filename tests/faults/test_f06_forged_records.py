@@ -18,7 +18,7 @@ import pytest
 
 from ilab_jupyter.jobs.attempt.process import Identity, boot_id, with_argument, with_token
 from ilab_jupyter.jobs.logs.events import EventWriter
-from ilab_jupyter.jobs.queue import heart
+from ilab_jupyter.jobs.queue import background
 from ilab_jupyter.jobs.state import JobState
 
 BYSTANDER = """
@@ -39,7 +39,7 @@ time.sleep(300)
 @pytest.fixture(autouse=True)
 def no_turn_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """No beat of the service's own comes between the death of a supervisor and the lie about it."""
-    monkeypatch.setattr(heart, "BEAT_SECONDS", 3600.0)
+    monkeypatch.setattr(background, "INTERVAL_SECONDS", 3600.0)
 
 
 @dataclass

@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 from ilab_jupyter.errors import Conflict, PublicError
 from ilab_jupyter.jobs.attempt.process import with_argument
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.queue import steering
+from ilab_jupyter.jobs.queue import control
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import ENDS, LIVE, MOVES, JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
@@ -175,20 +175,20 @@ class Rows(RuleBasedStateMachine):
         fits = known.state is other.state is JobState.QUEUED and known.spec.priority == other.spec.priority
         if not fits or known.id == other.id:
             with pytest.raises(PublicError):
-                steering.reorder(self.stores[store], now, before.id, OWNER)
+                control.reorder(self.stores[store], now, before.id, OWNER)
             return
-        steering.reorder(self.stores[store], now, before.id, OWNER)
+        control.reorder(self.stores[store], now, before.id, OWNER)
         self.model.order.remove(known.id)
         self.model.order.insert(self.model.order.index(other.id), known.id)
 
     @rule(store=which, pause=st.booleans())
     def pause(self, store: int, pause: bool) -> None:
         if pause:
-            steering.pause(self.stores[store], OWNER, self.mark)
+            control.pause(self.stores[store], OWNER, self.mark)
         else:
-            steering.unpause(self.stores[store], OWNER)
+            control.unpause(self.stores[store], OWNER)
         other = self.stores[(store + 1) % STORES]
-        assert steering.state(other, OWNER).paused == pause
+        assert control.state(other, OWNER).paused == pause
 
     @invariant()
     def rows_are_as_the_model_says(self) -> None:
@@ -207,7 +207,7 @@ class Rows(RuleBasedStateMachine):
                 assert [row.n for row in rows] == list(range(1, known.attempt + 1))
                 assert rows[-1].state is known.state
                 assert all(row.state.resumable for row in rows[:-1])
-            shown = steering.state(store, OWNER).waiting
+            shown = control.state(store, OWNER).waiting
             mine = self.model.waiting()
             assert [id for id in shown if id in mine] == mine, "they wait in another order"
         for known in self.model.jobs.values():

@@ -97,8 +97,8 @@ def waiting(harness: Any) -> list[str]:
 
 @ON_BOTH
 def test_a_paused_queue_starts_nothing_says_who_paused_it_and_goes_on_afterwards(harness: Any) -> None:
-    stands = harness.jobs.pause("maintenance")
-    assert (stands.paused, stands.paused_by, stands.paused_reason) == (
+    paused = harness.jobs.pause("maintenance")
+    assert (paused.paused, paused.paused_by, paused.paused_reason) == (
         True,
         harness.local.owner,
         "maintenance",

@@ -8,32 +8,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ilab_jupyter.jobs import causes
-from ilab_jupyter.jobs.queue.board import Board
 from ilab_jupyter.jobs.queue.order import Lack, Verdict, Waiting, gigabytes
+from ilab_jupyter.jobs.queue.snapshot import QueueSnapshot
 
 NEXT_TURN = "It starts at the next turn of the queue."
 _NAMED = 3
 
 
-def reason(board: Board, verdict: Verdict, cause: str | None = None) -> str:
+def reason(snapshot: QueueSnapshot, verdict: Verdict, cause: str | None = None) -> str:
     """One sentence. `cause` is what ended the last attempt of a job that is tried again."""
     job = verdict.job
-    if board.paused is not None:
-        why = f": {board.paused.reason}" if board.paused.reason else ""
-        return _sentence(f"The queue is paused by {board.paused.by}{why}")
+    if snapshot.paused is not None:
+        why = f": {snapshot.paused.reason}" if snapshot.paused.reason else ""
+        return _sentence(f"The queue is paused by {snapshot.paused.by}{why}")
     if verdict.lack is None:
         return NEXT_TURN
     if verdict.lack is Lack.DELAY:
         return _retry(job, cause)
     if verdict.lack is Lack.IMPOSSIBLE:
-        return board.machine.impossible(job.need)
+        return snapshot.machine.impossible(job.need)
     if verdict.lack is Lack.CLOSED:
         return f"The queue '{job.queue}' is closed: it has no slots."
     if verdict.lack is Lack.SLOT:
-        return _ahead(board, verdict)
-    asked = sorted(id for id, who in board.askers.items() if who == job.id)
+        return _ahead(snapshot, verdict)
+    asked = sorted(id for id, who in snapshot.askers.items() if who == job.id)
     hope = f" {_and(asked)} {_is(asked)} asked to unload when idle." if asked else ""
-    return _lacking(board, verdict) + hope
+    return _lacking(snapshot, verdict) + hope
 
 
 def _sentence(text: str) -> str:
@@ -53,10 +53,10 @@ def _seconds(seconds: float) -> str:
     return f"{whole} s" if whole < 120 else f"{round(whole / 60)} min"
 
 
-def _ahead(board: Board, verdict: Verdict) -> str:
+def _ahead(snapshot: QueueSnapshot, verdict: Verdict) -> str:
     name = verdict.job.queue
-    running = [job.id for job in board.live if job.queue == name]
-    total = board.slots.get(name, 1)
+    running = [job.id for job in snapshot.live if job.queue == name]
+    total = snapshot.slots.get(name, 1)
     count = verdict.position - 1 + len(running)
     verb = "job is" if count == 1 else "jobs are"
     used = ", ".join(running[:_NAMED]) + (" and others" if len(running) > _NAMED else "")
@@ -64,7 +64,7 @@ def _ahead(board: Board, verdict: Verdict) -> str:
     return f"{count} {verb} ahead of it in the queue '{name}' ({place})."
 
 
-def _lacking(board: Board, verdict: Verdict) -> str:
+def _lacking(snapshot: QueueSnapshot, verdict: Verdict) -> str:
     need = verdict.job.need
     if verdict.lack is Lack.DISK:
         return f"It waits for {gigabytes(need.disk)} of disk; {gigabytes(verdict.free)} are free."
@@ -72,15 +72,15 @@ def _lacking(board: Board, verdict: Verdict) -> str:
         return f"It waits for {gigabytes(need.memory)} of memory; {gigabytes(verdict.free)} are free."
     if verdict.lack is Lack.CPUS:
         return f"It waits for {need.cpus:g} CPUs; {max(0, verdict.free):g} are free."
-    gpus = board.machine.gpus(need)
+    gpus = snapshot.machine.gpus(need)
     wanted = f"{gpus} GPU{'s' * (gpus != 1)}"
     if need.gpu_memory:
         wanted += f" with {gigabytes(need.gpu_memory)}"
         free = f"{gigabytes(verdict.free)} of one {'are' if verdict.free else 'is'} free"
     else:
         free = f"{verdict.free:g} {'is' if verdict.free == 1 else 'are'} free" if verdict.free else ""
-    holders = list(dict.fromkeys(lease.job for lease in board.leases))
-    count = len(board.machine.devices)
+    holders = list(dict.fromkeys(lease.job for lease in snapshot.leases))
+    count = len(snapshot.machine.devices)
     which = "it is" if count == 1 else "both are" if count == 2 and not verdict.free else "others are"
     if holders and not need.gpu_memory:
         free = f"{free}, {which} used by {_and(holders)}" if free else f"{which} used by {_and(holders)}"
@@ -109,16 +109,16 @@ class Pace:
     typical: Mapping[str, float]
 
 
-def waits(board: Board, pace: Pace) -> dict[str, float]:
+def waits(snapshot: QueueSnapshot, pace: Pace) -> dict[str, float]:
     """About how many seconds until each waiting job starts; those of which nothing is known are left out.
 
     Slots and whole devices are followed in time; memory and processors are not, so that a job which waits
     for these is left out too.
     """
-    free = _Free(board, pace)
+    free = _Free(snapshot, pace)
     found = {}
-    if board.paused is None:
-        for verdict in board.verdicts:
+    if snapshot.paused is None:
+        for verdict in snapshot.verdicts:
             job = verdict.job
             if verdict.lack in (Lack.IMPOSSIBLE, Lack.CLOSED, Lack.DISK, Lack.MEMORY, Lack.CPUS):
                 continue
@@ -131,17 +131,17 @@ def waits(board: Board, pace: Pace) -> dict[str, float]:
 class _Free:
     """When slots and devices become free, in seconds from now; inf where nobody can tell."""
 
-    def __init__(self, board: Board, pace: Pace) -> None:
-        self._machine = board.machine
-        self._devices = {device.uuid: 0.0 for device in board.machine.devices}
+    def __init__(self, snapshot: QueueSnapshot, pace: Pace) -> None:
+        self._machine = snapshot.machine
+        self._devices = {device.uuid: 0.0 for device in snapshot.machine.devices}
         left = {id: math.inf if seconds is None else seconds for id, seconds in pace.left.items()}
-        for lease in board.leases:
+        for lease in snapshot.leases:
             if lease.device in self._devices:
                 until = left.get(lease.job, math.inf)
                 self._devices[lease.device] = max(self._devices[lease.device], until)
         self._slots: dict[str, list[float]] = {}
-        self._total = board.slots
-        for job in board.live:
+        self._total = snapshot.slots
+        for job in snapshot.live:
             self._slots.setdefault(job.queue, []).append(left.get(job.id, math.inf))
         for queue, ends in self._slots.items():
             self._fill(queue, ends)

@@ -24,9 +24,9 @@ from ilab_jupyter.jobs.attempt.process import Identity, boot_clock, boot_id, kil
 from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import AttemptFolder, StateFolder
 from ilab_jupyter.jobs.logs import events
-from ilab_jupyter.jobs.queue import board, turns
-from ilab_jupyter.jobs.queue.board import Board
+from ilab_jupyter.jobs.queue import turns
 from ilab_jupyter.jobs.queue.order import SERVING
+from ilab_jupyter.jobs.queue.snapshot import QueueSnapshot, read_snapshot, remember_served
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
 
@@ -50,9 +50,9 @@ def turn(store: Store, *, timeout: float = 10.0) -> bool:
                 except (OSError, PublicError):
                     log.exception("The state of job %s could not be found out", row.id)
             kept = _quarantined(store)
-            stands = board.read(store, startable=True)
-            _start_queued(store, stands, kept)
-            _ask_to_unload(store, stands)
+            snapshot = read_snapshot(store, startable=True)
+            _start_queued(store, snapshot, kept)
+            _ask_to_unload(store, snapshot)
         return got
 
 
@@ -166,25 +166,25 @@ def _quarantined(store: Store) -> set[str]:
     return kept
 
 
-def _start_queued(store: Store, stands: Board, kept: Set[str]) -> None:
-    if stands.paused is not None:
+def _start_queued(store: Store, snapshot: QueueSnapshot, kept: Set[str]) -> None:
+    if snapshot.paused is not None:
         return
     started = []
-    for verdict in stands.verdicts:
+    for verdict in snapshot.verdicts:
         if verdict.lack is None and verdict.job.id not in kept:
             row = store.get(verdict.job.id)
             if row is not None and row.state is JobState.QUEUED:
                 _start(store, row, verdict.leases)
                 started.append((row.queue, row.owner))
-    board.remember(store, stands, started)
+    remember_served(store, snapshot, started)
 
 
-def _ask_to_unload(store: Store, stands: Board) -> None:
+def _ask_to_unload(store: Store, snapshot: QueueSnapshot) -> None:
     """Leave a note for deployments whose device or memory a waiting job needs; take it away again."""
-    for job in stands.live:
+    for job in snapshot.live:
         if job.queue == SERVING:
             note = store.state.job(job.id).release
-            asker = stands.askers.get(job.id)
+            asker = snapshot.askers.get(job.id)
             try:
                 if asker is None:
                     note.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ TABLES = (schema.job, schema.attempt, schema.audit, schema.setting)
 OWN_SETTINGS = frozenset({"schema", FOLDER})
 # Of a process, or secret: nothing of a restored job may be taken for a process that runs. And what may be of
 # a later moment than the rows.
-LEFT_OUT = frozenset({"secrets.json", "release.json", "supervisor.json", "supervisor.lock", "told"})
+LEFT_OUT = frozenset({"secrets.json", "release.json", "supervisor.json", "supervisor.lock", "acknowledged"})
 _PIECE = 1_048_576
 
 

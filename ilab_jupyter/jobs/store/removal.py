@@ -33,7 +33,7 @@ def remove(store: Store, row: Row, actor: str) -> RemovedJob:
         if not got or held or (row.token is not None and not kill_all(row.token, KILL_SECONDS)):
             raise Conflict(f"The last attempt of {row.id} is still ending.", "Try again in a minute.")
         size = sum(path.lstat().st_size for path in folder.path.rglob("*") if not path.is_dir())
-        # A folder with these files and without a row means to `evidence` that the database lost a job.
+        # A folder with these files and without a row means to `integrity` that the database lost a job.
         folder.stored.unlink(missing_ok=True)
         folder.attempt(1).record.unlink(missing_ok=True)
         if not _delete(store, row, actor):

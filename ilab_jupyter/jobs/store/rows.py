@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, MOVES, JobState
-from ilab_jupyter.jobs.store import brief, evidence, pages, schema
+from ilab_jupyter.jobs.store import brief, integrity, pages, schema
 from ilab_jupyter.jobs.store.database import Database
 from ilab_jupyter.jobs.store.filesystem import filesystem
 from ilab_jupyter.jobs.store.row import (
@@ -43,7 +43,7 @@ class Store(Database):
     def __init__(self, state: StateFolder, url: str | None = None, *, thorough: bool = False) -> None:
         """`thorough` also refuses a database that is older than the folders of its jobs."""
         super().__init__(state, url, thorough=thorough)
-        if thorough and (why := evidence.contradiction(self, state)):
+        if thorough and (why := integrity.contradiction(self, state)):
             self.close()
             raise self._backend.damaged(why)
 

@@ -20,7 +20,7 @@ from ilab_jupyter.durable import disk_advice, sync, write_json
 from ilab_jupyter.errors import Conflict, InvalidInput, TooMany
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.record import JobSpec, Resources
-from ilab_jupyter.jobs.store.evidence import mark_stored
+from ilab_jupyter.jobs.store.integrity import mark_stored
 from ilab_jupyter.jobs.store.rows import Row, Store
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"

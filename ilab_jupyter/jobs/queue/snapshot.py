@@ -1,4 +1,4 @@
-"""The queue as it stands in the store: waiting and live jobs, leases, slots, the machine."""
+"""The queue as it snapshot in the store: waiting and live jobs, leases, slots, the machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pause:
     at: float
 
     @classmethod
-    def read(cls, setting: str) -> Pause | None:
+    def read_snapshot(cls, setting: str) -> Pause | None:
         """None where the queue moves."""
         try:
             found = json.loads(setting) if setting else None
@@ -48,7 +48,7 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Board:
+class QueueSnapshot:
     """One consistent look at the queue."""
 
     waiting: list[Waiting]
@@ -80,21 +80,21 @@ class Board:
         return queue.askers(self.verdicts, self.waiting, self.live, self.leases, self.slots, self.machine)
 
 
-def remember(store: Store, stands: Board, started: Iterable[queue.Whose]) -> None:
+def remember_served(store: Store, snapshot: QueueSnapshot, started: Iterable[queue.Whose]) -> None:
     """Keep whose jobs were just started where owners compete: one slot alone does not tell whose turn it
     is."""
-    owners = {(job.queue, job.owner) for job in stands.waiting}
+    owners = {(job.queue, job.owner) for job in snapshot.waiting}
     contested = {name for name, count in Counter(name for name, _ in owners).items() if count > 1}
     mine = [whose for whose in started if whose[0] in contested]
     if mine:
-        found = dict(stands.served)
+        found = dict(snapshot.served)
         for name, owner in mine:
             left = [other for other in found.get(name, []) if other != owner]
             found[name] = [*left, owner][-_REMEMBERED:]
         store.put_setting(SERVED, json.dumps(found))
 
 
-def read(store: Store, *, startable: bool = False) -> Board:
+def read_snapshot(store: Store, *, startable: bool = False) -> QueueSnapshot:
     """The queue now. NVML is asked only where a waiting job may want a GPU.
 
     `startable` leaves out jobs of queues without a free slot: they may be many, and matter to no others.
@@ -112,7 +112,7 @@ def read(store: Store, *, startable: bool = False) -> Board:
     # Most jobs ask for nothing else, and then nobody need look.
     asked = any(job.need.cpus or job.need.memory or job.need.disk for job in waiting)
     machine = gpus.machine(store.state.path, devices) if asked else Machine(devices, 0, 0, 0, 0)
-    return Board(waiting, live, held, settings, machine, slots, served)
+    return QueueSnapshot(waiting, live, held, settings, machine, slots, served)
 
 
 def read_settings(connection: Connection) -> dict[str, str]:
@@ -160,12 +160,12 @@ def _waiting(connection: Connection, without: list[str]) -> list[Waiting]:
     return waiting
 
 
-def typical_seconds(store: Store, stands: Board) -> dict[str, float]:
-    """For each kind on the board that has ever succeeded, the median of how long its last runs took."""
+def typical_seconds(store: Store, snapshot: QueueSnapshot) -> dict[str, float]:
+    """For each kind in the snapshot that has ever succeeded, the median of how long its last runs took."""
     c = _table.c
     found = {}
     with store.read() as connection:
-        for kind in {job.kind for job in stands.waiting} | {job.kind for job in stands.live}:
+        for kind in {job.kind for job in snapshot.waiting} | {job.kind for job in snapshot.live}:
             query = (
                 sa.select(c.ended - c.started)
                 .where(c.kind == kind, c.state == JobState.SUCCEEDED, c.started.is_not(None))

@@ -26,10 +26,10 @@ def mark_stored(job: JobFolder) -> None:
         job.stored.touch(mode=0o600)
 
 
-def mark_told(job: JobFolder, attempt: int, state: JobState) -> None:
-    """That the row is QUEUED again, or CANCELLED before it began, is durable, and its asker is told so."""
+def mark_acknowledged(job: JobFolder, attempt: int, state: JobState) -> None:
+    """That the row is QUEUED again, or CANCELLED before it began, is durable, and its asker is acknowledged so."""
     with suppress(OSError):
-        job.told.write_text(f"{attempt} {state}", encoding="utf-8")
+        job.acknowledged.write_text(f"{attempt} {state}", encoding="utf-8")
 
 
 def contradiction(database: Database, state: StateFolder) -> str:
@@ -37,7 +37,7 @@ def contradiction(database: Database, state: StateFolder) -> str:
 
     Others may submit and run jobs meanwhile: folders are looked at first, and a suspicion is looked at twice.
     """
-    # A folder without the mark is that of a submission which was cut short, and which nobody was told of.
+    # A folder without the mark is that of a submission which was cut short, and which nobody was acknowledged of.
     folders = {entry.name for entry in state.jobs.iterdir()}
     table = schema.job
     # The token stands behind the spec in a row: only where it matters is so much read.
@@ -68,20 +68,20 @@ def _was_stored(state: StateFolder, id: str) -> bool:
 
 
 def _denied(state: StateFolder, row: Any) -> bool:
-    """Whether an attempt has begun that the row does not know, or somebody was told of what it denies."""
+    """Whether an attempt has begun that the row does not know, or somebody was acknowledged of what it denies."""
     job = state.job(row.id)
-    attempt, told = _told(job)
-    if attempt > row.attempt or (attempt == row.attempt and told == JobState.CANCELLED != row.state):
+    attempt, acknowledged = _acknowledged(job)
+    if attempt > row.attempt or (attempt == row.attempt and acknowledged == JobState.CANCELLED != row.state):
         return True
     if row.state in LIVE:
         return row.token is not None and _of_another(job.attempt(row.attempt), row.token)
     return job.attempt(row.attempt + (row.state != JobState.QUEUED)).record.exists()
 
 
-def _told(job: JobFolder) -> tuple[int, str]:
+def _acknowledged(job: JobFolder) -> tuple[int, str]:
     try:
-        attempt, _, told = job.told.read_text(encoding="utf-8").partition(" ")
-        return int(attempt), told
+        attempt, _, acknowledged = job.acknowledged.read_text(encoding="utf-8").partition(" ")
+        return int(attempt), acknowledged
     except (OSError, ValueError):  # a mark that was cut short proves nothing
         return 0, ""
 

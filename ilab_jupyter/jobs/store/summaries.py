@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ilab_jupyter.jobs.state import JobState
-from ilab_jupyter.jobs.store.glance import PENDING
+from ilab_jupyter.jobs.store.change_probe import PENDING
 from ilab_jupyter.jobs.store.rows import Store
 from ilab_jupyter.jobs.store.schema import job as table
 
 
-class Mark(NamedTuple):
+class JobSummary(NamedTuple):
     """A job's row in short."""
 
     id: str
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
     started_at: datetime | None
 
 
-def read(store: Store, owner: str, newest: int, pending: int = 500) -> list[Mark]:
+def read(store: Store, owner: str, newest: int, pending: int = 500) -> list[JobSummary]:
     """The owner's newest jobs, and at most so many that are queued or live."""
     c = table.c
     columns = (c.id, c.kind, c.state, c.attempt, c.version, c.cause, c.created, c.started)
@@ -41,7 +41,7 @@ def read(store: Store, owner: str, newest: int, pending: int = 500) -> list[Mark
                 count += 1
                 found.setdefault(row.id, row)
     return [
-        Mark(
+        JobSummary(
             row.id, row.kind, JobState(row.state), row.attempt, row.version, row.cause,
             _time(row.created), None if row.started is None else _time(row.started),
         )

@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection
 
 from ilab_jupyter.display import TITLE
 from ilab_jupyter.errors import Conflict, InvalidInput
-from ilab_jupyter.jobs.queue import board, leases
-from ilab_jupyter.jobs.queue.board import Pause
+from ilab_jupyter.jobs.queue import leases
+from ilab_jupyter.jobs.queue.snapshot import Pause, read_snapshot
 from ilab_jupyter.jobs.record import QueueState
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
@@ -25,20 +25,20 @@ _MAX_REASON = 500
 
 def state(store: Store, owner: str) -> QueueState:
     """What moves and what waits, with the owner's waiting jobs in their order."""
-    stands = board.read(store)
-    used = dict.fromkeys(stands.slots, 0)
-    for job in stands.live:
+    snapshot = read_snapshot(store)
+    used = dict.fromkeys(snapshot.slots, 0)
+    for job in snapshot.live:
         used[job.queue] = used.get(job.queue, 0) + 1
-    paused = stands.paused
+    paused = snapshot.paused
     return QueueState(
         paused=paused is not None,
         paused_by=None if paused is None else paused.by,
         paused_reason="" if paused is None else paused.reason,
-        slots=dict(stands.slots),
+        slots=dict(snapshot.slots),
         used=used,
-        devices=list(leases.devices(stands.settings.get("devices", ""))),
-        leases=stands.leases,
-        waiting=[verdict.job.id for verdict in stands.verdicts if verdict.job.owner == owner],
+        devices=list(leases.devices(snapshot.settings.get("devices", ""))),
+        leases=snapshot.leases,
+        waiting=[verdict.job.id for verdict in snapshot.verdicts if verdict.job.owner == owner],
     )
 
 
@@ -57,7 +57,7 @@ def unpause(store: Store, actor: str) -> None:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A waiting job and where it stands among its owner's."""
+    """A waiting job and its rank among its owner's."""
 
     id: str
     place: float
@@ -112,7 +112,7 @@ def _siblings(connection: Connection, row: Row) -> list[_Placed]:
 
 
 def _places(others: list[_Placed], moved: _Placed, index: int) -> dict[str, float]:
-    """The ranks to write so that `moved` stands before `others[index]`.
+    """The ranks to write so that `moved` comes before `others[index]`.
 
     The first place of all stays the first, or its owner would pass the jobs of others.
     """
