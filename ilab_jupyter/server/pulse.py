@@ -123,7 +123,7 @@ class Pulse:
             taken = time.monotonic() - began
             self.turns.add(taken)
             self._next_turn = began + max(self._busy, MOST_TURNING * taken)
-        marks = await asyncio.to_thread(jobs.marks, WATCHED)
+        marks = await asyncio.to_thread(jobs.summaries, WATCHED)
         self.live = tuple(mark for mark in marks if not mark.state.ended)
         if self.active:
             self._on_active()

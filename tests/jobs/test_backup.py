@@ -19,12 +19,12 @@ import pytest
 
 from ilab_jupyter.__main__ import main
 from ilab_jupyter.errors import Conflict, NotFound, PublicError, Unavailable, Unprocessable
+from ilab_jupyter.jobs.backup.create import create_backup
+from ilab_jupyter.jobs.backup.restore import restore_backup
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import JobState
-from ilab_jupyter.jobs.store.backup import take
-from ilab_jupyter.jobs.store.restore import restore
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.support.jobs import WORKER
 from tests.support.postgres import ON_BOTH
@@ -43,7 +43,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StateFold
         local = LocalJobs(folder / "state", worker_module="scripted")
         jobs = SyncJobs(local)
         Finish(jobs, jobs.submit(JobSpec(kind="train", arguments={"do": [["print", "hello"]]})).id)()
-        yield local.state, take(local.state, folder / "jobs.tar.gz").path
+        yield local.state, create_backup(local.state, folder / "jobs.tar.gz").path
         local.close()
 
 
@@ -69,7 +69,7 @@ def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
     (artifacts / "deep").mkdir()
     (artifacts / "deep/weights.bin").write_bytes(bytes(range(256)) * 5000)
 
-    taken = take(harness.local.state, tmp_path / "jobs.tar.gz", url=database_url)
+    taken = create_backup(harness.local.state, tmp_path / "jobs.tar.gz", url=database_url)
     assert (taken.jobs, taken.live, taken.queued) == (4, 1, 1)
     assert taken.left_out == (f"jobs/{done.id}/artifacts/link",)
     assert b"sesame" not in gzip.decompress(taken.path.read_bytes())
@@ -124,7 +124,7 @@ def test_a_backup_of_sqlite_is_restored_into_postgresql(
     archive: Path, tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(WORKER))
-    restore(StateFolder(tmp_path / "other"), archive, url=postgres_database, actor="ada")
+    restore_backup(StateFolder(tmp_path / "other"), archive, url=postgres_database, actor="ada")
     local = LocalJobs(tmp_path / "other", worker_module="scripted", database_url=postgres_database)
     jobs = SyncJobs(local)
     (job,) = jobs.list().jobs
@@ -150,9 +150,9 @@ def test_artifacts_may_be_left_behind(harness: Any, tmp_path: Path) -> None:
 def test_a_backup_neither_overwrites_nor_makes_a_store(harness: Any, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     with pytest.raises(Conflict):
-        take(harness.local.state, tmp_path / "there")
+        create_backup(harness.local.state, tmp_path / "there")
     with pytest.raises(NotFound):
-        take(StateFolder(tmp_path / "typo"), tmp_path / "new.tar.gz")
+        create_backup(StateFolder(tmp_path / "typo"), tmp_path / "new.tar.gz")
     assert not (tmp_path / "typo").exists()
 
 
@@ -161,9 +161,9 @@ def test_a_restore_refuses_a_folder_with_jobs_and_a_file_that_is_not_there(
 ) -> None:
     state, archive = sample
     with pytest.raises(Conflict, match="has jobs"):
-        restore(state, archive, actor="ada")
+        restore_backup(state, archive, actor="ada")
     with pytest.raises(NotFound):
-        restore(StateFolder(tmp_path / "other"), tmp_path / "nonesuch", actor="ada")
+        restore_backup(StateFolder(tmp_path / "other"), tmp_path / "nonesuch", actor="ada")
     assert len(list(state.jobs.iterdir())) == 1 and not state.restoring.exists()
 
 
@@ -252,14 +252,14 @@ def test_an_archive_that_is_not_what_was_written_leaves_nothing(
     change(content)
     other = StateFolder(tmp_path / "other")
     with pytest.raises(Unprocessable) as refused:
-        restore(other, pack(tmp_path / "evil.tar.gz", content), actor="ada")
+        restore_backup(other, pack(tmp_path / "evil.tar.gz", content), actor="ada")
     assert "Nothing was restored" in refused.value.hint
     assert not list(other.jobs.iterdir()) and not other.restoring.exists()
     assert not [path for path in tmp_path.rglob("evil") if path.name == "evil"]
     jobs = LocalJobs(other.path)
     assert jobs.active() == 0
     jobs.close()
-    assert restore(other, archive, actor="ada").jobs == 1, "the folder can still be used"
+    assert restore_backup(other, archive, actor="ada").jobs == 1, "the folder can still be used"
 
 
 def changed(intact: bytes, place: int) -> bytes:
@@ -281,11 +281,11 @@ def test_an_archive_that_was_cut_short_or_changed_anywhere_is_refused(archive: P
     for part in range(1, 8):
         broken.write_bytes(intact[: len(intact) * part // 8])
         with pytest.raises(Unprocessable):
-            restore(StateFolder(tmp_path / "other"), broken, actor="ada")
+            restore_backup(StateFolder(tmp_path / "other"), broken, actor="ada")
     for part in range(1, 8):
         broken.write_bytes(changed(intact, len(intact) * part // 8))
         with pytest.raises(Unprocessable):
-            restore(StateFolder(tmp_path / "other"), broken, actor="ada")
+            restore_backup(StateFolder(tmp_path / "other"), broken, actor="ada")
     assert not list((tmp_path / "other/jobs").iterdir())
 
 
@@ -294,7 +294,7 @@ def test_a_backup_that_does_not_fit_is_refused_before_it_is_unpacked(archive: Pa
     head = json.loads(content[0][1])
     content[0] = (content[0][0], json.dumps({**head, "bytes": 10**16}).encode())
     with pytest.raises(Unavailable) as refused:
-        restore(StateFolder(tmp_path / "other"), pack(tmp_path / "large.tar.gz", content), actor="ada")
+        restore_backup(StateFolder(tmp_path / "other"), pack(tmp_path / "large.tar.gz", content), actor="ada")
     assert refused.value.cause == "disk_full"
 
 
@@ -304,7 +304,7 @@ def test_a_restore_that_was_killed_leaves_no_half_store_and_can_be_run_again(
     job = harness.end(harness.submit(["print"]).id)
     for n in range(300):
         (harness.local.folder(job.id) / f"artifacts/{n}").write_bytes(b"x" * 20_000)
-    archive = take(harness.local.state, tmp_path / "jobs.tar.gz").path
+    archive = create_backup(harness.local.state, tmp_path / "jobs.tar.gz").path
     other = tmp_path / "other"
     command = [sys.executable, "-m", "ilab_jupyter", "restore", str(archive), "--state", str(other)]
     outcomes = set()

@@ -38,7 +38,7 @@ class Pause:
     at: float
 
     @classmethod
-    def read_snapshot(cls, setting: str) -> Pause | None:
+    def read(cls, setting: str) -> Pause | None:
         """None where the queue moves."""
         try:
             found = json.loads(setting) if setting else None
