@@ -145,7 +145,7 @@ class Pulse:
             return
         # What is told of a job that has not ended is more than its mark: progress, place in the queue.
         ids = [mark.id for mark in seen.values() if known.get(mark.id) != mark or not mark.state.ended]
-        shown = await asyncio.to_thread(jobs.shown, ids)
+        shown = await asyncio.to_thread(jobs.get_many, ids)
         changed = [job for job in shown if self._shown.get(job.id) != job]
         self._shown = {job.id: job for job in shown if not job.state.ended}
         if changed:

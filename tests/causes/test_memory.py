@@ -202,12 +202,12 @@ def test_kills_of_long_ago_say_nothing_about_this_one(narrow: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         count = KillCount(process.pid)
-        assert count.lately() == 0
+        assert count.recent() == 0
         subprocess.run([sys.executable, "-c", joined(narrow, GROW)], check=False)
-        assert count.lately() == 1
+        assert count.recent() == 1
         for _ in range(8):
-            count.look()
-        assert count.lately() == 0
+            count.sample()
+        assert count.recent() == 0
         process.kill()
 
 

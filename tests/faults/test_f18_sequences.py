@@ -155,9 +155,9 @@ class Rows(RuleBasedStateMachine):
     def resume(self, store: int, row: Row) -> Any:
         if not row.state.resumable:
             with pytest.raises(ValueError):
-                self.stores[store].again(row, row.launch)
+                self.stores[store].requeue(row, row.launch)
             return multiple()
-        again = self.stores[store].again(row, row.launch)
+        again = self.stores[store].requeue(row, row.launch)
         assert (again is None) == self._is_stale(row)
         if again is None:
             return multiple()
@@ -274,7 +274,7 @@ def race(stores: list[Store], id: str, chance: random.Random, calls: int) -> tup
             if to is None and not row.state.resumable:
                 row = store.get(id) or row
                 continue
-            moved = store.again(row, row.launch) if to is None else store.move(row, to)
+            moved = store.requeue(row, row.launch) if to is None else store.move(row, to)
             new = (str(to or JobState.QUEUED), row.attempt + (to is None), row.version + 1)
             found.append(Call(began, time.monotonic(), value(row), new, succeeded=moved is not None))
             row = moved or row

@@ -81,7 +81,7 @@ def test_what_nobody_asked_for_is_kept_as_done_by_the_engine(harness: Any) -> No
     harness.local.configure(slots={"batch": 0})
     store, id = harness.local._store, harness.submit(["print"]).id
     ended = store.move(store.get(id), JobState.CANCELLED)
-    assert store.again(ended, ended.launch, why="restart", retries=1).retries == 1
+    assert store.requeue(ended, ended.launch, why="restart", retries=1).retries == 1
     last = harness.jobs.audit()[-1]
     assert (last.actor, last.action, last.detail["why"]) == ("ilab-jupyter", "retry", "restart")
     assert [one.why for one in harness.jobs.attempts(id)] == ["submitted", "restart"]

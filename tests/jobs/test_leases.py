@@ -121,23 +121,23 @@ def test_what_a_process_hides_from_itself_is_not_hidden_from_the_queue(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    monkeypatch.setattr(leases, "_ask_nvml", lambda: tuple(GPUS))
-    monkeypatch.setattr(leases, "_seen", None)
+    monkeypatch.setattr(leases, "_query_nvml", lambda: tuple(GPUS))
+    monkeypatch.setattr(leases, "_cached", None)
     assert [device.uuid for device in leases.devices("")] == [f"GPU-{letter}" for letter in left]
 
 
 def test_a_kernel_without_gpus_starts_another_s_job_on_the_gpu_that_is_free(
     harness: Any, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "_ask_nvml", lambda: tuple(GPUS))
-    monkeypatch.setattr(leases, "_seen", None)
+    monkeypatch.setattr(leases, "_query_nvml", lambda: tuple(GPUS))
+    monkeypatch.setattr(leases, "_cached", None)
     harness.local.configure(slots={"batch": 4})
     first = harness.submit(VISIBLE, ["wait_for", str(state / "go")])
     harness.reach(first.id, JobState.RUNNING)
     harness.jobs.pause()
     other = harness.submit(VISIBLE)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(leases, "_seen", None)
+    monkeypatch.setattr(leases, "_cached", None)
     mine = harness.submit(VISIBLE)
     harness.jobs.unpause()
     for job in (other, mine):
@@ -301,9 +301,7 @@ def test_a_deployment_is_not_asked_any_more_when_the_job_that_waited_is_gone(gpu
     until(note.exists)
     assert json.loads(note.read_text())["for"] == waiting.id
     reason = gpu.jobs.get(waiting.id).pending_reason
-    assert (
-        reason == f"It waits for 1 GPU: it is used by {served.id}. {served.id} is asked to unload when idle."
-    )
+    assert reason == f"It waits for 1 GPU: it is used by {served.id}. {served.id} will unload when idle."
     gpu.jobs.cancel(waiting.id)
     gpu.local.turn()
     assert not note.exists()

@@ -250,7 +250,7 @@ def test_a_process_of_version_1_that_still_runs_may_move_its_job(old: Path) -> N
     store = Store(StateFolder(old))
     waiting = store.get(CANCELLED)
     assert waiting is not None
-    again = store.again(waiting, waiting.launch)
+    again = store.requeue(waiting, waiting.launch)
     assert again is not None
     with closing(sqlite3.connect(old / "jobs.db")) as connection:
         connection.execute(

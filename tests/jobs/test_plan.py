@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilab_jupyter.jobs.device import Device, Lease
-from ilab_jupyter.jobs.queue.order import GB, Lack, Live, Machine, Need, Verdict, Waiting, askers, line, plan
+from ilab_jupyter.jobs.queue.order import (
+    GB,
+    BlockedBy,
+    Live,
+    Machine,
+    Need,
+    Verdict,
+    Waiting,
+    plan,
+    preemption_candidates,
+    start_order,
+)
 
 NO_GPU = Need(gpus=0)
 
@@ -21,7 +32,7 @@ def machine(gpus: int = 0, memory_gb: int = 64, cpus: float = 8, disk_gb: int = 
 
 
 def job(number: int, need: Need = NO_GPU, **fields: Any) -> Waiting:
-    fields = {"kind": "train", "owner": "ada", "queue": "batch", "priority": 0, "place": number, **fields}
+    fields = {"kind": "train", "owner": "ada", "queue": "batch", "priority": 0, "rank": number, **fields}
     return Waiting(id=f"job-{number}", seq=number, need=need, **fields)
 
 
@@ -30,33 +41,36 @@ def running(name: str, need: Need = NO_GPU, owner: str = "ada", queue: str = "ba
 
 
 def starts(verdicts: list[Verdict]) -> list[str]:
-    return [verdict.job.id for verdict in verdicts if verdict.lack is None]
+    return [verdict.job.id for verdict in verdicts if verdict.blocked_by is None]
 
 
 def test_priority_goes_before_everything_and_within_one_first_come_first_served() -> None:
     jobs = [job(1, priority=-5), job(2), job(3), job(4, priority=9), job(5)]
-    assert [one.seq for one in line(jobs, [])] == [4, 2, 3, 5, 1]
+    assert [one.seq for one in start_order(jobs, [])] == [4, 2, 3, 5, 1]
 
 
 def test_an_owner_with_fewer_jobs_goes_first_also_against_one_who_submitted_a_hundred_before() -> None:
     jobs = [*(job(n) for n in range(100)), job(100, owner="bob"), job(101, owner="bob")]
-    order = [one.owner for one in line(jobs, [running("x", owner="ada")])]
+    order = [one.owner for one in start_order(jobs, [running("x", owner="ada")])]
     assert order[:4] == ["bob", "ada", "bob", "ada"]
 
 
 def test_with_one_slot_owners_take_turns_whoever_was_started_last_waits_for_the_others() -> None:
     jobs = [job(1), job(2), job(3, owner="bob"), job(4, owner="eve")]
     served = {("batch", "ada"): 1, ("batch", "bob"): 0}
-    assert [one.owner for one in line(jobs, [], served)] == ["eve", "bob", "ada", "ada"]
+    assert [one.owner for one in start_order(jobs, [], served)] == ["eve", "bob", "ada", "ada"]
 
 
 def test_a_moved_job_stands_where_it_was_put() -> None:
-    assert [one.seq for one in line([job(1), job(2), job(3, place=1.5)], [])] == [1, 3, 2]
+    assert [one.seq for one in start_order([job(1), job(2), job(3, rank=1.5)], [])] == [1, 3, 2]
 
 
 def test_a_job_whose_retry_is_not_due_holds_nobody_up() -> None:
     verdicts = plan([job(1, delay=30), job(2)], [], [], {"batch": 1}, machine())
-    assert [(verdict.job.seq, verdict.lack) for verdict in verdicts] == [(2, None), (1, Lack.DELAY)]
+    assert [(verdict.job.seq, verdict.blocked_by) for verdict in verdicts] == [
+        (2, None),
+        (1, BlockedBy.DELAY),
+    ]
 
 
 def test_whole_devices_go_to_one_job_each_and_a_job_for_the_cpu_gets_none() -> None:
@@ -72,7 +86,7 @@ def test_small_jobs_share_a_device_by_memory_and_fill_the_one_that_is_in_use_fir
         "GPU-0": 2,
         "GPU-1": 2,
     }
-    assert verdicts[-1].lack is Lack.DEVICES
+    assert verdicts[-1].blocked_by is BlockedBy.DEVICES
 
 
 def test_a_whole_device_is_not_given_while_others_share_it() -> None:
@@ -83,7 +97,7 @@ def test_a_whole_device_is_not_given_while_others_share_it() -> None:
         {"batch": 9},
         machine(gpus=1),
     )
-    assert verdicts[0].lack is Lack.DEVICES
+    assert verdicts[0].blocked_by is BlockedBy.DEVICES
 
 
 def test_a_large_job_collects_devices_that_small_ones_behind_it_do_not_get() -> None:
@@ -91,7 +105,7 @@ def test_a_large_job_collects_devices_that_small_ones_behind_it_do_not_get() -> 
     jobs = [job(1, Need(gpus=2)), job(2, Need(gpus=1)), job(3, NO_GPU)]
     verdicts = plan(jobs, [running("x", Need(gpus=1))], held, {"batch": 4}, machine(gpus=2))
     assert starts(verdicts) == ["job-3"]
-    assert plan(jobs, [], [], {"batch": 4}, machine(gpus=2))[0].lack is None
+    assert plan(jobs, [], [], {"batch": 4}, machine(gpus=2))[0].blocked_by is None
 
 
 def test_a_job_that_asks_for_more_than_there_is_holds_nobody_up() -> None:
@@ -103,9 +117,9 @@ def test_memory_and_processors_are_counted_for_jobs_that_asked() -> None:
     live = [running("x", Need(0, cpus=6, memory=40 * GB))]
     jobs = [job(1, Need(0, memory=30 * GB)), job(2, Need(0, cpus=4)), job(3)]
     verdicts = plan(jobs, live, [], {"batch": 9}, machine())
-    assert [(verdict.lack, verdict.free) for verdict in verdicts] == [
-        (Lack.MEMORY, 24 * GB),
-        (Lack.CPUS, 2),
+    assert [(verdict.blocked_by, verdict.free) for verdict in verdicts] == [
+        (BlockedBy.MEMORY, 24 * GB),
+        (BlockedBy.CPUS, 2),
         (None, 0),
     ]
 
@@ -114,7 +128,7 @@ def test_a_job_that_waits_for_disk_lets_others_pass() -> None:
     verdicts = plan(
         [job(1, Need(0, disk=90 * GB)), job(2)], [], [], {"batch": 1}, replace(machine(), disk_free=5)
     )
-    assert [verdict.lack for verdict in verdicts] == [Lack.DISK, None]
+    assert [verdict.blocked_by for verdict in verdicts] == [BlockedBy.DISK, None]
 
 
 def serving(number: int, gpus: int = 1) -> tuple[Live, list[Lease]]:
@@ -125,9 +139,9 @@ def serving(number: int, gpus: int = 1) -> tuple[Live, list[Lease]]:
 def test_a_deployment_is_asked_to_unload_for_a_job_that_waits_only_for_what_it_has() -> None:
     live, held = serving(0)
     arguments: Any = ([job(1, Need(gpus=1))], [live], held, {"batch": 1, "serving": 4}, machine(gpus=1))
-    assert askers(plan(*arguments), *arguments) == {"serve-0": "job-1"}
+    assert preemption_candidates(plan(*arguments), *arguments) == {"serve-0": "job-1"}
     full: Any = (arguments[0], [live, running("x")], *arguments[2:])
-    assert askers(plan(*full), *full) == {}  # it also waits for a slot
+    assert preemption_candidates(plan(*full), *full) == {}  # it also waits for a slot
 
 
 def test_a_deployment_that_has_yielded_asks_nobody_and_lets_waiting_jobs_go_first() -> None:
@@ -135,7 +149,9 @@ def test_a_deployment_that_has_yielded_asks_nobody_and_lets_waiting_jobs_go_firs
     back = job(1, Need(gpus=1), kind="serve", queue="serving", retries=1)
     slots = {"batch": 1, "serving": 4}
     assert (
-        askers(plan([back], [live], held, slots, machine(gpus=1)), [back], [live], held, slots, machine(1))
+        preemption_candidates(
+            plan([back], [live], held, slots, machine(gpus=1)), [back], [live], held, slots, machine(1)
+        )
         == {}
     )
     assert starts(plan([back, job(2, Need(gpus=1))], [], [], slots, machine(gpus=1))) == ["job-2"]
@@ -201,7 +217,7 @@ class World:
             self.waiting, [live for live, _ in self.live.values()], self.leases, self.slots, self.machine
         )
         for verdict in verdicts:
-            if verdict.lack is None:
+            if verdict.blocked_by is None:
                 one = verdict.job
                 self.live[one.id] = (Live(one.id, 1, one.kind, one.owner, one.queue, one.need), lasts[one.id])
                 self.leases += verdict.leases
@@ -247,7 +263,7 @@ def test_nothing_is_given_twice_and_every_job_that_fits_the_machine_starts(
 @settings(max_examples=200, deadline=None)
 def test_a_stream_of_small_jobs_does_not_keep_a_large_one_waiting(lengths: list[int], gpus: int) -> None:
     world = World(machine(gpus), {"batch": 8})
-    large = job(1000, Need(gpus=gpus), place=3.5)
+    large = job(1000, Need(gpus=gpus), rank=3.5)
     lasts = {large.id: 1, **{f"job-{n}": length for n, length in enumerate(lengths, 1)}}
     for n in range(1, 5 * len(lengths) + 2):
         world.waiting += [job(n, Need(gpus=1))] if n <= len(lengths) else []
@@ -269,8 +285,8 @@ def test_among_equals_no_owner_gets_ahead_of_one_who_still_waits_by_more_than_on
     jobs = [job(n, owner=owner) for n, owner in enumerate(waiting, 1)]
     now = [running(f"live-{n}", owner=owner) for n, owner in enumerate(live)]
     verdicts = plan(jobs, now, [], {"batch": len(live) + free}, machine())
-    had, got = Counter(live), Counter(one.job.owner for one in verdicts if one.lack is None)
-    left = {one.job.owner for one in verdicts if one.lack is not None}
+    had, got = Counter(live), Counter(one.job.owner for one in verdicts if one.blocked_by is None)
+    left = {one.job.owner for one in verdicts if one.blocked_by is not None}
     for poor in left:
         for rich in got:
             assert had[rich] + got[rich] <= had[poor] + got[poor] + 1

@@ -165,10 +165,10 @@ def test_an_attempt_that_worked_for_long_makes_the_count_begin_anew(harness: Any
     row = store.get(harness.submit(["print"]).id)._replace(retries=5, boot_id=retries.boot_id())
     columns = {"cause": "teacher_rate_limited", "progress": {"step": 7}}
     for spawned, expected in ((boot_clock() - 700, 1), (boot_clock() - 60, None)):
-        found = retries.following(store, row._replace(spawned=spawned), JobState.FAILED, columns)
+        found = retries.next_attempt(store, row._replace(spawned=spawned), JobState.FAILED, columns)
         assert (found and found["retries"]) == expected
     stuck = row._replace(spawned=boot_clock() - 700)
-    assert retries.following(store, stuck, JobState.FAILED, {**columns, "progress": {}}) is None
+    assert retries.next_attempt(store, stuck, JobState.FAILED, {**columns, "progress": {}}) is None
 
 
 @pytest.mark.parametrize("count", [3])

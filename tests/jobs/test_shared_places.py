@@ -19,7 +19,7 @@ import pytest
 from ilab_jupyter.client.stream import EventStream
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.attempt.lock import is_held, locked
-from ilab_jupyter.jobs.attempt.supervisor import Duty, Supervisor
+from ilab_jupyter.jobs.attempt.supervisor import Assignment, Supervisor
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.logs import tails
 from ilab_jupyter.jobs.queue import scheduler
@@ -111,8 +111,8 @@ def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
 
     monkeypatch.setattr(store, "move", lost)
     supervisor = object.__new__(Supervisor)
-    supervisor.duty = Duty(harness.local.state, job.id, 1, "t" * 32)
-    supervisor.told_to_end = supervisor._forced = False
+    supervisor.assignment = Assignment(harness.local.state, job.id, 1, "t" * 32)
+    supervisor.stop_requested = supervisor._forced = False
     supervisor._oom_kills, supervisor._over = 0, None
     monkeypatch.setattr(supervisor, "_work", lambda *_: worked.append(1) or 0)
     supervisor._supervise(store)

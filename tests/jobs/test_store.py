@@ -31,7 +31,7 @@ def test_an_end_is_never_overwritten(queued: tuple[Store, str]) -> None:
     assert ended is not None
     assert store.move(row, JobState.STARTING) is None, "a stale view moves nothing"
     for state in JobState:
-        with pytest.raises(ValueError, match="is no move"):
+        with pytest.raises(ValueError, match="is not an allowed transition"):
             store.move(ended, state)
     assert store.get(id) == ended
 
@@ -51,9 +51,9 @@ def test_a_stale_view_cannot_resume(queued: tuple[Store, str]) -> None:
     assert row is not None
     ended = store.move(row, JobState.CANCELLED)
     assert ended is not None
-    again = store.again(ended, ended.launch)
+    again = store.requeue(ended, ended.launch)
     assert again is not None and again.attempt == 2 and store.get(id) == again
-    assert store.again(ended, ended.launch) is None
+    assert store.requeue(ended, ended.launch) is None
 
 
 def shut(harness: Any) -> Path:

@@ -58,7 +58,7 @@ def test_a_process_that_ends_right_after_submitting_has_given_the_queue_its_turn
     said, code = submitted_elsewhere(state, "del jobs")
     assert code == 0
     id, answered, reason = said.split(" ", 2)
-    assert answered == "QUEUED" and reason == "It has just been put into the queue."
+    assert answered == "QUEUED" and reason == "It has just been queued."
     until(lambda: stored(state) == {id: "SUCCEEDED"})
 
 
@@ -139,9 +139,11 @@ def test_the_digest_of_a_key_is_that_of_the_first_version() -> None:
     spec = JobSpec(kind="train", name="a", arguments={"b": [1, 2.5, "ü"], "a": None}, priority=3)
     first = {"arguments": {"a": None, "b": [1, 2.5, "ü"]}, "kind": "train", "name": "a", "priority": 3}
     text = json.dumps({**first, "queue": "batch"}, sort_keys=True)
-    assert submission.digest(submission.wanted(spec)) == hashlib.sha256(text.encode()).hexdigest()
+    assert submission.digest(submission.stored_spec(spec)) == hashlib.sha256(text.encode()).hexdigest()
     asking = spec.model_copy(update={"resources": Resources(gpus=1)})
-    assert submission.digest(submission.wanted(asking)) != submission.digest(submission.wanted(spec))
+    assert submission.digest(submission.stored_spec(asking)) != submission.digest(
+        submission.stored_spec(spec)
+    )
 
 
 def test_a_folder_that_was_lost_before_the_start_is_made_again(harness: Any, state: Path) -> None:

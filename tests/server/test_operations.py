@@ -194,9 +194,9 @@ class TestHealth(OwnServer):
         await server.submit("print:x")
         assert (await server.http.get("ilab/api/health")).status_code == 200
         jobs._heart.stop()
-        monkeypatch.setattr(health, "STILL_SECONDS", 0.0)
+        monkeypatch.setattr(health, "STALLED_SECONDS", 0.0)
         answer = await server.http.get("ilab/api/health")
-        assert (answer.status_code, answer.json()["cause"]) == (503, "queue_still")
+        assert (answer.status_code, answer.json()["cause"]) == (503, "queue_stalled")
         assert "1 job" in answer.json()["message"]
 
     async def test_who_holds_the_queue_too_long_is_named(

@@ -17,24 +17,24 @@ from ilab_jupyter.jobs.store.database import FOLDER
 FORMAT = 1
 HEADER, ROWS, MANIFEST = "backup.json", "rows.jsonl", "manifest.json"
 TABLES = (schema.job, schema.attempt, schema.audit, schema.setting)
-# Facts of the database itself, not of the jobs.
+# Settings of the database itself, not of the jobs.
 OWN_SETTINGS = frozenset({"schema", FOLDER})
-# Of a process, or secret: nothing of a restored job may be taken for a process that runs. And what may be of
-# a later moment than the rows.
+# Secrets, and files of a running process: a restored job must not be mistaken for a running one. And a file
+# that may be newer than the rows.
 LEFT_OUT = frozenset({"secrets.json", "release.json", "supervisor.json", "supervisor.lock", "acknowledged"})
 CHUNK_BYTES = 1_048_576
 
 
 @dataclass
 class ArchiveWriter:
-    """A tar file that is being written, and the digests of what is in it."""
+    """A tar file being written, with the digests of its files."""
 
     tar: tarfile.TarFile
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     size: int = 0
 
     def add(self, name: str, pieces: Iterator[bytes], size: int, mode: int = 0o600) -> bool:
-        """False where the pieces were fewer bytes than promised: it is padded, and not to be restored."""
+        """Add a file. Returns False if it was shorter than `size`: it is padded and will not be restored."""
         source = PaddedReader(pieces, size)
         info = tarfile.TarInfo(name)
         info.size, info.mode, info.mtime = size, mode, int(time.time())
@@ -46,12 +46,13 @@ class ArchiveWriter:
         return True
 
     def add_json(self, name: str, value: Any) -> None:
+        """Add a JSON document."""
         data = json.dumps(value).encode()
         self.add(name, iter([data]), len(data))
 
 
 class PaddedReader(io.RawIOBase):
-    """What tarfile reads from: exactly `size` bytes, whatever becomes of the file meanwhile."""
+    """The stream that tarfile reads: exactly `size` bytes, even if the source file shrinks meanwhile."""
 
     def __init__(self, pieces: Iterator[bytes], size: int) -> None:
         self._pieces = pieces

@@ -1,7 +1,8 @@
-"""A copy of the whole store in one file, taken while jobs run: rows of one moment, logs, events, artifacts.
+"""Creation of a backup while jobs run: a consistent snapshot of the rows, logs, events and artifacts in one
+file.
 
-The rows are plain JSON, so what was taken from SQLite can be restored into PostgreSQL and the other way
-round. Secrets stay out: their file is left behind, and logs and events are masked as for any reader.
+The rows are plain JSON, so a backup of SQLite can be restored into PostgreSQL and vice versa. Secrets are not
+included: their file is left out, and logs and events are masked.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from ilab_jupyter.jobs.store.database import Database
 
 @dataclass(frozen=True)
 class Backup:
-    """What a backup holds. `left_out`: files that are no plain files, or that shrank while they were read."""
+    """The content of a backup. `left_out`: files that are not regular, or that shrank while being read."""
 
     path: Path
     as_of: float
@@ -58,25 +59,24 @@ class Backup:
 
 @dataclass(frozen=True)
 class _SnapshotJob:
-    """A job as the snapshot has it."""
+    """A job in the snapshot."""
 
     id: str
     state: JobState
     attempt: int
 
-    def begun(self, attempt: int) -> bool:
-        """Whether the snapshot knows of this attempt's beginning."""
+    def has_started(self, attempt: int) -> bool:
+        """Whether this attempt had started in the snapshot."""
         return attempt < self.attempt + (self.state is not JobState.QUEUED)
 
 
 def create_backup(
     state: StateFolder, path: Path, *, url: str | None = None, artifacts: bool = True
 ) -> Backup:
-    """Write a backup of the state folder to `path`, whole or not at all.
+    """Write a backup of the state folder to `path`, completely or not at all.
 
-    Conflict where that exists, NotFound where the folder has no store.
-
-    Jobs go on meanwhile. Every job whose submission was answered before `as_of` is in it.
+    Conflict if `path` exists, NotFound if the folder has no store. Jobs continue meanwhile. Every job whose
+    submission was acknowledged before `as_of` is included.
     """
     if path.exists():
         raise Conflict(f"{path} exists.", "Choose another name for the backup.")
@@ -108,10 +108,10 @@ def create_backup(
 
 
 def _snapshot(database: Database, to: IO[bytes]) -> tuple[float, list[_SnapshotJob]]:
-    """All rows of one moment as JSON lines."""
+    """Write all rows of one moment as JSON lines; return its time and jobs."""
     known = []
     with database.read() as connection:
-        # The first statement fixes what a transaction sees; all that was committed before is in it.
+        # The first statement fixes the snapshot; everything committed before is included.
         as_of = time.time()
         for table in TABLES:
             query = sa.select(table).execution_options(yield_per=1000)
@@ -164,7 +164,7 @@ def _files(folder: JobFolder, job: _SnapshotJob, artifacts: bool, left_out: list
     for where, folders, files in os.walk(folder.path):
         here = Path(where).relative_to(folder.path)
         if here == Path("attempts"):
-            folders[:] = [name for name in folders if name.isdecimal() and job.begun(int(name))]
+            folders[:] = [name for name in folders if name.isdecimal() and job.has_started(int(name))]
         if here == Path() and not artifacts:
             folders[:] = [name for name in folders if name != folder.artifacts.name]
         inside = here.parts[:1] == (folder.artifacts.name,)
@@ -207,11 +207,11 @@ def _masked(file: IO[bytes], size: int, mask: Mask) -> Iterator[bytes]:
 
 
 def _add_events(archive: ArchiveWriter, name: str, path: Path, mask: Mask, job: _SnapshotJob) -> bool:
-    """Whole lines, masked, and none of an attempt that the snapshot does not know."""
+    """Add the complete lines, masked, without those of attempts that the snapshot does not have."""
     with tempfile.TemporaryFile() as kept, path.open("rb") as lines:
         for line in lines:
             event = parse(line) if line.endswith(b"\n") else None
-            if event is not None and job.begun(event.get("attempt", 1)):
+            if event is not None and job.has_started(event.get("attempt", 1)):
                 kept.write(json.dumps(mask.event(event), ensure_ascii=False).encode(errors="replace") + b"\n")
         size = kept.tell()
         kept.seek(0)

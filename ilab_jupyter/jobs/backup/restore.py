@@ -1,7 +1,7 @@
-"""Putting a backup into an empty state folder: checked to the last byte, and never half there.
+"""Restore of a backup into an empty state folder: verified completely, and all or nothing.
 
-What was live in the backup ends as INTERRUPTED and can be resumed; what waited still waits. No restored row
-knows a process, so none is ever taken for one that runs.
+Jobs that were live in the backup become INTERRUPTED and can be resumed; queued jobs stay queued. Restored
+rows refer to no process, so none is mistaken for a running one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has put there, and as of when."""
+    """The result of a restore."""
 
     path: Path
     as_of: float
@@ -78,15 +78,15 @@ class Restored:
 
 
 class _InvalidArchive(Exception):
-    """What is wrong with the archive."""
+    """The reason why an archive is refused."""
 
 
 def restore_backup(state: StateFolder, path: Path, *, url: str | None = None, actor: str) -> Restored:
-    """Unpack the backup at `path` into a state folder that has no jobs, or where a restore was cut short.
+    """Unpack the backup at `path` into a state folder without jobs, or one whose restore was interrupted.
 
-    Conflict where there are jobs; Unprocessable for an archive that is damaged or no backup of ours;
-    Unavailable where it does not fit. After an error, or a kill, there is the backup or nothing, and it can
-    be run again.
+    Conflict if there are jobs; Unprocessable for an archive that is damaged or is not a backup; Unavailable
+    if it does not fit on the disk. After an error or a kill the folder holds the complete backup or nothing,
+    and the restore can be repeated.
     """
     started = time.monotonic()
     if not path.is_file():
@@ -116,7 +116,8 @@ def restore_backup(state: StateFolder, path: Path, *, url: str | None = None, ac
 
 
 def _empty(state: StateFolder, url: str | None) -> Database:
-    """The database of a folder without jobs, closed to everybody else until the restore is done."""
+    """Return the database of a folder without jobs, which no other process can open until the restore is
+    done."""
     if not state.restoring.exists():
         if state.jobs.exists() and any(state.jobs.iterdir()):
             raise Conflict(f"{state.path} has jobs.", "Restore into an empty folder.")
@@ -149,7 +150,7 @@ def _clear_rows(connection: Connection) -> None:
 
 
 def _spool(state: StateFolder) -> Path:
-    """Where the rows lie until all files have been checked."""
+    """Return the folder that holds the rows until all files are verified."""
     return state.path / "restoring"
 
 
@@ -165,7 +166,7 @@ def _verified(path: Path) -> Iterator[None]:
 
 
 class _LimitedGzip:
-    """Reads a gzip and refuses one that unpacks to more than it may."""
+    """Reads a gzip and refuses one that unpacks to more than its limit."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -178,12 +179,12 @@ class _LimitedGzip:
         self._read += len(data)
         ratio = self._read / max(1, self._file.tell())
         if self._read > self.limit or (self._read > _RATIO_FREE_BYTES and ratio > _MAX_RATIO):
-            raise _InvalidArchive("it unpacks to more than it says")
+            raise _InvalidArchive("it unpacks to more than its header states")
         return data
 
 
 def _unpack(path: Path, state: StateFolder) -> tuple[dict[str, Any], Path, int, int]:
-    """The header, the file of the rows, and how many bytes and files were unpacked and verified."""
+    """Return the header, the file with the rows, and the numbers of bytes and files unpacked and verified."""
     rows = _spool(state) / ROWS
     make_folder(rows.parent)
     make_folder(state.jobs)
@@ -199,7 +200,7 @@ def _unpack(path: Path, state: StateFolder) -> tuple[dict[str, Any], Path, int, 
                     raise _InvalidArchive("it has too many files")
                 source = tar.extractfile(member)
                 if source is None or not member.isreg() or member.sparse is not None:
-                    raise _InvalidArchive(f"{member.name[:200]!r} is no plain file")
+                    raise _InvalidArchive(f"{member.name[:200]!r} is not a regular file")
                 if member.name == MANIFEST:
                     manifest = json.loads(source.read())
                 elif member.name == ROWS and not digests:
@@ -208,7 +209,7 @@ def _unpack(path: Path, state: StateFolder) -> tuple[dict[str, Any], Path, int, 
                 else:
                     target = state.jobs.joinpath(*_parts(member.name, ids))
                     digests[member.name] = _copy(source, target, member)
-        # The checksum over everything stands at the very end of a gzip, behind what a tar needs to read.
+        # The checksum of a gzip is at its very end, after what a tar reader reads.
         while limited.read(CHUNK_BYTES):
             pass
     _compare(manifest, digests, state)
@@ -219,14 +220,14 @@ def _header(tar: tarfile.TarFile, state: StateFolder, limited: _LimitedGzip) -> 
     first = tar.next()
     source = None if first is None or first.size > _MAX_HEADER_BYTES else tar.extractfile(first)
     if first is None or source is None or first.name != HEADER:
-        raise _InvalidArchive("it is no backup of ilab-jupyter")
+        raise _InvalidArchive("it is not a backup of ilab-jupyter")
     header = json.loads(source.read())
     if header["format"] != FORMAT or int(header["schema"]) > int(schema.VERSION):
-        raise _InvalidArchive("a newer ilab-jupyter has written it")
+        raise _InvalidArchive("it was written by a newer ilab-jupyter")
     size, free = int(header["bytes"]), room(state.path)
     if free is not None and size > free - LOW:
         raise Unavailable(
-            f"The backup unpacks to {size / 1e6:,.0f} MB; {state.path} has room for {free / 1e6:,.0f} MB.",
+            f"The backup unpacks to {size / 1e6:,.0f} MB; {free / 1e6:,.0f} MB are free in {state.path}.",
             "Free some space there, or restore into a folder on another disk.",
             cause="disk_full",
         )
@@ -235,14 +236,14 @@ def _header(tar: tarfile.TarFile, state: StateFolder, limited: _LimitedGzip) -> 
 
 
 def _parts(name: str, ids: set[str]) -> list[str]:
-    """Below `jobs/`, of a job of the backup, with no way out."""
+    """Return the path below `jobs/`. Refuses paths of unknown jobs and paths that leave the folder."""
     first, *parts = name.split("/")
     if first != "jobs" or not 2 <= len(parts) <= _MAX_DEPTH or parts[0] not in ids:
-        raise _InvalidArchive(f"{name[:200]!r} belongs to no job of it")
+        raise _InvalidArchive(f"{name[:200]!r} belongs to a job that is not in the backup")
     if any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255 for part in parts):
-        raise _InvalidArchive(f"{name[:200]!r} is no path within a job")
+        raise _InvalidArchive(f"{name[:200]!r} is not a valid path within a job")
     if parts[1] != "artifacts" and parts[-1] in LEFT_OUT:
-        raise _InvalidArchive(f"{name[:200]!r} is nothing that a backup holds")
+        raise _InvalidArchive(f"{name[:200]!r} is not a file of a backup")
     return parts
 
 
@@ -253,7 +254,7 @@ def _copy(source: IO[bytes], target: Path, member: tarfile.TarInfo) -> dict[str,
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(target, flags, 0o700 if member.mode & 0o100 else 0o600)
     except FileExistsError:
-        raise _InvalidArchive(f"{member.name[:200]!r} is in it twice") from None
+        raise _InvalidArchive(f"{member.name[:200]!r} occurs twice") from None
     with os.fdopen(descriptor, "wb") as file:
         while piece := source.read(CHUNK_BYTES):
             digest.update(piece)
@@ -268,18 +269,18 @@ def _compare(manifest: dict[str, Any] | None, found: dict[str, Any], state: Stat
     files = {name: entry for name, entry in manifest["files"].items() if name != HEADER}
     for name in found.keys() - files.keys():
         if name not in manifest["left_out"]:
-            raise _InvalidArchive(f"{name[:200]!r} is not in its list")
+            raise _InvalidArchive(f"{name[:200]!r} is not in its manifest")
         state.path.joinpath(name).unlink()
         del found[name]
     if wrong := next((name for name in files if found.get(name) != files[name]), None):
-        raise _InvalidArchive(f"{wrong[:200]!r} is not what was backed up")
+        raise _InvalidArchive(f"{wrong[:200]!r} differs from its checksum")
 
 
 def _ids(rows: Path) -> set[str]:
     found = {row["id"] for table, row in _read(rows) if table is schema.job}
     for id in found:
         if not isinstance(id, str) or not _ID.fullmatch(id):
-            raise _InvalidArchive(f"{str(id)[:200]!r} is no id of a job")
+            raise _InvalidArchive(f"{str(id)[:200]!r} is not a valid job id")
     return found
 
 
@@ -291,12 +292,13 @@ def _read(rows: Path) -> Iterator[tuple[sa.Table, dict[str, Any]]]:
             table = tables[value["table"]]
             row = {schema.RENAMED.get(name, name): found for name, found in value["row"].items()}
             if not row.keys() <= set(table.c.keys()):
-                raise _InvalidArchive("it has columns that nobody knows")
+                raise _InvalidArchive("it has unknown columns")
             yield table, {**dict.fromkeys(table.c.keys()), **row}
 
 
 def _insert_rows(database: Database, rows: Path, as_of: float, actor: str) -> tuple[int, int, int]:
-    """In one transaction; how many jobs there are, how many of them are INTERRUPTED by this and QUEUED."""
+    """Insert all rows in one transaction; return how many jobs there are, are INTERRUPTED by this, and are
+    QUEUED."""
     jobs = interrupted = queued = 0
     ended: set[tuple[str, int]] = set()
     with database.write() as connection:
@@ -350,7 +352,7 @@ def _end(as_of: float) -> dict[str, Any]:
 
 
 def _advance_sequences(connection: Connection) -> None:
-    """PostgreSQL's counters know nothing of rows that came with a number."""
+    """Advance PostgreSQL's sequences past the restored numbers."""
     if connection.dialect.name != "postgresql":
         return
     for table in (schema.job, schema.audit):

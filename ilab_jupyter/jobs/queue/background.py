@@ -1,4 +1,4 @@
-"""What moves the queue behind the callers' backs: at once when something was asked for, and now and then."""
+"""Background threads that run the scheduler: soon after a request, and periodically while jobs are active."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ilab_jupyter.errors import PublicError
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 5.0
-# Between two turns in a burst, in seconds and of the time that the first one took: callers need the
-# processor too.
+# Pause between two turns in a burst, in seconds and as a multiple of the first turn's duration: callers
+# need the processor too.
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 1.0
 PAUSE_FACTOR = 4.0
 _MIN_INTERVAL = 0.1
@@ -22,23 +22,23 @@ _LONGEST_TURN = 15.0
 
 
 class Schedulable(Protocol):
-    """What can give the queue a turn."""
+    """An owner of the queue whose scheduler can be run."""
 
     def turn(self) -> None:
-        """One turn."""
+        """Run the scheduler once."""
 
     def active(self) -> int:
-        """How many jobs are not ended."""
+        """Return how many jobs have not ended."""
 
     def due_in(self) -> float | None:
-        """Seconds until a job that is tried again may start; None where none waits for its time."""
+        """Return the seconds until the next retry may start; None if no retry is waiting."""
 
 
 class BackgroundScheduler:
-    """Gives the queue a turn soon after `wake`, and every few seconds while a job is active and it is in use.
+    """Runs a scheduler turn soon after `wake`, and every few seconds while a job is active.
 
-    Any number of wakes while a turn runs lead to one more. The process does not end before a turn that was
-    asked for: it runs in a thread that the interpreter waits for.
+    Any number of calls of `wake` during a turn lead to one more turn. A requested turn runs in a non-daemon
+    thread, so the process does not exit before it.
     """
 
     def __init__(self, owner: Schedulable) -> None:
@@ -51,14 +51,14 @@ class BackgroundScheduler:
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """Turn soon; returns at once."""
+        """Request a turn; returns at once."""
         owner = self._owner()
         assert owner is not None
         with self._lock:
             self._woken = True
             if self._burst is not None and self._burst.is_alive():
                 return
-            # It holds the owner, which may be dropped as soon as it was told what to do.
+            # It keeps a reference to the owner, which callers may drop right after their request.
             self._burst = threading.Thread(target=self._turn, args=(owner,), name="ilab-turn", daemon=False)
             try:
                 self._burst.start()
@@ -68,7 +68,7 @@ class BackgroundScheduler:
         self._turn(owner)
 
     def flush(self) -> None:
-        """Wait until every turn that was asked for is over."""
+        """Wait until every requested turn is finished."""
         self._flushing.set()
         burst = self._burst
         if burst is not None and burst is not threading.current_thread():
@@ -76,19 +76,19 @@ class BackgroundScheduler:
         self._flushing.clear()
 
     def start(self) -> None:
-        """Beat from now on; harmless when it does."""
+        """Start the periodic thread if it is not running."""
         with self._lock:
             if (self._thread is None or not self._thread.is_alive()) and not self._stopped.is_set():
                 self._thread = threading.Thread(target=self._run, name="ilab-scheduler", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
-        """Never beat again."""
+        """Stop the periodic thread for good."""
         self._stopped.set()
         self.flush()
 
     def join(self) -> None:
-        """After `stop`: wait for a beat under way, for as long as a turn may wait for another's."""
+        """After `stop`: wait for a turn in progress, for as long as a turn may wait for another process."""
         with self._lock:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -118,24 +118,24 @@ class BackgroundScheduler:
                 try:
                     with self._lock:
                         if owner.active() == 0:
-                            self._thread = None  # so that who submits next starts another
+                            self._thread = None  # so that the next submission starts another
                             return
                     due = owner.due_in()
                     pause = (
                         INTERVAL_SECONDS if due is None else min(INTERVAL_SECONDS, max(due, _MIN_INTERVAL))
                     )
                 except (PublicError, OSError) as error:
-                    log.warning("The queue was not moved: %s", error)
+                    log.warning("The state of the queue cannot be read: %s", error)
             del owner
 
 
 def _turn(owner: Schedulable) -> bool:
-    """One turn. What was asked for is stored; that the queue cannot be moved now is for the log alone."""
+    """Run one turn and return whether it succeeded. Failures are only logged."""
     try:
         owner.turn()
         return True
     except (PublicError, OSError) as error:
-        log.warning("The queue was not moved: %s", error)
+        log.warning("The scheduler turn failed: %s", error)
     except Exception:
-        log.exception("The queue was not moved")
+        log.exception("The scheduler turn failed")
     return False

@@ -1,4 +1,4 @@
-"""Which interrupted jobs go on by themselves when their server starts again."""
+"""Selection of interrupted jobs that are queued again when their server starts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOST_IN_A_ROW = 3
 
 
 def choose(rows: Iterable[Row], progressed: Callable[[Row], bool]) -> list[tuple[Row, int]]:
-    """The jobs to queue again, in the order of submission, each with its number of automatic retries in a
-    row.
+    """Return the jobs to queue again, in the order of submission, each with its number of consecutive
+    automatic retries.
 
-    A job that was restarted `MOST_IN_A_ROW` times without getting any further waits for a person.
+    A job that was restarted `MOST_IN_A_ROW` times without progress is left to its owner.
     """
     chosen = []
     for row in sorted(rows, key=lambda row: row.seq):
@@ -30,7 +30,7 @@ def choose(rows: Iterable[Row], progressed: Callable[[Row], bool]) -> list[tuple
 
 
 def progressed(row: Row, folder: JobFolder) -> bool:
-    """Whether the newest attempt came further than the one before it, or served a model."""
+    """Whether the newest attempt got further than the one before it, or served a model."""
     last: dict[int, tuple[str, int]] = {}
     for event in events.backwards(folder.events):
         attempt = event.get("attempt", row.attempt)

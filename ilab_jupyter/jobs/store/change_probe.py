@@ -1,6 +1,6 @@
-"""A look at the job database that costs next to nothing, for a process that is small while nothing happens.
+"""A cheap check of the job database for an idle server.
 
-Only the standard library is used, nothing is written, and a database that has not changed is not even opened.
+Only the standard library is used, nothing is written, and a database that has not changed is not opened.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _Fingerprint = tuple[int, int, int] | None
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a look found. `interrupted`: a job that a starting server may queue again. `problem`: the store
-    cannot be read, or its disk is one to be warned of; who opens it is told why."""
+    """What a check found. `interrupted`: a job that a starting server may queue again. `problem`: the store
+    cannot be read, or its disk needs a warning; opening the store reports the reason."""
 
     pending: bool = False
     interrupted: bool = False
@@ -34,7 +34,7 @@ class ProbeResult:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def settings_match(self, slots: Mapping[str, int], grace_seconds: float | None) -> bool:
-        """Whether `LocalJobs.configure` with these would change nothing."""
+        """Whether `LocalJobs.configure` with these settings would change nothing."""
         try:
             stored = dict(json.loads(self.settings.get("slots", "{}")))
         except (TypeError, ValueError):
@@ -45,7 +45,7 @@ class ProbeResult:
 
 
 class ChangeProbe:
-    """Looks at the SQLite database of a state folder."""
+    """Checks the SQLite database of a state folder."""
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
@@ -53,14 +53,14 @@ class ChangeProbe:
         self._last: tuple[_Fingerprint, _Fingerprint] | None = None
 
     def changed(self) -> bool:
-        """Whether anything may have been written since the last call that said so; True at first."""
+        """Whether the database may have been written since the last True; True at first."""
         now = (_fingerprint(self._state.database), _fingerprint(self._wal))
         changed = now != self._last
         self._last = now
         return changed
 
     def run(self) -> ProbeResult:
-        """Whether a job is queued or live, and the settings. Blocks for a few milliseconds."""
+        """Read whether jobs are queued or live, and the settings. Blocks for a few milliseconds."""
         try:
             if not self._state.database.exists():
                 return ProbeResult(problem=not self._can_create())
@@ -79,12 +79,12 @@ class ChangeProbe:
             return ProbeResult(problem=True)
 
     def _doubtful(self, folder: Path) -> bool:
-        """A network file system, or a disk that is nearly full."""
+        """Whether the folder is on a network file system or a disk that is nearly full."""
         free = room(folder)
         return bool(network(folder)) or (free is not None and free < LOW)
 
     def _can_create(self) -> bool:
-        """Where no database is yet: whether one could be made, and none is missing."""
+        """Whether a missing database could be created, and is not expected to exist."""
         folder = self._state.path
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
@@ -94,7 +94,7 @@ class ChangeProbe:
 
 
 def _fingerprint(path: Path) -> _Fingerprint:
-    """Differs once the file was written; an empty file is as good as none."""
+    """Return a value that changes when the file is written; an empty file counts as missing."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is kept of the past for people: a job's attempts, and who did what."""
+"""Past attempts and audit entries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST = 1000
 
 
 def attempts(store: Store, row: Row) -> list[Attempt]:
-    """A job's attempts, the first one first, each with the size of its log on disk."""
+    """Return a job's attempts, the first one first, each with the size of its log on disk."""
     found = []
     for one in store.attempts(row.id):
         try:
@@ -48,7 +48,7 @@ def audit(store: Store, owner: str, after: int, limit: int) -> list[AuditEntry]:
 
 
 def last(store: Store, before: float) -> int:
-    """The seq of the last entry from before this time; 0 where there is none."""
+    """Return the seq of the last entry before this time; 0 if there is none."""
     table = schema.audit
     query = sa.select(sa.func.max(table.c.seq)).where(table.c.time < before)
     with store.read() as connection:

@@ -1,4 +1,4 @@
-"""The least that tells one moment of a job from another, for who looks often: no spec, no log, no reason."""
+"""Short summaries of jobs for frequent polling: no spec, log or reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilab_jupyter.jobs.store.schema import job as table
 
 
 class JobSummary(NamedTuple):
-    """A job's row in short."""
+    """The columns of a job's row that show whether it has changed."""
 
     id: str
     kind: str
@@ -27,11 +27,11 @@ class JobSummary(NamedTuple):
 
 
 def read(store: Store, owner: str, newest: int, pending: int = 500) -> list[JobSummary]:
-    """The owner's newest jobs, and at most so many that are queued or live."""
+    """Return the owner's newest jobs, and at most `pending` that are queued or live."""
     c = table.c
     columns = (c.id, c.kind, c.state, c.attempt, c.version, c.cause, c.created, c.started)
     recent = sa.select(*columns).where(c.owner == owner).order_by(c.seq.desc()).limit(newest)
-    # By state alone: few jobs are queued or live, while one owner may have a hundred thousand.
+    # By state only: few jobs are queued or live, while one owner may have a hundred thousand.
     unended = sa.select(*columns, c.owner).where(c.state.in_(PENDING)).order_by(c.state, c.queue)
     with store.read() as connection:
         found: dict[str, Any] = {row.id: row for row in connection.execute(recent)}
