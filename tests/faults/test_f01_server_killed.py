@@ -58,7 +58,7 @@ def kill_jupyter_servers(pool: Pool, ground: Ground, chance: random.Random, kill
         pool.kill(visitor)
 
 
-def test_servers_killed_at_random_moments_lose_no_job_start_none_twice_and_no_end_is_false(
+def test_servers_killed_at_random_neither_lose_nor_repeat_jobs(
     tmp_path: Path, pool: Pool, count: Any, figures: Any
 ) -> None:
     kills = count(ci=50, full=1000)
@@ -81,7 +81,7 @@ def test_servers_killed_at_random_moments_lose_no_job_start_none_twice_and_no_en
     assert found == []
 
 
-def test_a_job_outlives_the_kill_of_the_server_that_runs_it(
+def test_job_survives_kill_of_its_server(
     harness: Any, servers: Any, tmp_path: Path
 ) -> None:
     server = servers.start(
@@ -100,7 +100,7 @@ def test_a_job_outlives_the_kill_of_the_server_that_runs_it(
     assert (tmp_path / "ran").read_text() == "x" and harness.log(id).endswith("line 49\n")
 
 
-def test_the_queue_moves_on_with_no_server_at_all(
+def test_queue_continues_without_any_server(
     harness: Any, servers: Any, tmp_path: Path, wait: Any
 ) -> None:
     order = str(tmp_path / "order")

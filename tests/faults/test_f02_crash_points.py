@@ -275,7 +275,7 @@ def worlds(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool, backend: 
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_no_false_end(
+def test_process_killed_at_any_step_keeps_jobs_consistent(
     worlds: list[World], count: Any, figures: Any, backend: str
 ) -> None:
     chance = random.Random(2)
@@ -324,14 +324,14 @@ def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_n
     assert violations == [] and never == []
 
 
-def test_a_canceller_that_was_killed_before_its_signal_is_made_up_for(harness: Any, running: Any) -> None:
+def test_cancel_takes_effect_if_canceller_is_killed_before_signal(harness: Any, running: Any) -> None:
     job = running()
     store = harness.local._store
     assert store.move(store.get(job.id), JobState.STOPPING, stop_reason="cancel")
     assert harness.end(job.id, seconds=10).state is JobState.CANCELLED, "the supervisor looks at its row"
 
 
-def test_a_spawner_killed_between_row_and_process_leaves_a_job_that_starts_again_by_itself(
+def test_job_starts_again_if_spawner_is_killed_after_row(
     harness: Any, tmp_path: Path
 ) -> None:
     ran = tmp_path / "ran"
@@ -352,7 +352,7 @@ def test_a_spawner_killed_between_row_and_process_leaves_a_job_that_starts_again
     assert store.attempts(job.id)[0].cause == "lost"
 
 
-def test_a_supervisor_that_comes_too_late_starts_nothing(harness: Any, state: Path, tmp_path: Path) -> None:
+def test_delayed_supervisor_starts_nothing(harness: Any, state: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["write", str(ran), "x"])
@@ -369,7 +369,7 @@ def test_a_supervisor_that_comes_too_late_starts_nothing(harness: Any, state: Pa
     assert not ran.exists() and harness.jobs.get(job.id).state is JobState.QUEUED
 
 
-def test_a_second_supervisor_of_the_same_attempt_starts_nothing(
+def test_second_supervisor_of_an_attempt_starts_nothing(
     harness: Any, state: Path, tmp_path: Path
 ) -> None:
     job = harness.submit(["write", str(tmp_path / "ran"), "x"], ["sleep", 1])

@@ -55,7 +55,7 @@ def watchers(harness: Any, row: Any) -> list[int]:
     return found
 
 
-def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted_and_the_slot_free(
+def test_killed_supervisor_leaves_no_process_and_frees_the_slot(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     times, told = [], []
@@ -81,7 +81,7 @@ def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted
     assert max(times) <= LIMIT
 
 
-def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_whoever_is_alive(
+def test_any_process_cleans_up_after_killed_supervisor_and_guardian(
     harness: Any, running: Any, abandon: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     times = []
@@ -103,7 +103,7 @@ def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_wh
     assert max(times) <= LIMIT
 
 
-def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
+def test_supervisors_killed_at_random_leave_correct_states(
     harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     chance = random.Random(7)
@@ -133,7 +133,7 @@ def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
     figures.add(kills=kills, false_ends=0)
 
 
-def test_whoever_only_follows_a_job_learns_that_everything_of_it_was_killed(
+def test_watcher_sees_end_after_all_processes_were_killed(
     harness: Any, running: Any, abandon: Any
 ) -> None:
     job = running()

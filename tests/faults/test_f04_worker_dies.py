@@ -53,7 +53,7 @@ for step in range(10**6):
         ("SIGTERM", -signal.SIGTERM, JobState.INTERRUPTED, "terminated", "", "resume {}"),
     ],
 )
-def test_a_worker_that_dies_is_told_as_what_it_died_of(
+def test_death_of_worker_has_the_right_cause(
     harness: Any,
     running: Callable[..., Any],
     count: Any,
@@ -85,7 +85,7 @@ def test_a_worker_that_dies_is_told_as_what_it_died_of(
         figures.most(told_seconds=told)
 
 
-def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails_the_job(
+def test_death_of_one_rank_fails_the_job(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     script = tmp_path / "rank.py"

@@ -14,7 +14,7 @@ GRACE = 0.7
 LIMIT = 30.0
 
 
-def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_after_its_grace(
+def test_worker_that_ignores_sigterm_is_killed_after_grace_period(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     harness.local.configure(grace_seconds=GRACE)
@@ -41,7 +41,7 @@ def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_af
     assert max(times) <= GRACE + 10
 
 
-def test_with_the_grace_of_an_installation_all_is_gone_in_thirty_seconds(
+def test_default_grace_period_ends_within_thirty_seconds(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     """The setting as it comes: the worker may use all of its grace, and then no more."""

@@ -116,7 +116,7 @@ def lies(record: dict[str, Any], bystander: int) -> dict[str, Any]:
 LIES = tuple(lies(dict.fromkeys(("pid", "starttime", "boot_id", "namespace", "token"), ""), os.getpid()))
 
 
-def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted(
+def test_forged_record_signals_no_process_and_interrupts_the_job(
     harness: Any,
     running: Any,
     abandon: Any,
@@ -143,7 +143,7 @@ def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted
 
 
 @pytest.mark.parametrize("lie", ["pid of an older process", "the whole identity of another", "pid ours"])
-def test_a_cancel_signals_nobody_either(
+def test_cancel_with_forged_record_signals_no_process(
     harness: Any,
     running: Any,
     abandon: Any,
@@ -183,7 +183,7 @@ def take_number(pid: int, start: Callable[[], Bystander]) -> Bystander:
     pytest.fail("The kernel did not give the number again: ns_last_pid is closed, pid_max large.")
 
 
-def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone(
+def test_process_with_reused_pid_is_not_signalled(
     harness: Any,
     running: Any,
     abandon: Any,
@@ -209,7 +209,7 @@ def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone
 
 
 @pytest.mark.parametrize("torn", ['{"pid": ', "[" * 200_000], ids=["cut", "without end"])
-def test_a_torn_record_beside_a_supervisor_that_lives_costs_the_job_nothing(
+def test_truncated_record_of_live_supervisor_does_not_end_the_job(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], torn: str
 ) -> None:
     harness.local.configure(slots={"batch": 2})
@@ -234,7 +234,7 @@ def exit_of(token: str | None) -> str:
     return json.dumps({"token": token, "exit_code": 0, **flags, "ended": time.time()})
 
 
-def test_an_exit_of_another_attempt_is_not_believed(harness: Any, running: Any, abandon: Any) -> None:
+def test_exit_of_another_attempt_is_ignored(harness: Any, running: Any, abandon: Any) -> None:
     job = running()
     abandon(job.id)
     (harness.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of("another"))
@@ -242,7 +242,7 @@ def test_an_exit_of_another_attempt_is_not_believed(harness: Any, running: Any, 
     assert harness.jobs.get(job.id).state is JobState.INTERRUPTED
 
 
-def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(
+def test_exit_is_applied_if_supervisor_died_before_moving_row(
     harness: Any, running: Any, abandon: Any
 ) -> None:
     """The supervisor died between the file and the row."""
@@ -256,7 +256,7 @@ def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(
     assert (ended.state, ended.result) == (JobState.SUCCEEDED, {"steps": 3})
 
 
-def test_after_a_reboot_the_first_who_looks_finds_the_job_interrupted(
+def test_first_reader_after_reboot_finds_job_interrupted(
     harness: Any, running: Any, abandon: Any, state: Path
 ) -> None:
     job = running()

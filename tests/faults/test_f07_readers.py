@@ -38,7 +38,7 @@ def spent(server: Any, *todo: str) -> float:
     return float(server.end(server.submit(*todo))["result"]["s"])
 
 
-def test_a_worker_that_floods_stderr_is_not_stopped_by_nobody_reading_it(
+def test_flooding_worker_is_not_blocked_without_readers(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
     size = len(streaming.LINE % 0)
@@ -53,7 +53,7 @@ def test_a_worker_that_floods_stderr_is_not_stopped_by_nobody_reading_it(
     assert grown <= 50
 
 
-def test_readers_that_stall_or_drop_do_not_slow_the_worker(
+def test_stalled_or_dropped_readers_do_not_slow_the_worker(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
     """In turns: a worker alone, with 200 readers that do not read, with one that drops all the time."""

@@ -73,7 +73,7 @@ class Follower(threading.Thread):
                     return
 
 
-def test_each_line_is_there_once_and_in_order_in_the_file_and_for_every_reader(
+def test_file_and_readers_have_each_line_once_in_order(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
     lines = count(30_000, 1_000_000)

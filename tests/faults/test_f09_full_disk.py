@@ -38,7 +38,7 @@ def check_checkpoints(folder: Path) -> int:
     return steps[-1]
 
 
-def test_on_a_full_disk_a_submission_is_refused_with_advice_and_what_was_stored_is_intact(
+def test_submission_on_full_disk_is_refused_with_hint(
     harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -63,7 +63,7 @@ def test_on_a_full_disk_a_submission_is_refused_with_advice_and_what_was_stored_
             figures.add(full_disks=1, false_ends=0)
 
 
-def test_a_disk_that_fills_while_a_job_ends_delays_its_end_and_does_not_falsify_it(
+def test_full_disk_delays_the_end_of_a_job(
     harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -84,7 +84,7 @@ def test_a_disk_that_fills_while_a_job_ends_delays_its_end_and_does_not_falsify_
             figures.add(full_disks=1, false_ends=0)
 
 
-def test_a_disk_of_the_logs_that_is_full_fails_the_job_as_what_it_is_once_that_can_be_written(
+def test_full_log_disk_fails_the_job_with_disk_full(
     harness: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -113,7 +113,7 @@ def test_a_disk_of_the_logs_that_is_full_fails_the_job_as_what_it_is_once_that_c
                     connection.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = ?", (job.id,))
 
 
-def test_a_disk_of_the_checkpoints_that_is_full_fails_the_job_and_keeps_what_was_saved(
+def test_full_checkpoint_disk_fails_the_job_and_keeps_checkpoints(
     harness: Any, state: Path, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -302,7 +302,7 @@ REFUSALS = [
 ]
 
 
-def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is_well_again(
+def test_server_reports_disk_errors_and_recovers(
     asked: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     server = asked(tmp_path / "asked")
@@ -357,7 +357,7 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
 
 if not may_mount():
 
-    def test_all_of_this_in_a_user_namespace_where_disks_may_be_mounted(tmp_path: Path) -> None:
+    def test_full_disks_in_a_user_namespace_that_may_mount(tmp_path: Path) -> None:
         command = ["unshare", "-rm", sys.executable, "-m", "pytest", "-q", __file__]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, f"No disk may be mounted, also in no namespace: {done.stdout}"

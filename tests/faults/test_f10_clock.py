@@ -126,7 +126,7 @@ def in_order(job: Any) -> bool:
     return bool(job.created_at <= job.started_at <= job.ended_at)
 
 
-def test_a_clock_that_is_set_during_a_run_leads_to_no_verdict_no_timeout_and_no_other_order(
+def test_clock_change_during_run_does_not_affect_jobs(
     harness: Any, servers: Any, clock: Clock, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number, jump in enumerate(list(JUMPS)[:: len(JUMPS) // count(2, len(JUMPS))]):
@@ -185,7 +185,7 @@ while True:
         figures.add(jumps=1, false_verdicts=0)
 
 
-def test_servers_that_do_not_agree_on_the_time_share_a_queue_and_start_everything_once(
+def test_servers_with_different_clocks_share_a_queue(
     harness: Any,
     servers: Any,
     clock: Clock,
@@ -225,7 +225,7 @@ while True:
 
 
 @pytest.mark.parametrize("after", [YEARS, -YEARS], ids=["forward", "back"])
-def test_the_grace_of_a_worker_is_as_long_as_it_was_when_the_clock_is_set_in_its_middle(
+def test_clock_change_does_not_affect_grace_period(
     harness: Any, running: Any, clock: Clock, count: Any, figures: Any, after: float
 ) -> None:
     harness.local.configure(grace_seconds=2)
@@ -243,7 +243,7 @@ def test_the_grace_of_a_worker_is_as_long_as_it_was_when_the_clock_is_set_in_its
 
 
 @pytest.mark.parametrize("after", [YEARS, -YEARS], ids=["forward", "back"])
-def test_a_retry_is_due_after_its_time_and_not_by_the_clock_on_the_wall(
+def test_clock_change_does_not_affect_retry_delay(
     harness: Any,
     clock: Clock,
     tmp_path: Path,
@@ -267,7 +267,7 @@ def test_a_retry_is_due_after_its_time_and_not_by_the_clock_on_the_wall(
     figures.most(retry_seconds=time.monotonic() - asked)
 
 
-def test_what_is_shown_of_a_time_is_a_time_in_utc(harness: Any, clock: Clock) -> None:
+def test_times_are_shown_in_utc(harness: Any, clock: Clock) -> None:
     clock.set(YEARS)
     ended = harness.end(harness.submit(["print"]).id)
     assert ended.ended_at.tzinfo is UTC and (ended.ended_at - datetime.now(UTC)).days > 3000

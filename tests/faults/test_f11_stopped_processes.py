@@ -31,7 +31,7 @@ def keep_turning(harness: Any, seconds: float, look: Callable[[], None] = lambda
         time.sleep(0.25)
 
 
-def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_again(
+def test_job_of_stopped_supervisor_is_not_started_again(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     n = count(4, 12)
@@ -70,7 +70,7 @@ def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_a
     figures.put(stopped_seconds=pause)
 
 
-def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
+def test_supervisor_stopped_before_writing_its_record_is_waited_for(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -100,7 +100,7 @@ def told(server: Any) -> list[str]:
     return ids
 
 
-def test_servers_stopped_at_any_moment_and_woken_later_start_nothing_a_second_time(
+def test_servers_stopped_and_continued_start_nothing_twice(
     harness: Any, servers: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     n = count(2, 6)
@@ -143,7 +143,7 @@ while True:
     figures.add(servers_stopped=n, second_starts=0)
 
 
-def test_a_server_that_is_stopped_in_the_middle_of_a_turn_holds_up_nobodys_submission(
+def test_server_stopped_during_turn_does_not_block_submissions(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ilab_jupyter.jobs.queue import scheduler

@@ -19,7 +19,7 @@ from tests.faults.visitor import Visitor
 EACH = 2
 
 
-def test_two_servers_and_a_kernel_on_one_folder_see_the_same_jobs_and_start_each_once(
+def test_two_servers_and_a_kernel_share_one_folder(
     tmp_path: Path, pool: Pool, count: Any, figures: Any
 ) -> None:
     rounds = count(ci=3, full=50)
@@ -55,7 +55,7 @@ def test_two_servers_and_a_kernel_on_one_folder_see_the_same_jobs_and_start_each
     assert {row["attempt"] for row in world.jobs.values()} == {1}
 
 
-def test_both_see_the_same_jobs_and_either_may_cancel(harness: Any, servers: Any, state: Path) -> None:
+def test_two_servers_see_and_cancel_the_same_jobs(harness: Any, servers: Any, state: Path) -> None:
     server = servers.start("submit(['sleep', 60])\ntime.sleep(60)")
     id = server.stdout.readline().strip()
     harness.reach(id, JobState.RUNNING)
@@ -63,7 +63,7 @@ def test_both_see_the_same_jobs_and_either_may_cancel(harness: Any, servers: Any
     assert harness.end(id).state is JobState.CANCELLED
 
 
-def test_a_second_service_in_a_process_takes_no_lock_from_the_first(harness: Any, state: Path) -> None:
+def test_second_service_in_a_process_keeps_locks_of_the_first(harness: Any, state: Path) -> None:
     """Without its lock a database in use looks unused to others, who then remove its journal."""
 
     def locks() -> int:

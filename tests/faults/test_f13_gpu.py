@@ -44,7 +44,7 @@ def until_free(before: int) -> int:
     [("out of memory", {"gpu_out_of_memory"}), ("cuda error", {"crashed"})],
     ids=["out of memory", "cuda error"],
 )
-def test_a_job_that_breaks_on_the_gpu_fails_as_that_and_leaves_the_gpu_to_the_next_one(
+def test_gpu_failure_has_its_cause_and_frees_the_gpu(
     harness: Any, tmp_path: Path, count: Any, figures: Any, how: str, causes: set[str]
 ) -> None:
     before = used()

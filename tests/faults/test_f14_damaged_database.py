@@ -115,7 +115,7 @@ def whole(state: Path) -> Path:
     return state / "jobs.db"
 
 
-def test_a_database_that_was_cut_is_refused(judge: Any, count: Any, original: Original) -> None:
+def test_truncated_database_file_is_refused(judge: Any, count: Any, original: Original) -> None:
     """At every page, then anywhere."""
     whole_size = original.closed.joinpath("jobs.db").stat().st_size
     dice, pages = random.Random(), list(range(PAGE, whole_size, PAGE))
@@ -132,7 +132,7 @@ def test_a_database_that_was_cut_is_refused(judge: Any, count: Any, original: Or
         judge(f"cut at {size}", original.closed, cut)
 
 
-def test_flipped_bits_are_noticed_or_do_no_harm(judge: Any, count: Any, original: Original) -> None:
+def test_flipped_bits_are_detected_or_harmless(judge: Any, count: Any, original: Original) -> None:
     dice = random.Random()
     for _ in range(count(ci=12, full=120)):
         seed = dice.getrandbits(32)
@@ -148,7 +148,7 @@ def test_flipped_bits_are_noticed_or_do_no_harm(judge: Any, count: Any, original
 
 
 @pytest.mark.parametrize("how", ["deleted", "cut", "flipped", "deleted with its index"])
-def test_a_journal_that_is_lost_takes_no_job_with_it(
+def test_lost_journal_loses_no_job(
     how: str, judge: Any, count: Any, original: Original
 ) -> None:
     """What was written lately is in the journal alone while a service has the database open."""
@@ -175,7 +175,7 @@ def test_a_journal_that_is_lost_takes_no_job_with_it(
 
 
 @pytest.mark.parametrize("move", ["cancel", "resume"])
-def test_what_was_told_last_is_not_denied_by_a_journal_without_its_end(
+def test_truncated_journal_does_not_revert_acknowledged_changes(
     move: str, figures: Any, tmp_path: Path
 ) -> None:
     """The last transaction alone is lost: SQLite takes the rest for the whole."""
@@ -200,7 +200,7 @@ def test_what_was_told_last_is_not_denied_by_a_journal_without_its_end(
     figures.add(refused=1)
 
 
-def test_a_database_of_an_older_version_tells_all_its_jobs(count: Any, figures: Any, tmp_path: Path) -> None:
+def test_database_of_older_version_keeps_its_jobs(count: Any, figures: Any, tmp_path: Path) -> None:
     for number in range(count(ci=2, full=4)):
         state = tmp_path / f"old-{number}"
         (state / "jobs").mkdir(parents=True)

@@ -61,7 +61,7 @@ def on(shim: Path, state: Path, **refusal: str) -> Any:
 
 
 @pytest.mark.parametrize("refusal", ["flock-ENOLCK", "flock-ENOTSUP", "fcntl-ENOLCK"])
-def test_without_locks_the_folder_is_refused_by_name(
+def test_file_system_without_locks_is_refused(
     refusal: str, shim: Path, state: Path, count: Any, figures: Any
 ) -> None:
     count(1, 1)
@@ -72,7 +72,7 @@ def test_without_locks_the_folder_is_refused_by_name(
 
 
 @pytest.mark.parametrize("refusal", ["shm-mmap", "shm-open"])
-def test_without_shared_memory_jobs_run_with_a_rollback_journal(
+def test_jobs_run_with_rollback_journal_without_shared_memory(
     refusal: str, shim: Path, state: Path, count: Any, figures: Any
 ) -> None:
     count(1, 1)
@@ -89,7 +89,7 @@ def test_without_shared_memory_jobs_run_with_a_rollback_journal(
     figures.add(rollback_journal=1)
 
 
-def test_a_network_file_system_is_recognised_before_anything_is_written(
+def test_network_file_system_is_detected_before_writing(
     shim: Path, state: Path, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     count(1, 1)

@@ -17,7 +17,7 @@ from tests.faults.pool import Pool
 PARALLEL = 100
 
 
-def test_a_hundred_parallel_submissions_with_one_key_are_one_job_and_all_get_the_same_answer(
+def test_parallel_submissions_with_one_key_create_one_job(
     tmp_path: Path, pool: Pool, count: Any, figures: Any
 ) -> None:
     ground = Ground(tmp_path / "keyed", pool, slots=0)

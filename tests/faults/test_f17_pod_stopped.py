@@ -147,7 +147,7 @@ def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
     return _known.setdefault(model, (found[0], max(2 * spread, 1e-6)))
 
 
-def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_that_they_would_have_had(
+def test_trainings_of_a_stopped_server_resume_to_the_same_result(
     server: Callable[..., JupyterServerProcess], tiny: Path, pairs: Path, count: Any, figures: Any
 ) -> None:
     chance = random.Random(17)
@@ -188,7 +188,7 @@ def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(python))
 
 
-def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_it_had_saved(
+def test_next_pod_resumes_jobs_of_a_terminated_pod(
     server: Callable[..., JupyterServerProcess],
     tiny: Path,
     pairs: Path,

@@ -233,7 +233,7 @@ def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None
     )
 
 
-def test_any_sequence_of_commands_leaves_the_rows_as_the_model_says(
+def test_random_command_sequences_match_the_model(
     tmp_path: Path, count: Any, figures: Any
 ) -> None:
     sequences = count(ci=100, full=10_000)
@@ -294,7 +294,7 @@ def value(row: Row) -> Value:
     return (str(row.state), row.attempt, row.version)
 
 
-def test_what_clients_see_at_once_is_explained_by_an_order_of_their_calls(
+def test_concurrent_calls_are_linearizable(
     tmp_path: Path, count: Any, figures: Any
 ) -> None:
     stores = [Store(StateFolder(tmp_path / "state")) for _ in range(4)]
@@ -328,7 +328,7 @@ A, B, C = ("QUEUED", 1, 1), ("STARTING", 1, 2), ("CANCELLED", 1, 2)
         ([Call(0, 5, A, B, succeeded=False)], False),
     ],
 )
-def test_a_history_that_no_order_explains_is_found(calls: list[Call], fine: bool) -> None:
+def test_history_that_is_not_linearizable_is_detected(calls: list[Call], fine: bool) -> None:
     assert linearizable(calls, A) is fine
 
 
@@ -448,7 +448,7 @@ class Processes(RuleBasedStateMachine):
         assert all(JobState(row["state"]) in ENDS for row in world.jobs.values())
 
 
-def test_any_sequence_of_commands_and_kills_of_real_processes_keeps_the_promises(
+def test_random_commands_and_kills_violate_no_guarantee(
     tmp_path: Path, pool: Pool, count: Any, figures: Any
 ) -> None:
     sequences = count(ci=4, full=200, adds=False)

@@ -26,7 +26,7 @@ while True:
 
 
 @ON_BOTH
-def test_a_restored_backup_has_every_job_that_was_acknowledged_before_it(
+def test_restored_backup_has_every_acknowledged_job(
     harness: Any,
     servers: Any,
     count: Any,

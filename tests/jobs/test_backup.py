@@ -53,7 +53,7 @@ def archive(sample: tuple[StateFolder, Path]) -> Path:
 
 
 @ON_BOTH
-def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
+def test_backup_of_running_jobs_is_restored(
     harness: Any, tmp_path: Path, database_url: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = harness.end(harness.submit(["print", "hello"], key="once", name="Grüße").id)
@@ -120,7 +120,7 @@ class Finish:
             time.sleep(0.05)
 
 
-def test_a_backup_of_sqlite_is_restored_into_postgresql(
+def test_backup_of_sqlite_is_restored_into_postgresql(
     archive: Path, tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(WORKER))
@@ -135,7 +135,7 @@ def test_a_backup_of_sqlite_is_restored_into_postgresql(
     local.close()
 
 
-def test_artifacts_may_be_left_behind(harness: Any, tmp_path: Path) -> None:
+def test_backup_without_artifacts(harness: Any, tmp_path: Path) -> None:
     job = harness.end(harness.submit(["print"]).id)
     (harness.local.folder(job.id) / "artifacts/large.bin").write_bytes(b"x" * 1000)
     path = tmp_path / "small.tar.gz"
@@ -147,7 +147,7 @@ def test_artifacts_may_be_left_behind(harness: Any, tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_backup_neither_overwrites_nor_makes_a_store(harness: Any, tmp_path: Path) -> None:
+def test_backup_neither_overwrites_a_file_nor_creates_a_store(harness: Any, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     with pytest.raises(Conflict):
         create_backup(harness.local.state, tmp_path / "there")
@@ -156,7 +156,7 @@ def test_a_backup_neither_overwrites_nor_makes_a_store(harness: Any, tmp_path: P
     assert not (tmp_path / "typo").exists()
 
 
-def test_a_restore_refuses_a_folder_with_jobs_and_a_file_that_is_not_there(
+def test_restore_refuses_folder_with_jobs_and_missing_file(
     sample: tuple[StateFolder, Path], tmp_path: Path
 ) -> None:
     state, archive = sample
@@ -245,7 +245,7 @@ def bomb(content: Members) -> None:
         bomb,
     ],
 )
-def test_an_archive_that_is_not_what_was_written_leaves_nothing(
+def test_invalid_archive_leaves_nothing(
     archive: Path, tmp_path: Path, change: Callable[[Members], None]
 ) -> None:
     content = members(archive)
@@ -275,7 +275,7 @@ def changed(intact: bytes, place: int) -> bytes:
         place += 1
 
 
-def test_an_archive_that_was_cut_short_or_changed_anywhere_is_refused(archive: Path, tmp_path: Path) -> None:
+def test_truncated_or_changed_archive_is_refused(archive: Path, tmp_path: Path) -> None:
     intact = archive.read_bytes()
     broken = tmp_path / "broken.tar.gz"
     for part in range(1, 8):
@@ -289,7 +289,7 @@ def test_an_archive_that_was_cut_short_or_changed_anywhere_is_refused(archive: P
     assert not list((tmp_path / "other/jobs").iterdir())
 
 
-def test_a_backup_that_does_not_fit_is_refused_before_it_is_unpacked(archive: Path, tmp_path: Path) -> None:
+def test_backup_that_does_not_fit_is_refused_before_unpacking(archive: Path, tmp_path: Path) -> None:
     content = members(archive)
     head = json.loads(content[0][1])
     content[0] = (content[0][0], json.dumps({**head, "bytes": 10**16}).encode())
@@ -298,7 +298,7 @@ def test_a_backup_that_does_not_fit_is_refused_before_it_is_unpacked(archive: Pa
     assert refused.value.cause == "disk_full"
 
 
-def test_a_restore_that_was_killed_leaves_no_half_store_and_can_be_run_again(
+def test_killed_restore_leaves_nothing_and_can_be_repeated(
     harness: Any, tmp_path: Path
 ) -> None:
     job = harness.end(harness.submit(["print"]).id)

@@ -40,7 +40,7 @@ def test_failed_job_shows_no_control_characters(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("character", [*BAD, "\n", "\u200b", "\ufeff", "\u2028", "\x7f"])
-def test_job_name_refuses_characters_that_cannot_be_seen(character: str) -> None:
+def test_job_name_refuses_invisible_characters(character: str) -> None:
     with pytest.raises(ValueError, match="name"):
         JobSpec(kind="train", name=f"a{character}b")
     assert JobSpec(kind="train", name="Übung \u00bb1\u00ab \U0001f600 कृपया").name
@@ -57,6 +57,6 @@ def test_event_with_unpaired_surrogate_can_be_sent(value: str) -> None:
     json.dumps(event, ensure_ascii=False).encode()
 
 
-def test_event_nested_deeply_is_left_out() -> None:
+def test_deeply_nested_event_is_left_out() -> None:
     assert events.parse(line("[" * 300 + "]" * 300)) is None
     assert events.parse(line("[" * 50 + "]" * 50)) is not None

@@ -48,7 +48,7 @@ def cut(path: Path, mask: Mask, at: int, *, final: bool = True) -> str:
 
 
 @pytest.mark.parametrize(("shape", "secret"), SECRETS)
-def test_what_looks_like_a_secret_is_hidden_and_nothing_around_it(shape: str, secret: str) -> None:
+def test_secret_patterns_are_masked_without_their_surroundings(shape: str, secret: str) -> None:
     before, after = shape.format("\0").split("\0")
     shown = GENERAL.text(f"first\n{before}{secret}{after}\nlast")
     stars = "".join("\n" if letter == "\n" else "*" for letter in secret)
@@ -56,12 +56,12 @@ def test_what_looks_like_a_secret_is_hidden_and_nothing_around_it(shape: str, se
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_what_a_training_prints_is_left_as_it_is(text: str) -> None:
+def test_training_output_is_not_masked(text: str) -> None:
     assert GENERAL.text(text) == text
 
 
 @pytest.mark.parametrize(("shape", "secret"), [*SECRETS, ("password of mine: {} it is", OWN)])
-def test_wherever_a_log_is_cut_it_shows_the_same_and_no_part_of_a_secret(
+def test_masking_does_not_depend_on_pieces(
     tmp_path: Path, shape: str, secret: str
 ) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
@@ -74,7 +74,7 @@ def test_wherever_a_log_is_cut_it_shows_the_same_and_no_part_of_a_secret(
 
 
 @pytest.mark.parametrize(("shape", "secret"), [*SECRETS, ("{}", OWN)])
-def test_a_reader_of_a_growing_log_sees_no_beginning_of_a_secret(
+def test_growing_log_shows_no_start_of_a_secret(
     tmp_path: Path, shape: str, secret: str
 ) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
@@ -92,7 +92,7 @@ def test_a_reader_of_a_growing_log_sees_no_beginning_of_a_secret(
         assert told[: len(before)] == whole[: len(before)] and known <= (0 if secret == OWN else 11)
 
 
-def test_colours_and_terminal_titles_are_no_hiding_place() -> None:
+def test_secrets_between_escape_sequences_are_masked() -> None:
     token = "hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ"
     for hidden in (
         "\x1b[1m".join(token),
@@ -106,7 +106,7 @@ def test_colours_and_terminal_titles_are_no_hiding_place() -> None:
         assert shown.startswith("a ") and shown.endswith(" b") and len(shown) == len(hidden) + 4
 
 
-def test_a_coloured_secret_is_hidden_wherever_it_is_cut(tmp_path: Path) -> None:
+def test_coloured_secret_is_masked_in_pieces_of_any_size(tmp_path: Path) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
     data = "".join(f"\x1b[3{n % 8}m{letter}" for n, letter in enumerate(OWN)).encode() + b"\x1b[0m\n"
     path.write_bytes(data)
@@ -116,7 +116,7 @@ def test_a_coloured_secret_is_hidden_wherever_it_is_cut(tmp_path: Path) -> None:
         assert cut(path, mask, at) == whole
 
 
-def test_a_jobs_own_secret_is_hidden_as_json_in_a_url_and_line_by_line() -> None:
+def test_own_secret_is_masked_in_json_url_and_lines() -> None:
     mask = Mask([OWN, 'qu"o\\te-é', "first-line\nsecond-line", "short"])
     for text in (
         json.dumps({"a": 'qu"o\\te-é'}),
@@ -131,14 +131,14 @@ def test_a_jobs_own_secret_is_hidden_as_json_in_a_url_and_line_by_line() -> None
     assert mask.text("short") == "short"
 
 
-def test_a_private_key_is_hidden_from_its_first_line_on_also_without_an_end() -> None:
+def test_private_key_is_masked_also_without_its_end() -> None:
     open_key = KEY[: KEY.index("-----END")] + "more\n" * 10
     shown = GENERAL.text(open_key)
     assert set(shown) == {"*", "\n"}
     assert GENERAL.text(f"{KEY}\nafter").endswith("\nafter")
 
 
-def test_a_job_that_succeeded_forgets_its_secrets_and_they_stay_hidden(harness: Any) -> None:
+def test_secrets_of_succeeded_job_are_deleted_and_stay_masked(harness: Any) -> None:
     job = harness.submit(
         ["show_env", "MY_PASSWORD"],
         ["event", "warning", {"message": f"refused {OWN}", "n": [1, {"deep": OWN}]}],
@@ -162,7 +162,7 @@ def test_a_job_that_succeeded_forgets_its_secrets_and_they_stay_hidden(harness: 
     assert '"MY_PASSWORD": "****' in texts[0] and any("refused ****" in text for text in told)
 
 
-def test_a_failure_tells_no_secret_in_its_message(harness: Any) -> None:
+def test_failure_message_contains_no_secret(harness: Any) -> None:
     job = harness.submit(
         ["event", "error", {"cause": "asked", "message": f"no access with {OWN}", "hint": f"not {OWN}"}],
         ["exit", 1],
@@ -174,7 +174,7 @@ def test_a_failure_tells_no_secret_in_its_message(harness: Any) -> None:
     assert OWN not in failed.model_dump_json(exclude={"spec"})
 
 
-def test_ranges_of_a_sealed_log_are_found_across_the_pieces_in_which_it_is_read(
+def test_sealed_ranges_are_found_across_read_boundaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(masking, "_WINDOW", 65536)
@@ -189,7 +189,7 @@ def test_ranges_of_a_sealed_log_are_found_across_the_pieces_in_which_it_is_read(
     assert shown == f"x{'*' * len(OWN)}y\n" * 10_000
 
 
-def test_ordinary_text_is_masked_fast_and_no_text_takes_long(tmp_path: Path) -> None:
+def test_masking_is_fast_for_any_text(tmp_path: Path) -> None:
     ordinary = b"".join(
         b"step %d of 20000  loss 1.%04d  tokens_per_second %d\n" % (n, n, n) for n in range(20_000)
     )

@@ -47,7 +47,7 @@ def test_secret_in_another_form_is_masked(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_secret_at_the_end_of_a_growing_log_is_held_back(form: str) -> None:
+def test_secret_at_end_of_growing_log_is_held_back(form: str) -> None:
     written = FORMS[form](KEY).encode()
     mask = Mask([KEY])
     assert mask.held(b"before " + written[: len(written) // 2]) > 0
@@ -78,12 +78,12 @@ def test_variable_is_a_secret_by_its_name(
     assert (value in environment_secrets()) is secret
 
 
-def test_password_in_an_address_of_the_environment_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_in_an_environment_url_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANY_DATABASE_URL", "postgresql://me:pass-of-words@host/db")
     assert "pass-of-words" in environment_secrets()
 
 
-def test_key_of_the_environment_is_masked_wherever_a_job_repeats_it(
+def test_environment_key_is_masked_in_all_job_output(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", KEY)
@@ -112,12 +112,12 @@ def test_key_of_the_environment_is_masked_wherever_a_job_repeats_it(
 
 
 @pytest.mark.parametrize("pattern", ["", "a b", "PATH;", "lower_key", "A" * 100])
-def test_pattern_with_other_characters_than_a_name_is_refused(pattern: str) -> None:
+def test_secret_name_pattern_with_other_characters_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidInput):
         check_patterns([pattern])
 
 
-def test_administrator_changes_the_names_of_secrets(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_administrator_configures_secret_names(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILAB_JUPYTER_SECRET_NAMES", "MY_*")
     harness.submit(["print"], secrets={"MY_THING": "anything at all"})
     with pytest.raises(InvalidInput, match="MY_\\*"):

@@ -98,7 +98,7 @@ def statements(version: str) -> list[str]:
     return [one.strip() for one in re.split(r";\s*\n", text) if one.strip()]
 
 
-def test_every_job_key_and_attempt_is_there_after_the_upgrade(
+def test_upgrade_keeps_every_job_key_and_attempt(
     old: Path, supervisor: subprocess.Popen[bytes]
 ) -> None:
     over = StateFolder(old).job(OVER)
@@ -144,7 +144,7 @@ def test_every_job_key_and_attempt_is_there_after_the_upgrade(
         local.close()
 
 
-def test_a_copy_of_the_old_database_is_kept(old: Path) -> None:
+def test_upgrade_keeps_a_copy_of_the_old_database(old: Path) -> None:
     before = [tuple(found) for found in _dump(old / "jobs.db")]
     Store(StateFolder(old)).close()
     kept = old / f"jobs.db.before-{schema.VERSION}"
@@ -200,7 +200,7 @@ def upgrade_postgres(engine: sa.Engine, version: str, state: Path, url: str) -> 
     Store(StateFolder(state), url).close()
 
 
-def test_a_killed_upgrade_leaves_the_old_database_or_the_new_one(old: Path, version: str) -> None:
+def test_killed_upgrade_leaves_old_or_new_database(old: Path, version: str) -> None:
     code = (
         "import sys, pathlib; from ilab_jupyter.jobs.store.rows import Store;"
         "from ilab_jupyter.jobs.folder import StateFolder; Store(StateFolder(pathlib.Path(sys.argv[1])))"
@@ -236,7 +236,7 @@ def shape(state: Path) -> tuple[str, str]:
         return said, "\n".join(sql for (sql,) in parts)
 
 
-def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(old: Path) -> None:
+def test_database_of_newer_version_is_refused_unchanged(old: Path) -> None:
     Store(StateFolder(old)).put_setting("schema", "99")
     before = _dump(old / "jobs.db")
     with pytest.raises(Unavailable, match="schema 99") as refused:
@@ -245,7 +245,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(old: Path) -
     assert _dump(old / "jobs.db") == before
 
 
-def test_a_process_of_version_1_that_still_runs_may_move_its_job(old: Path) -> None:
+def test_running_process_of_version_1_may_move_its_job(old: Path) -> None:
     """It knows nothing of the new columns, and writes as it always did."""
     store = Store(StateFolder(old))
     waiting = store.get(CANCELLED)
@@ -262,7 +262,7 @@ def test_a_process_of_version_1_that_still_runs_may_move_its_job(old: Path) -> N
     store.close()
 
 
-def test_a_server_that_needs_no_upgrade_does_not_load_alembic(state: Path) -> None:
+def test_alembic_is_not_imported_without_upgrade(state: Path) -> None:
     code = (
         "import sys, pathlib; from ilab_jupyter.jobs.local import LocalJobs;"
         "LocalJobs(pathlib.Path(sys.argv[1]));"

@@ -35,7 +35,7 @@ def fill(store: Store, jobs: list[dict[str, Any]]) -> None:
 
 
 @ON_BOTH
-def test_every_filter_gives_the_newest_that_it_lets_through(state: Path, database_url: str | None) -> None:
+def test_every_filter_returns_its_newest_jobs(state: Path, database_url: str | None) -> None:
     draw = random.Random(7)
     jobs = [
         {
@@ -70,7 +70,7 @@ def test_every_filter_gives_the_newest_that_it_lets_through(state: Path, databas
     assert shown > 1000
 
 
-def test_a_page_costs_the_same_however_many_jobs_there_are(state: Path) -> None:
+def test_page_cost_does_not_depend_on_number_of_jobs(state: Path) -> None:
     """Counted in steps of SQLite's machine. The one running job is the oldest, the one merge the second."""
     states = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
     filters = [
@@ -113,7 +113,7 @@ def steps(store: Store, filter: JobFilter) -> int:
 
 
 @ON_BOTH
-def test_more_kinds_than_one_may_ask_for_are_refused(harness: Any) -> None:
+def test_too_many_kinds_are_refused(harness: Any) -> None:
     most = tuple(f"kind-{number}" for number in range(50))
     assert harness.jobs.list(JobFilter(kinds=most)).jobs == []
     with pytest.raises(InvalidInput, match="at most 50 kinds"):

@@ -44,28 +44,28 @@ def starts(verdicts: list[Verdict]) -> list[str]:
     return [verdict.job.id for verdict in verdicts if verdict.blocked_by is None]
 
 
-def test_priority_goes_before_everything_and_within_one_first_come_first_served() -> None:
+def test_priority_precedes_order_of_submission() -> None:
     jobs = [job(1, priority=-5), job(2), job(3), job(4, priority=9), job(5)]
     assert [one.seq for one in start_order(jobs, [])] == [4, 2, 3, 5, 1]
 
 
-def test_an_owner_with_fewer_jobs_goes_first_also_against_one_who_submitted_a_hundred_before() -> None:
+def test_owner_with_fewer_jobs_goes_first() -> None:
     jobs = [*(job(n) for n in range(100)), job(100, owner="bob"), job(101, owner="bob")]
     order = [one.owner for one in start_order(jobs, [running("x", owner="ada")])]
     assert order[:4] == ["bob", "ada", "bob", "ada"]
 
 
-def test_with_one_slot_owners_take_turns_whoever_was_started_last_waits_for_the_others() -> None:
+def test_owners_alternate_with_one_slot() -> None:
     jobs = [job(1), job(2), job(3, owner="bob"), job(4, owner="eve")]
     served = {("batch", "ada"): 1, ("batch", "bob"): 0}
     assert [one.owner for one in start_order(jobs, [], served)] == ["eve", "bob", "ada", "ada"]
 
 
-def test_a_moved_job_stands_where_it_was_put() -> None:
+def test_moved_job_keeps_its_rank() -> None:
     assert [one.seq for one in start_order([job(1), job(2), job(3, rank=1.5)], [])] == [1, 3, 2]
 
 
-def test_a_job_whose_retry_is_not_due_holds_nobody_up() -> None:
+def test_delayed_retry_does_not_block_others() -> None:
     verdicts = plan([job(1, delay=30), job(2)], [], [], {"batch": 1}, machine())
     assert [(verdict.job.seq, verdict.blocked_by) for verdict in verdicts] == [
         (2, None),
@@ -73,13 +73,13 @@ def test_a_job_whose_retry_is_not_due_holds_nobody_up() -> None:
     ]
 
 
-def test_whole_devices_go_to_one_job_each_and_a_job_for_the_cpu_gets_none() -> None:
+def test_whole_devices_are_exclusive() -> None:
     jobs = [job(1, Need()), job(2, NO_GPU), job(3, Need(gpus=1))]
     verdicts = plan(jobs, [], [], {"batch": 9}, machine(gpus=2))
     assert [[lease.device for lease in verdict.leases] for verdict in verdicts] == [["GPU-0"], [], ["GPU-1"]]
 
 
-def test_small_jobs_share_a_device_by_memory_and_fill_the_one_that_is_in_use_first() -> None:
+def test_small_jobs_fill_used_devices_first() -> None:
     share = Need(gpus=1, gpu_memory=30 * GB)
     verdicts = plan([job(n, share) for n in range(5)], [], [], {"batch": 9}, machine(gpus=2))
     assert Counter(lease.device for verdict in verdicts for lease in verdict.leases) == {
@@ -89,7 +89,7 @@ def test_small_jobs_share_a_device_by_memory_and_fill_the_one_that_is_in_use_fir
     assert verdicts[-1].blocked_by is BlockedBy.DEVICES
 
 
-def test_a_whole_device_is_not_given_while_others_share_it() -> None:
+def test_whole_device_is_not_assigned_while_shared() -> None:
     verdicts = plan(
         [job(1, Need(gpus=1))],
         [running("x")],
@@ -100,7 +100,7 @@ def test_a_whole_device_is_not_given_while_others_share_it() -> None:
     assert verdicts[0].blocked_by is BlockedBy.DEVICES
 
 
-def test_a_large_job_collects_devices_that_small_ones_behind_it_do_not_get() -> None:
+def test_large_job_reserves_devices_before_smaller_ones() -> None:
     held = [Lease(device="GPU-0", job="x")]
     jobs = [job(1, Need(gpus=2)), job(2, Need(gpus=1)), job(3, NO_GPU)]
     verdicts = plan(jobs, [running("x", Need(gpus=1))], held, {"batch": 4}, machine(gpus=2))
@@ -108,12 +108,12 @@ def test_a_large_job_collects_devices_that_small_ones_behind_it_do_not_get() -> 
     assert plan(jobs, [], [], {"batch": 4}, machine(gpus=2))[0].blocked_by is None
 
 
-def test_a_job_that_asks_for_more_than_there_is_holds_nobody_up() -> None:
+def test_unsatisfiable_job_does_not_block_others() -> None:
     for need in (Need(gpus=2), Need(0, memory=65 * GB), Need(0, cpus=9), Need(gpus=1, gpu_memory=81 * GB)):
         assert starts(plan([job(1, need), job(2)], [], [], {"batch": 1}, machine(gpus=1))) == ["job-2"]
 
 
-def test_memory_and_processors_are_counted_for_jobs_that_asked() -> None:
+def test_requested_memory_and_processors_are_counted() -> None:
     live = [running("x", Need(0, cpus=6, memory=40 * GB))]
     jobs = [job(1, Need(0, memory=30 * GB)), job(2, Need(0, cpus=4)), job(3)]
     verdicts = plan(jobs, live, [], {"batch": 9}, machine())
@@ -124,7 +124,7 @@ def test_memory_and_processors_are_counted_for_jobs_that_asked() -> None:
     ]
 
 
-def test_a_job_that_waits_for_disk_lets_others_pass() -> None:
+def test_job_blocked_by_disk_lets_others_pass() -> None:
     verdicts = plan(
         [job(1, Need(0, disk=90 * GB)), job(2)], [], [], {"batch": 1}, replace(machine(), disk_free=5)
     )
@@ -136,7 +136,7 @@ def serving(number: int, gpus: int = 1) -> tuple[Live, list[Lease]]:
     return live, [Lease(device=f"GPU-{number}", job=live.id)]
 
 
-def test_a_deployment_is_asked_to_unload_for_a_job_that_waits_only_for_what_it_has() -> None:
+def test_deployment_is_candidate_only_if_its_unload_suffices() -> None:
     live, held = serving(0)
     arguments: Any = ([job(1, Need(gpus=1))], [live], held, {"batch": 1, "serving": 4}, machine(gpus=1))
     assert preemption_candidates(plan(*arguments), *arguments) == {"serve-0": "job-1"}
@@ -144,7 +144,7 @@ def test_a_deployment_is_asked_to_unload_for_a_job_that_waits_only_for_what_it_h
     assert preemption_candidates(plan(*full), *full) == {}  # it also waits for a slot
 
 
-def test_a_deployment_that_has_yielded_asks_nobody_and_lets_waiting_jobs_go_first() -> None:
+def test_yielded_deployment_preempts_none_and_goes_last() -> None:
     live, held = serving(0)
     back = job(1, Need(gpus=1), kind="serve", queue="serving", retries=1)
     slots = {"batch": 1, "serving": 4}
@@ -157,7 +157,7 @@ def test_a_deployment_that_has_yielded_asks_nobody_and_lets_waiting_jobs_go_firs
     assert starts(plan([back, job(2, Need(gpus=1))], [], [], slots, machine(gpus=1))) == ["job-2"]
 
 
-def test_while_a_deployment_has_the_device_jobs_without_one_go_on() -> None:
+def test_cpu_jobs_start_while_deployment_holds_the_device() -> None:
     live, held = serving(0)
     verdicts = plan([job(1, Need(gpus=1)), job(2)], [live], held, {"batch": 1}, machine(gpus=1))
     assert starts(verdicts) == ["job-2"]
@@ -244,7 +244,7 @@ class World:
 
 @given(ARRIVALS, st.integers(0, 3), st.integers(1, 4))
 @settings(max_examples=400, deadline=None)
-def test_nothing_is_given_twice_and_every_job_that_fits_the_machine_starts(
+def test_every_satisfiable_job_starts_exactly_once(
     arrivals: list[Arrival], gpus: int, slots: int
 ) -> None:
     world = World(machine(gpus), {"batch": slots})
@@ -261,7 +261,7 @@ def test_nothing_is_given_twice_and_every_job_that_fits_the_machine_starts(
 
 @given(st.lists(st.integers(1, 5), min_size=4, max_size=30), st.integers(2, 3))
 @settings(max_examples=200, deadline=None)
-def test_a_stream_of_small_jobs_does_not_keep_a_large_one_waiting(lengths: list[int], gpus: int) -> None:
+def test_small_jobs_do_not_starve_a_large_one(lengths: list[int], gpus: int) -> None:
     world = World(machine(gpus), {"batch": 8})
     large = job(1000, Need(gpus=gpus), rank=3.5)
     lasts = {large.id: 1, **{f"job-{n}": length for n, length in enumerate(lengths, 1)}}
@@ -279,7 +279,7 @@ def test_a_stream_of_small_jobs_does_not_keep_a_large_one_waiting(lengths: list[
     st.integers(1, 12),
 )
 @settings(max_examples=300, deadline=None)
-def test_among_equals_no_owner_gets_ahead_of_one_who_still_waits_by_more_than_one_job(
+def test_owners_differ_by_at_most_one_job(
     waiting: list[str], live: list[str], free: int
 ) -> None:
     jobs = [job(n, owner=owner) for n, owner in enumerate(waiting, 1)]

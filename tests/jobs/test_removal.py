@@ -57,7 +57,7 @@ def test_removed_job_of_another_owner_is_not_in_the_audit(scripted_jobs: SyncJob
         other.close()
 
 
-def test_removal_that_was_cut_short_leaves_a_usable_store(
+def test_interrupted_removal_leaves_a_usable_store(
     scripted_jobs: SyncJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = ended(scripted_jobs)

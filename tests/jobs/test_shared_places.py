@@ -26,7 +26,7 @@ from ilab_jupyter.jobs.queue import scheduler
 from ilab_jupyter.jobs.state import JobState
 
 
-def test_a_process_that_was_forked_inside_keeps_no_lock(tmp_path: Path) -> None:
+def test_forked_process_keeps_no_lock(tmp_path: Path) -> None:
     path, inside = tmp_path / "turn.lock", threading.Event()
     forked = threading.Event()
 
@@ -84,7 +84,7 @@ def elsewhere(harness: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("ours", [False, True])
-def test_a_supervisor_elsewhere_that_has_our_number_is_not_taken_for_dead(
+def test_remote_supervisor_with_our_pid_counts_as_alive(
     harness: Any, elsewhere: Any, ours: bool
 ) -> None:
     job = elsewhere(os.getpid() if ours else os.getpid() + 100_000)
@@ -92,7 +92,7 @@ def test_a_supervisor_elsewhere_that_has_our_number_is_not_taken_for_dead(
     assert harness.jobs.get(job.id).state is JobState.RUNNING
 
 
-def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
+def test_supervisor_runs_if_response_to_its_move_was_lost(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.jobs.pause()
@@ -120,7 +120,7 @@ def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
 
 
 @pytest.mark.parametrize("since", [1.0, 60.0])
-def test_a_supervisor_that_another_machine_has_just_started_is_waited_for(harness: Any, since: float) -> None:
+def test_supervisor_just_started_on_another_machine_is_waited_for(harness: Any, since: float) -> None:
     harness.jobs.pause()
     job = harness.submit(["print"])
     store = harness.local._store
@@ -134,7 +134,7 @@ def test_a_supervisor_that_another_machine_has_just_started_is_waited_for(harnes
     assert (seen.state, seen.attempt) == ((JobState.STARTING, 1) if since < 8 else (JobState.QUEUED, 2))
 
 
-def test_a_stream_outlives_some_seconds_in_which_the_rows_cannot_be_read(
+def test_stream_survives_short_database_errors(
     harness: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     newer, failed = tails.Hub._newer, []
@@ -153,7 +153,7 @@ def test_a_stream_outlives_some_seconds_in_which_the_rows_cannot_be_read(
     assert "".join(event.fields["text"] for event in told if event.type == "log") == "x\n"
 
 
-def test_a_reader_that_comes_back_after_a_failed_look_starts_nothing_twice(
+def test_reconnected_reader_starts_no_second_poller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tails, "_PATIENCE", 0.0)
@@ -185,7 +185,7 @@ def test_a_reader_that_comes_back_after_a_failed_look_starts_nothing_twice(
     asyncio.run(watch())
 
 
-def test_a_stream_that_fails_in_its_own_way_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_reports_its_failure_and_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     from ilab_jupyter.client import stream as streams
 
     monkeypatch.setattr(streams, "RETRY_SECONDS", 0.05)
