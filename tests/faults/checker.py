@@ -49,7 +49,7 @@ class World:
 
 
 @dataclass
-class _Marks:
+class _Violations:
     violations: list[Violation] = field(default_factory=list)
 
     def __call__(self, kind: str, job: str, what: str) -> None:
@@ -76,7 +76,7 @@ def read_world(store: Store, histories: Path, world: Path, **more: Any) -> World
 
 def check(world: World) -> list[Violation]:
     """Every promise that was broken."""
-    mark = _Marks()
+    mark = _Violations()
     _acknowledged(world, mark)
     _starts(world, mark)
     _observations(world, mark)
@@ -92,13 +92,13 @@ def tally(violations: Iterable[Violation]) -> dict[str, int]:
     return {kind: found[kind] for kind in KINDS}
 
 
-def _acknowledged(world: World, mark: _Marks) -> None:
-    """R1: what was acknowledged is there as it was asked for, and one key is one job."""
-    asked = {(entry["client"], entry["op"]): entry for entry in world.entries if entry["phase"] == "invoke"}
+def _acknowledged(world: World, mark: _Violations) -> None:
+    """R1: what was acknowledged is there as it was calls for, and one key is one job."""
+    calls = {(entry["client"], entry["op"]): entry for entry in world.entries if entry["phase"] == "invoke"}
     for entry in world.entries:
         if entry["phase"] != "ok":
             continue
-        call = asked[entry["client"], entry["op"]]
+        call = calls[entry["client"], entry["op"]]
         for job in entry["jobs"]:
             row = world.jobs.get(job["id"])
             if row is None:
@@ -115,7 +115,7 @@ def _acknowledged(world: World, mark: _Marks) -> None:
             mark("twins", min(ids), f"the key {tag} made {len(ids)} jobs")
 
 
-def _starts(world: World, mark: _Marks) -> None:
+def _starts(world: World, mark: _Violations) -> None:
     """R3: a worker an attempt, and never two of a job at once."""
     starts = Counter((one["job"], one["attempt"]) for one in world.workers if one["what"] == "start")
     for (job, attempt), count in starts.items():
@@ -143,7 +143,7 @@ def _reachable() -> dict[str, set[str]]:
 REACHABLE = _reachable()
 
 
-def _observations(world: World, mark: _Marks) -> None:
+def _observations(world: World, mark: _Violations) -> None:
     """R2, for all clients together: who asks after an answer was given is never shown an older row."""
     invoked: dict[tuple[str, int], dict[str, Entry]] = {}
     newest: dict[str, Entry] = {}
@@ -179,7 +179,7 @@ def _wrong(before: Entry, after: Entry) -> str:
     return ""
 
 
-def _ends(world: World, mark: _Marks) -> None:
+def _ends(world: World, mark: _Violations) -> None:
     """R2, R4: the end that is told is the one that happened."""
     started = {(one["job"], one["attempt"]): one for one in world.workers if one["what"] == "start"}
     ended = {(one["job"], one["attempt"]): one for one in world.workers if one["what"] == "end"}
@@ -214,6 +214,6 @@ def _false(world: World, attempt: Entry, start: Entry | None, end: Entry | None,
         return "its worker had ended well"
     if state == "INTERRUPTED" and start is not None and not world.supervisors_die:
         return f"its worker had run, and no supervisor was killed ({attempt['cause']})"
-    if state in ("QUEUED", "STARTING", "RUNNING", "STOPPING") and end is not None and not end["told"]:
+    if state in ("QUEUED", "STARTING", "RUNNING", "STOPPING") and end is not None and not end["terminated"]:
         return f"its worker ended with {end['exit']}"
     return ""

@@ -1,4 +1,4 @@
-"""What clients asked and were told, written down by each of them, durably, before and after every call."""
+"""Requests and responses of clients, written durably by each client before and after every call."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def seen(job: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "arguments": plain(job["spec"]["arguments"])}
 
 
-def asked(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def train_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """What a fake trainer shall do, as the arguments of a training that the catalogue accepts."""
     return {"data": [json.dumps(arguments)]}
 
 
 def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What `asked` was given."""
+    """What `train_arguments` was given."""
     return dict(json.loads(arguments["data"][0]))
 
 
@@ -84,7 +84,7 @@ class Client:
 
     def submit(self, arguments: Mapping[str, Any]) -> Job | None:
         """Under the key that the arguments' tag is. None where it was refused."""
-        spec = job_spec("train", asked(arguments))
+        spec = job_spec("train", train_arguments(arguments))
         return self._call("submit", lambda: self._jobs.submit(spec, key=arguments["tag"]), **arguments)
 
     def get(self, id: str) -> Job | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["pytest", "httpx", "jupyter_server.serverapp", "jupyter_server.gateway.managers", "tests.faults.acts"]
+    ["pytest", "httpx", "jupyter_server.serverapp", "jupyter_server.gateway.managers", "tests.faults.actions"]
 )
 
 

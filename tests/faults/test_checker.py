@@ -36,7 +36,7 @@ def honest() -> World:
     worker = {"job": "train-a", "attempt": 1, "nonce": "n", "pid": 2}
     workers = [
         {**worker, "what": "start", "alone": True, "at": 3},
-        {**worker, "what": "end", "exit": 0, "told": False, "at": 6},
+        {**worker, "what": "end", "exit": 0, "terminated": False, "at": 6},
     ]
     row = {"id": "train-a", "attempt": 1, "version": 4, "state": "SUCCEEDED", "exit_code": 0}
     jobs = {"train-a": {**row, "arguments": {"tag": "k"}, "result": {"nonce": "n"}}}

@@ -24,9 +24,9 @@ from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store.row import Row
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.faults import acts
+from tests.faults import actions
 from tests.faults.checker import Violation, check, read_world, tally
-from tests.faults.ground import TRAINER, limit
+from tests.faults.environment import TRAINER, limit
 from tests.faults.history import Client, History, read_lines
 from tests.faults.pool import Pool
 from tests.faults.processes import token
@@ -67,7 +67,7 @@ class Case:
             environment["ILAB_JUPYTER_DATABASE_URL"] = self.world.database_url
         if self.trace:
             environment["ILAB_CRASH_TRACE"] = str(self.trace)
-        process = self.world.pool.start(acts.once, self.world.folder, role, what, subject, **environment)
+        process = self.world.pool.start(actions.once, self.world.folder, role, what, subject, **environment)
         process.join(60)
         self.world.pool.kill(process)
 
@@ -136,7 +136,7 @@ class World:
             (self.folder / name).mkdir(parents=True)
         make_interpreter(self.folder / "trainer", TRAINER)
         self._local = self.open()
-        self._local._heart.stop()  # it would now and then do what the process under test shall do
+        self._local._background.stop()  # it would now and then do what the process under test shall do
         self._local.configure(slots={"batch": 1}, grace_seconds=5)
 
     def open(self) -> LocalJobs:
@@ -196,7 +196,7 @@ def turning(case: Case) -> None:
 
 
 def cancelling(case: Case) -> None:
-    """Canceller: a job that runs is cancelled; asked again where no answer came."""
+    """Canceller: a job that runs is cancelled; planned again where no answer came."""
     client = case.world.client(case.world._local, f"before-{case.tag}")
     client.submit(case.arguments(seconds=60, save_seconds=0.05))
     case.world._local.turn()
@@ -207,7 +207,7 @@ def cancelling(case: Case) -> None:
 
 
 def resuming(case: Case) -> None:
-    """Resumer: a job that failed gets a second attempt; asked again where no answer came."""
+    """Resumer: a job that failed gets a second attempt; planned again where no answer came."""
     client = case.world.client(case.world._local, f"before-{case.tag}")
     client.submit(case.arguments(attempts=[{"exit": 7}, {"exit": 0}]))
     case.world._local.turn()
@@ -317,8 +317,8 @@ def test_process_killed_at_any_step_keeps_jobs_consistent(
         for done in [threads.submit(work, world) for world in worlds]:
             done.result()
     violations = [violation for world in worlds for violation in world.check()]
-    asked = Counter(name for _, name in wanted)
-    never = [name for name in asked if missed[name] == asked[name]]
+    planned = Counter(name for _, name in wanted)
+    never = [name for name in planned if missed[name] == planned[name]]
     figures.add(kills=len(wanted) - missed.total(), missed=missed.total(), **tally(violations))
     figures.most(slowest_end_s=slowest[0])
     assert violations == [] and never == []
@@ -331,9 +331,7 @@ def test_cancel_takes_effect_if_canceller_is_killed_before_signal(harness: Any, 
     assert harness.end(job.id, seconds=10).state is JobState.CANCELLED, "the supervisor looks at its row"
 
 
-def test_job_starts_again_if_spawner_is_killed_after_row(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_job_starts_again_if_spawner_is_killed_after_row(harness: Any, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["write", str(ran), "x"])
@@ -369,9 +367,7 @@ def test_delayed_supervisor_starts_nothing(harness: Any, state: Path, tmp_path: 
     assert not ran.exists() and harness.jobs.get(job.id).state is JobState.QUEUED
 
 
-def test_second_supervisor_of_an_attempt_starts_nothing(
-    harness: Any, state: Path, tmp_path: Path
-) -> None:
+def test_second_supervisor_of_an_attempt_starts_nothing(harness: Any, state: Path, tmp_path: Path) -> None:
     job = harness.submit(["write", str(tmp_path / "ran"), "x"], ["sleep", 1])
     harness.reach(job.id, JobState.RUNNING)
     command = [

@@ -58,7 +58,7 @@ def watchers(harness: Any, row: Any) -> list[int]:
 def test_killed_supervisor_leaves_no_process_and_frees_the_slot(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
-    times, told = [], []
+    times, reported = [], []
     for number in range(count(3, 150)):
         child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
@@ -70,14 +70,14 @@ def test_killed_supervisor_leaves_no_process_and_frees_the_slot(
         times.append(until_dead(processes, killed))
         # Nobody asks: the guardian alone tells the end and moves the queue.
         ended = harness.end(job.id)
-        told.append(time.monotonic() - killed)
+        reported.append(time.monotonic() - killed)
         assert (ended.state, ended.cause, ended.exit_code) == (JobState.INTERRUPTED, "supervisor_lost", None)
         assert ended.remedy == f"resume {job.id}"
         assert "Resume" in ended.hint and harness.log(job.id) == "ready\n"
         assert leases(harness, job.id) == 0
         assert harness.end(next_one.id).state is JobState.SUCCEEDED, "the slot is free"
         figures.add(kills=1)
-        figures.most(tree_dead_seconds=times[-1], told_seconds=told[-1])
+        figures.most(tree_dead_seconds=times[-1], reported_seconds=reported[-1])
     assert max(times) <= LIMIT
 
 
@@ -95,7 +95,7 @@ def test_any_process_cleans_up_after_killed_supervisor_and_guardian(
         assert orphan.alive, "nobody was left to kill it, so this shows who does"
         harness.local.turn()
         assert harness.jobs.get(job.id).state is JobState.INTERRUPTED
-        assert not orphan.alive, "the job was told to have ended before all of it was dead"
+        assert not orphan.alive, "the job was reported to have ended before all of it was dead"
         times.append(time.monotonic() - killed)
         assert with_token(harness.local._store.get(job.id).token) == [] and leases(harness, job.id) == 0
         figures.add(kills=1)
@@ -133,9 +133,7 @@ def test_supervisors_killed_at_random_leave_correct_states(
     figures.add(kills=kills, false_ends=0)
 
 
-def test_watcher_sees_end_after_all_processes_were_killed(
-    harness: Any, running: Any, abandon: Any
-) -> None:
+def test_watcher_sees_end_after_all_processes_were_killed(harness: Any, running: Any, abandon: Any) -> None:
     job = running()
     stream = harness.jobs.watch(job.id)
     assert next(stream).fields["job"]["state"] == "RUNNING"

@@ -23,12 +23,12 @@ from ilab_jupyter.jobs.state import JobState
 
 BYSTANDER = """
 import os, signal, sys, time
-def told(number, frame):
+def signals(number, frame):
     with open(sys.argv[1], "a") as file:
         file.write(f"{number}\\n")
 for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
     try:
-        signal.signal(number, told)
+        signal.signal(number, signals)
     except OSError:
         pass
 print("ready", flush=True)
@@ -73,7 +73,7 @@ def start_bystander(tmp_path: Path) -> Iterator[Callable[[], Bystander]]:
 
 
 @pytest.fixture
-def told() -> Iterator[list[int]]:
+def signals() -> Iterator[list[int]]:
     """The requests to end that this process gets."""
     numbers: list[int] = []
     wanted = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -121,7 +121,7 @@ def test_forged_record_signals_no_process_and_interrupts_the_job(
     running: Any,
     abandon: Any,
     start_bystander: Callable[[], Bystander],
-    told: list[int],
+    signals: list[int],
     count: Any,
     figures: Any,
 ) -> None:
@@ -138,7 +138,7 @@ def test_forged_record_signals_no_process_and_interrupts_the_job(
             harness.local.turn()
         ended = harness.jobs.get(job.id)
         assert (ended.state, ended.cause) == (JobState.INTERRUPTED, "supervisor_lost"), lie
-        assert bystander.unharmed and told == [], lie
+        assert bystander.unharmed and signals == [], lie
         figures.add(forms=1, signalled=0)
 
 
@@ -148,7 +148,7 @@ def test_cancel_with_forged_record_signals_no_process(
     running: Any,
     abandon: Any,
     start_bystander: Callable[[], Bystander],
-    told: list[int],
+    signals: list[int],
     lie: str,
 ) -> None:
     bystander = start_bystander()
@@ -160,7 +160,7 @@ def test_cancel_with_forged_record_signals_no_process(
     harness.jobs.cancel(job.id)
     ended = harness.end(job.id)
     assert ended.state is JobState.CANCELLED, "it was asked to stop, and nothing of it lives"
-    assert bystander.unharmed and told == []
+    assert bystander.unharmed and signals == []
 
 
 def take_number(pid: int, start: Callable[[], Bystander]) -> Bystander:

@@ -63,11 +63,11 @@ class Follower(threading.Thread):
                 elif name == "event":
                     kind = value
                 elif name == "data" and kind == "log":
-                    told = json.loads(value)
-                    if told["offset"] != self._at:
-                        self.gaps.append((self._at, told["offset"]))
-                    self.text.append(told["text"])
-                    self._at, self._cursor = told["next_offset"], cursor
+                    chunk = json.loads(value)
+                    if chunk["offset"] != self._at:
+                        self.gaps.append((self._at, chunk["offset"]))
+                    self.text.append(chunk["text"])
+                    self._at, self._cursor = chunk["next_offset"], cursor
                 elif kind == "end" and name == "data":
                     self.ended = True
                     return

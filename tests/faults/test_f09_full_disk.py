@@ -63,9 +63,7 @@ def test_submission_on_full_disk_is_refused_with_hint(
             figures.add(full_disks=1, false_ends=0)
 
 
-def test_full_disk_delays_the_end_of_a_job(
-    harness: Any, tmp_path: Path, count: Any, figures: Any
-) -> None:
+def test_full_disk_delays_the_end_of_a_job(harness: Any, tmp_path: Path, count: Any, figures: Any) -> None:
     for number in range(count(1, 2)):
         with small_disk(tmp_path / f"disk-{number}") as disk:
             small = type(harness)(disk / "state")
@@ -74,7 +72,7 @@ def test_full_disk_delays_the_end_of_a_job(
             filler = fill(disk)
             (tmp_path / f"go-{number}").touch()
             time.sleep(1.5)
-            assert small.jobs.get(job.id).state is JobState.RUNNING, "an end that is not written is not told"
+            assert small.jobs.get(job.id).state is JobState.RUNNING, "an end that is not written is not fault"
             filler.unlink()
             ended = small.end(job.id)
             assert (ended.state, ended.exit_code) == (JobState.FAILED, 5)
@@ -195,22 +193,22 @@ OPENING(open)
 OPENING(open64)
 """
 
-# A server of its own that does what files tell it, and answers with a line.
+# A server process that executes commands from files and answers each with a line.
 SERVER = """
 import json, os
 from pathlib import Path
 from ilab_jupyter.errors import PublicError
 number = 0
 while True:
-    asked = Path(sys.argv[2]) / str(number)
-    if not asked.exists():
+    command = Path(sys.argv[2]) / str(number)
+    if not command.exists():
         try:
             local.turn()
         except PublicError:
             pass
         time.sleep(0.05)
         continue
-    verb, *rest = json.loads(asked.read_text())
+    verb, *rest = json.loads(command.read_text())
     number += 1
     try:
         if verb == "submit":
@@ -224,7 +222,7 @@ while True:
 
 
 @dataclass
-class Asked:
+class CommandServer:
     """The server below the shim, and the disk that refuses on demand."""
 
     process: subprocess.Popen[str]
@@ -259,15 +257,15 @@ class Asked:
 
 
 @pytest.fixture
-def asked(
+def command_server(
     harness: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Path], Asked]]:
+) -> Iterator[Callable[[Path], CommandServer]]:
     source, shim, refusals = tmp_path / "shim.c", tmp_path / "shim.so", tmp_path / "refusals"
     source.write_text(SHIM)
     subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-w", "-o", shim, source, "-ldl"], check=True)
-    started: list[Asked] = []
+    started: list[CommandServer] = []
 
-    def start(folder: Path) -> Asked:
+    def start(folder: Path) -> CommandServer:
         folder.mkdir()
         environment = {**os.environ, "LD_PRELOAD": str(shim), "REFUSALS": str(refusals)}
         code = (
@@ -281,7 +279,7 @@ def asked(
             text=True,
             env=environment,
         )
-        started.append(Asked(process, folder, refusals))
+        started.append(CommandServer(process, folder, refusals))
         return started[-1]
 
     yield start
@@ -303,13 +301,13 @@ REFUSALS = [
 
 
 def test_server_reports_disk_errors_and_recovers(
-    asked: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+    command_server: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
-    server = asked(tmp_path / "asked")
+    server = command_server(tmp_path / "command_server")
     kept = server.ask("submit", ["print", "x"])["id"]
     assert server.end(kept)["state"] == "SUCCEEDED"
     for round, (where, number, moment) in enumerate(REFUSALS[:: len(REFUSALS) // count(3, len(REFUSALS))]):
-        told = f"{errno.errorcode[number]} of the {where} at the {moment}"
+        fault = f"{errno.errorcode[number]} of the {where} at the {moment}"
         saved, go = tmp_path / f"checkpoints-{round}", tmp_path / f"go-{round}"
         saved.mkdir()
         prefix = {"state": state, "jobs": state / "jobs", "checkpoints": saved}[where]
@@ -317,9 +315,9 @@ def test_server_reports_disk_errors_and_recovers(
         if moment == "submission":
             server.refuse(number, prefix)
             answer = server.ask("submit", ["print", "y"])
-            assert answer.get("refused") and answer["message"] and answer["hint"], told
-            assert answer["cause"] == "disk_full" or not full, f"{told}: {answer}"
-            assert server.ask("get", kept)["state"] == "SUCCEEDED", told
+            assert answer.get("refused") and answer["message"] and answer["hint"], fault
+            assert answer["cause"] == "disk_full" or not full, f"{fault}: {answer}"
+            assert server.ask("get", kept)["state"] == "SUCCEEDED", fault
             server.allow()
         elif moment == "run":
             job = server.ask("submit", ["save_checkpoints", str(saved), 40, SIZE])["id"]
@@ -327,15 +325,15 @@ def test_server_reports_disk_errors_and_recovers(
             server.refuse(number, prefix)
             time.sleep(1)
             seen = server.ask("get", job)
-            assert seen["state"] in ("RUNNING", "FAILED"), told
+            assert seen["state"] in ("RUNNING", "FAILED"), fault
             server.allow()
             ended = server.end(job)
-            assert ended["state"] == "FAILED" and ended["message"] and ended["hint"], f"{told}: {ended}"
-            assert (ended["cause"] == "disk_full") is full, f"{told}: {ended}"
+            assert ended["state"] == "FAILED" and ended["message"] and ended["hint"], f"{fault}: {ended}"
+            assert (ended["cause"] == "disk_full") is full, f"{fault}: {ended}"
             last = check_checkpoints(saved)
             server.ask("resume", job)
             ended = server.end(job)
-            assert (ended["state"], ended["result"]["first"]) == ("SUCCEEDED", last + 1), told
+            assert (ended["state"], ended["result"]["first"]) == ("SUCCEEDED", last + 1), fault
             assert check_checkpoints(saved) == 40
         else:
             ready = saved / "ready"
@@ -344,13 +342,13 @@ def test_server_reports_disk_errors_and_recovers(
             server.refuse(number, prefix)
             go.touch()
             time.sleep(1)
-            assert server.ask("get", job)["state"] == "RUNNING", f"{told}: an end that cannot be written"
+            assert server.ask("get", job)["state"] == "RUNNING", f"{fault}: an end that cannot be written"
             server.allow()
             ended = server.end(job)
-            assert (ended["state"], ended["exit_code"], ended["attempt"]) == ("FAILED", 5, 1), told
+            assert (ended["state"], ended["exit_code"], ended["attempt"]) == ("FAILED", 5, 1), fault
         assert server.process.poll() is None
         after = server.ask("submit", ["print", "again"])["id"]
-        assert server.end(after)["state"] == "SUCCEEDED", told
+        assert server.end(after)["state"] == "SUCCEEDED", fault
         check_database(state)
         figures.add(refusals=1, false_ends=0)
 

@@ -139,14 +139,14 @@ def test_clock_change_during_run_does_not_affect_jobs(
         first_half, rest = progress[:4], progress[4:]
         server = servers.start(f"""
 import os
-def told(name, *do):
+def submit_and_print(name, *do):
     submit(*do, ['write', {order!r}, name])
-told('1', ['lines', 50], *{first_half!r}, ['wait_for', {go!r}], ['lines', 50], *{rest!r})
+submit_and_print('1', ['lines', 50], *{first_half!r}, ['wait_for', {go!r}], ['lines', 50], *{rest!r})
 while not os.path.exists({done!r}):
     local.turn()
     time.sleep(0.05)
-told('2', ['sleep', 0.3])
-told('3', ['sleep', 0.3])
+submit_and_print('2', ['sleep', 0.3])
+submit_and_print('3', ['sleep', 0.3])
 print(time.time(), flush=True)
 while True:
     local.turn()
@@ -232,12 +232,12 @@ def test_clock_change_does_not_affect_grace_period(
     for _ in range(count(1, 3)):
         clock.set(0)
         job = running(["ignore_term"])
-        asked = time.monotonic()
+        started = time.monotonic()
         harness.jobs.cancel(job.id)
         time.sleep(0.5)
         clock.set(after)
         ended = harness.end(job.id)
-        assert 2 <= time.monotonic() - asked < 10
+        assert 2 <= time.monotonic() - started < 10
         assert ended.state is JobState.CANCELLED and "killed" in ended.message and in_order(ended)
         figures.add(jumps=1, false_timeouts=0)
 
@@ -253,7 +253,7 @@ def test_clock_change_does_not_affect_retry_delay(
     after: float,
 ) -> None:
     count(1, 2)
-    asked = time.monotonic()
+    started = time.monotonic()
     refusal = {"cause": "preempted", "message": "Another job needs its place.", "hint": ""}
     job = harness.submit([["event", "error", refusal], ["exit", 1]], [["write", str(tmp_path / "ran"), "x"]])
     wait(lambda: harness.jobs.get(job.id).attempt == 2)
@@ -264,7 +264,7 @@ def test_clock_change_does_not_affect_retry_delay(
     assert harness.jobs.get(job.id).state is JobState.QUEUED, "it is not due yet"
     ended = harness.end(job.id, seconds=120)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2) and in_order(ended)
-    figures.most(retry_seconds=time.monotonic() - asked)
+    figures.most(retry_seconds=time.monotonic() - started)
 
 
 def test_times_are_shown_in_utc(harness: Any, clock: Clock) -> None:

@@ -91,7 +91,7 @@ def test_supervisor_stopped_before_writing_its_record_is_waited_for(
         figures.add(supervisors_stopped=1)
 
 
-def told(server: Any) -> list[str]:
+def printed_ids(server: Any) -> list[str]:
     """The ids that a server still prints before it says that it is done."""
     ids = []
     while (line := server.stdout.readline().strip()) != "done":
@@ -133,7 +133,7 @@ while True:
         for server in started:
             server.send_signal(signal.SIGCONT)
     for server in started:
-        ids += told(server)
+        ids += printed_ids(server)
     assert len(ids) == len(set(ids)) == n * each
     for id in ids:
         ended = harness.end(id, seconds=120)

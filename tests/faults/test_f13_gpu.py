@@ -62,4 +62,4 @@ def test_gpu_failure_has_its_cause_and_frees_the_gpu(
         assert after.state is JobState.SUCCEEDED and after.result["memory"] > 0
         assert until_free(before) <= before + NEAR, "memory of a job that has ended is still in use"
         figures.add(breaks=1, false_causes=0)
-        figures.most(told_seconds=took)
+        figures.most(reported_seconds=took)

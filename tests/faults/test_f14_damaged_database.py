@@ -25,7 +25,7 @@ OLDER = sorted((Path(__file__).parent.parent / "jobs/data").glob("schema_*.sql")
 Truth = list[dict[str, Any]]
 
 
-def told(state: Path, owner: str | None = None) -> Truth | PublicError:
+def read_jobs(state: Path, owner: str | None = None) -> Truth | PublicError:
     """What a service on this folder answers, or how it refuses."""
     try:
         local = LocalJobs(state, owner=owner)
@@ -73,7 +73,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Original:
     shutil.copytree(folder / "state", folder / "open")
     local.close()
     whole(folder / "state")
-    found = told(folder / "state")
+    found = read_jobs(folder / "state")
     assert isinstance(found, list) and len(found) == 8
     return Original(folder / "open", folder / "state", found)
 
@@ -95,7 +95,7 @@ def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Pa
         shutil.copytree(state, copy)
         damage(copy)
         before = sorted(path.name for path in (copy / "jobs").iterdir())
-        found = told(copy)
+        found = read_jobs(copy)
         if isinstance(found, PublicError):
             assert found.hint and found.cause.startswith(("store_", "state_")), (what, found)
             assert sorted(path.name for path in (copy / "jobs").iterdir()) == before
@@ -148,9 +148,7 @@ def test_flipped_bits_are_detected_or_harmless(judge: Any, count: Any, original:
 
 
 @pytest.mark.parametrize("how", ["deleted", "cut", "flipped", "deleted with its index"])
-def test_lost_journal_loses_no_job(
-    how: str, judge: Any, count: Any, original: Original
-) -> None:
+def test_lost_journal_loses_no_job(how: str, judge: Any, count: Any, original: Original) -> None:
     """What was written lately is in the journal alone while a service has the database open."""
     journal = original.open / "jobs.db-wal"
     assert journal.stat().st_size > 10 * PAGE
@@ -195,7 +193,7 @@ def test_truncated_journal_does_not_revert_acknowledged_changes(
     (tmp_path / "copy/jobs.db-shm").unlink()
     with (tmp_path / "copy/jobs.db-wal").open("r+b") as file:
         file.truncate(size)
-    found = told(tmp_path / "copy")
+    found = read_jobs(tmp_path / "copy")
     assert isinstance(found, PublicError) and found.cause == "store_damaged" and id in found.message, found
     figures.add(refused=1)
 
@@ -209,6 +207,6 @@ def test_database_of_older_version_keeps_its_jobs(count: Any, figures: Any, tmp_
             connection.execute("UPDATE setting SET value = '{\"batch\": 0}' WHERE name = 'slots'")
             connection.commit()
             ids = [id for (id,) in connection.execute("SELECT id FROM job ORDER BY seq DESC")]
-        found = told(state, "ada")
+        found = read_jobs(state, "ada")
         assert isinstance(found, list) and [job["id"] for job in found] == ids
         figures.add(told_truly=1)

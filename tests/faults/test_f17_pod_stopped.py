@@ -109,8 +109,8 @@ def at_steps(server: JupyterServerProcess, ids: list[str], step: int) -> list[in
     def look() -> list[int] | None:
         jobs = [server.http.get(f"ilab/api/jobs/{id}").json() for id in ids]
         assert not any(job["ended_at"] for job in jobs), jobs
-        told = [job["progress"] for job in jobs]
-        steps = [one["step"] if one["total"] == STEPS else 0 for one in told]
+        progress = [job["progress"] for job in jobs]
+        steps = [one["step"] if one["total"] == STEPS else 0 for one in progress]
         return steps if min(steps) >= 2 and max(steps) >= step else None
 
     return list(until(look, 120))
@@ -143,7 +143,7 @@ def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
         assert done.final_loss is not None
         found.append(done.final_loss)
     spread = abs(found[0] - found[1])
-    assert spread < 1e-3, "runs of one seed differ so much that no tolerance can be told from them"
+    assert spread < 1e-3, "runs of one seed differ so much that no tolerance can be progress from them"
     return _known.setdefault(model, (found[0], max(2 * spread, 1e-6)))
 
 
@@ -156,10 +156,10 @@ def test_trainings_of_a_stopped_server_resume_to_the_same_result(
     for round in range(count(2, 48) // AT_ONCE):
         ids = [submit(running, tiny, pairs, f"parts-{round}-{number}") for number in range(AT_ONCE)]
         reached = at_steps(running, ids, chance.randrange(2, STEPS // 2))
-        asked = time.monotonic()
+        started = time.monotonic()
         running.stop(GRACE)
-        took = time.monotonic() - asked
-        assert kill_all() == 0, "something of a job outlived the server that had asked it to save"
+        took = time.monotonic() - started
+        assert kill_all() == 0, "something of a job outlived the server that had started it to save"
         kept = [saved(id) for id in ids]
         running = server("--IlabApp.stop_jobs=always")
         for id, step, checkpoint in zip(ids, reached, kept, strict=True):

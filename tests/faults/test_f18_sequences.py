@@ -38,11 +38,11 @@ from ilab_jupyter.jobs.state import ENDS, LIVE, MOVES, JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
 from ilab_jupyter.jobs.store.submission import Submissions
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.faults import acts
+from tests.faults import actions
 from tests.faults.checker import tally
-from tests.faults.ground import Ground, limit
+from tests.faults.environment import FaultEnvironment, limit
 from tests.faults.history import Client, History
-from tests.faults.linear import Call, Value, linearizable
+from tests.faults.linearizability import Call, Value, linearizable
 from tests.faults.pool import Pool
 
 OWNER = "somebody"
@@ -233,9 +233,7 @@ def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None
     )
 
 
-def test_random_command_sequences_match_the_model(
-    tmp_path: Path, count: Any, figures: Any
-) -> None:
+def test_random_command_sequences_match_the_model(tmp_path: Path, count: Any, figures: Any) -> None:
     sequences = count(ci=100, full=10_000)
     Rows.stores = [Store(StateFolder(tmp_path / "state")) for _ in range(STORES)]
     Rows.ran = 0
@@ -294,9 +292,7 @@ def value(row: Row) -> Value:
     return (str(row.state), row.attempt, row.version)
 
 
-def test_concurrent_calls_are_linearizable(
-    tmp_path: Path, count: Any, figures: Any
-) -> None:
+def test_concurrent_calls_are_linearizable(tmp_path: Path, count: Any, figures: Any) -> None:
     stores = [Store(StateFolder(tmp_path / "state")) for _ in range(4)]
     chance = random.Random(18)
     unexplained = calls = 0
@@ -338,7 +334,7 @@ def test_history_that_is_not_linearizable_is_detected(calls: list[Call], fine: b
 class Processes(RuleBasedStateMachine):
     """Jobs with supervisors and workers that really run, and servers and supervisors that are killed."""
 
-    make: Callable[[], Ground]
+    make: Callable[[], FaultEnvironment]
     pool: Pool
     ran = 0
     totals: dict[str, int]
@@ -354,16 +350,16 @@ class Processes(RuleBasedStateMachine):
         seconds=st.sampled_from([0.02, 0.3, 2.0]), code=st.sampled_from([0, 7, -9]), repeated=st.booleans()
     )
     def begin(self, seconds: float, code: int, repeated: bool) -> None:
-        self.ground = Processes.make()
-        self.ground.local._heart.stop()
+        self.environment = Processes.make()
+        self.environment.local._background.stop()
         self.client = Client(
-            SyncJobs(self.ground.local), History(self.ground.folder / "histories/commands.jsonl")
+            SyncJobs(self.environment.local), History(self.environment.folder / "histories/commands.jsonl")
         )
         self.submit(again=False, seconds=seconds, code=code, chosen=0)
         self.submit(again=repeated, seconds=seconds, code=0, chosen=0)
 
     def _row(self, chosen: int) -> Row:
-        row = self.ground.local._store.get(list(self.submitted.values())[chosen % len(self.submitted)])
+        row = self.environment.local._store.get(list(self.submitted.values())[chosen % len(self.submitted)])
         assert row is not None
         return row
 
@@ -376,7 +372,12 @@ class Processes(RuleBasedStateMachine):
     def submit(self, again: bool, seconds: float, code: int, chosen: int) -> None:
         self.number += 1
         tag = f"t{self.number}"
-        given = {"tag": tag, "world": str(self.ground.folder / "world"), "seconds": seconds, "exit": code}
+        given = {
+            "tag": tag,
+            "world": str(self.environment.folder / "world"),
+            "seconds": seconds,
+            "exit": code,
+        }
         if again and self.submitted:
             tag = list(self.submitted)[chosen % len(self.submitted)]
         given = self.given.setdefault(tag, given)
@@ -403,7 +404,7 @@ class Processes(RuleBasedStateMachine):
 
     @rule()
     def turn(self) -> None:
-        self.ground.local.turn()
+        self.environment.local.turn()
 
     @precondition(lambda self: self.submitted)
     @rule(chosen=st.integers(0, 9))
@@ -411,9 +412,9 @@ class Processes(RuleBasedStateMachine):
         """A server is there until the job has ended."""
         row = self._row(chosen)
         deadline = time.monotonic() + 30 + limit()
-        while not self.ground.local._store.get(row.id).state.ended:  # type: ignore[union-attr]
+        while not self.environment.local._store.get(row.id).state.ended:  # type: ignore[union-attr]
             assert time.monotonic() < deadline, "it never ended"
-            self.ground.local.turn()
+            self.environment.local.turn()
             time.sleep(0.02)
         self.client.get(row.id)
 
@@ -421,7 +422,7 @@ class Processes(RuleBasedStateMachine):
     @rule(chosen=st.integers(0, 9), who=st.integers(0, 1))
     def kill_supervisor(self, chosen: int, who: int) -> None:
         """Or its guardian."""
-        live = [row for row in self.ground.local._store.in_states(LIVE) if row.token]
+        live = [row for row in self.environment.local._store.in_states(LIVE) if row.token]
         if live:
             pids = with_argument(live[chosen % len(live)].token or "")
             with suppress(ProcessLookupError, IndexError):
@@ -431,16 +432,16 @@ class Processes(RuleBasedStateMachine):
     @rule(moment=st.floats(0, 0.3))
     def kill_server(self, moment: float) -> None:
         """A server opens the folder, moves the queue, and is killed."""
-        server = self.pool.start(acts.recover, self.ground.folder, self.number)
+        server = self.pool.start(actions.recover, self.environment.folder, self.number)
         time.sleep(moment)
         self.pool.kill(server)
         Processes.totals["kills"] = Processes.totals.get("kills", 0) + 1
 
     def teardown(self) -> None:
-        if not hasattr(self, "ground"):
+        if not hasattr(self, "environment"):
             return
-        _, late = self.ground.settle(10_000)
-        world, violations = self.ground.close(supervisors_die=True, workers_die=True, late=late)
+        _, late = self.environment.settle(10_000)
+        world, violations = self.environment.close(supervisors_die=True, workers_die=True, late=late)
         for name, number in tally(violations).items():
             Processes.totals[name] = Processes.totals.get(name, 0) + number
         Processes.totals["jobs"] = Processes.totals.get("jobs", 0) + len(world.jobs)
@@ -453,7 +454,7 @@ def test_random_commands_and_kills_violate_no_guarantee(
 ) -> None:
     sequences = count(ci=4, full=200, adds=False)
     Processes.pool, Processes.ran, Processes.totals = pool, 0, {}
-    Processes.make = staticmethod(lambda: Ground(tmp_path / f"ground-{Processes.ran}", pool, slots=2))  # type: ignore[assignment]
+    Processes.make = staticmethod(lambda: FaultEnvironment(tmp_path / f"run-{Processes.ran}", pool, slots=2))  # type: ignore[assignment]
     try:
         run(Processes, sequences, 10)
     finally:

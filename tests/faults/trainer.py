@@ -2,7 +2,7 @@
 
 Called as an interpreter of jobs is, with the job's folder and the attempt as its last arguments. The job's
 arguments: `world` (the folder of what workers did), `seconds`, `exit` (its code; negative for a signal), and
-`save_seconds` (how long it takes to save when it is told to end).
+`save_seconds` (how long it takes to save when it is terminated to end).
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def main() -> None:
         os.write(descriptor, json.dumps({**line, "at": at, **fields}).encode() + b"\n")
         os.close(descriptor)
 
-    def told(*_: object) -> None:
+    def terminated(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(given.get("save_seconds", 0))
-        tell("end", exit=143, told=True)
+        tell("end", exit=143, terminated=True)
         os._exit(143)
 
-    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGTERM, terminated)
     tell("start", alone=alone)
     print(f"attempt {attempt} {nonce}", flush=True)
     time.sleep(given["seconds"])
@@ -58,7 +58,7 @@ def main() -> None:
         events.write("result", result={"nonce": nonce})
         events.sync()
         events.close()
-    tell("end", exit=code, told=False)
+    tell("end", exit=code, terminated=False)
     if code < 0:
         os.kill(os.getpid(), -code)
     os._exit(code)

@@ -298,9 +298,7 @@ def test_backup_that_does_not_fit_is_refused_before_unpacking(archive: Path, tmp
     assert refused.value.cause == "disk_full"
 
 
-def test_killed_restore_leaves_nothing_and_can_be_repeated(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_killed_restore_leaves_nothing_and_can_be_repeated(harness: Any, tmp_path: Path) -> None:
     job = harness.end(harness.submit(["print"]).id)
     for n in range(300):
         (harness.local.folder(job.id) / f"artifacts/{n}").write_bytes(b"x" * 20_000)

@@ -50,9 +50,7 @@ def test_missing_worker_module_fails_with_traceback_in_log(
     assert job.state is JobState.FAILED and "no_such_module" in harness.log(job.id)
 
 
-def test_interpreter_removed_before_start_fails_the_job(
-    harness: Any, state: Path, tmp_path: Path
-) -> None:
+def test_interpreter_removed_before_start_fails_the_job(harness: Any, state: Path, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\n")
     python.chmod(0o755)
@@ -86,9 +84,7 @@ def test_cancelled_job_that_finishes_has_succeeded(harness: Any, tmp_path: Path)
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_job_cancelled_while_starting_does_no_work(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_job_cancelled_while_starting_does_no_work(harness: Any, tmp_path: Path) -> None:
     for number in range(5):
         job = harness.submit(["sleep", 60], ["write", str(tmp_path / "done"), "x"])
         time.sleep(0.06 * number)

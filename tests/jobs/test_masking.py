@@ -61,9 +61,7 @@ def test_training_output_is_not_masked(text: str) -> None:
 
 
 @pytest.mark.parametrize(("shape", "secret"), [*SECRETS, ("password of mine: {} it is", OWN)])
-def test_masking_does_not_depend_on_pieces(
-    tmp_path: Path, shape: str, secret: str
-) -> None:
+def test_masking_does_not_depend_on_pieces(tmp_path: Path, shape: str, secret: str) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
     text = f"🙂 begin\n{shape.format(secret)}\nend\n"
     path.write_text(text, encoding="utf-8")
@@ -74,9 +72,7 @@ def test_masking_does_not_depend_on_pieces(
 
 
 @pytest.mark.parametrize(("shape", "secret"), [*SECRETS, ("{}", OWN)])
-def test_growing_log_shows_no_start_of_a_secret(
-    tmp_path: Path, shape: str, secret: str
-) -> None:
+def test_growing_log_shows_no_start_of_a_secret(tmp_path: Path, shape: str, secret: str) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
     before, after = f"x\n{shape}\ny\n".format("\0").encode().split(b"\0")
     data = before + secret.encode() + after

@@ -83,9 +83,7 @@ def test_password_in_an_environment_url_is_a_secret(monkeypatch: pytest.MonkeyPa
     assert "pass-of-words" in environment_secrets()
 
 
-def test_environment_key_is_masked_in_all_job_output(
-    harness: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_key_is_masked_in_all_job_output(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", KEY)
     job = harness.submit(
         ["show_env", "SOME_API_KEY"],

@@ -98,9 +98,7 @@ def statements(version: str) -> list[str]:
     return [one.strip() for one in re.split(r";\s*\n", text) if one.strip()]
 
 
-def test_upgrade_keeps_every_job_key_and_attempt(
-    old: Path, supervisor: subprocess.Popen[bytes]
-) -> None:
+def test_upgrade_keeps_every_job_key_and_attempt(old: Path, supervisor: subprocess.Popen[bytes]) -> None:
     over = StateFolder(old).job(OVER)
     events = [
         {

@@ -244,9 +244,7 @@ class World:
 
 @given(ARRIVALS, st.integers(0, 3), st.integers(1, 4))
 @settings(max_examples=400, deadline=None)
-def test_every_satisfiable_job_starts_exactly_once(
-    arrivals: list[Arrival], gpus: int, slots: int
-) -> None:
+def test_every_satisfiable_job_starts_exactly_once(arrivals: list[Arrival], gpus: int, slots: int) -> None:
     world = World(machine(gpus), {"batch": slots})
     jobs = {n: job(n, one.need, priority=one.priority, owner=one.owner) for n, one in enumerate(arrivals, 1)}
     lasts = {jobs[n].id: one.lasts for n, one in enumerate(arrivals, 1)}
@@ -279,9 +277,7 @@ def test_small_jobs_do_not_starve_a_large_one(lengths: list[int], gpus: int) -> 
     st.integers(1, 12),
 )
 @settings(max_examples=300, deadline=None)
-def test_owners_differ_by_at_most_one_job(
-    waiting: list[str], live: list[str], free: int
-) -> None:
+def test_owners_differ_by_at_most_one_job(waiting: list[str], live: list[str], free: int) -> None:
     jobs = [job(n, owner=owner) for n, owner in enumerate(waiting, 1)]
     now = [running(f"live-{n}", owner=owner) for n, owner in enumerate(live)]
     verdicts = plan(jobs, now, [], {"batch": len(live) + free}, machine())

@@ -105,9 +105,7 @@ def refused(state: Path, url: str) -> PublicError:
     return caught.value
 
 
-def test_unreachable_database_server_is_reported_with_hint(
-    state: Path, postgres_server: Server
-) -> None:
+def test_unreachable_database_server_is_reported_with_hint(state: Path, postgres_server: Server) -> None:
     gone = "postgresql://tester:s3cret@/jobs?host=/nonexistent"
     assert refused(state, gone).cause == "store_unreachable"
     assert refused(state, "postgresql://tester:s3cret@127.0.0.1:9/jobs").cause == "store_unreachable"
@@ -146,9 +144,7 @@ def test_database_server_without_free_connection_is_reported(
 
 
 @ON_POSTGRES
-def test_read_only_database_is_reported(
-    harness: Any, database_url: str, postgres_server: Server
-) -> None:
+def test_read_only_database_is_reported(harness: Any, database_url: str, postgres_server: Server) -> None:
     name = harness.local._store.where.split(" ")[0]
     harness.local.configure(slots={"batch": 0})
     postgres_server.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

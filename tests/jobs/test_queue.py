@@ -203,9 +203,7 @@ def test_owners_take_turns(harness: Any, state: Path) -> None:
     assert order.read_text() in ("mtmtm", "tmtmm"), "the gate was mine, and nobody was waiting then"
 
 
-def test_wait_is_estimated_from_past_runs(
-    harness: Any, state: Path
-) -> None:
+def test_wait_is_estimated_from_past_runs(harness: Any, state: Path) -> None:
     harness.local.configure(slots={"batch": 3})
     for job in [harness.submit(["sleep", 2]) for _ in range(3)]:
         harness.end(job.id)

@@ -35,9 +35,7 @@ def test_shutdown_interrupts_live_jobs_only(harness: Any, tmp_path: Path) -> Non
     assert harness.end(waiting.id).state is JobState.SUCCEEDED
 
 
-def test_starting_job_is_interrupted_before_it_works(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_starting_job_is_interrupted_before_it_works(harness: Any, tmp_path: Path) -> None:
     job = harness.submit(["write", str(tmp_path / "worked"), "x"], ["sleep", 60])
     (ended,) = harness.local.interrupt()
     assert (ended.id, ended.state, ended.cause) == (job.id, JobState.INTERRUPTED, "shutdown")

@@ -62,9 +62,7 @@ def test_scheduler_runs_before_the_submitting_process_exits(state: Path) -> None
     until(lambda: stored(state) == {id: "SUCCEEDED"})
 
 
-def test_job_acknowledged_by_killed_process_runs_at_next_turn(
-    harness: Any, state: Path
-) -> None:
+def test_job_acknowledged_by_killed_process_runs_at_next_turn(harness: Any, state: Path) -> None:
     ids = []
     for _ in range(5):
         said, code = submitted_elsewhere(state, "os.kill(os.getpid(), signal.SIGKILL)")
@@ -78,7 +76,7 @@ def test_job_acknowledged_by_killed_process_runs_at_next_turn(
 
 def test_submission_does_not_wait_for_a_scheduler_turn(harness: Any, state: Path) -> None:
     harness.submit(["print"])  # makes the folder
-    harness.local._heart.flush()
+    harness.local._background.flush()
     with locked(state / "turn.lock", 10):
         began = time.monotonic()
         job = harness.submit(["print"])
@@ -87,9 +85,7 @@ def test_submission_does_not_wait_for_a_scheduler_turn(harness: Any, state: Path
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_refused_parallel_submissions_do_not_affect_others(
-    harness: Any, state: Path
-) -> None:
+def test_refused_parallel_submissions_do_not_affect_others(harness: Any, state: Path) -> None:
     harness.local.configure(slots={"batch": 0})
     harness.submit(["print", "first"], key="taken")
 
@@ -150,7 +146,7 @@ def test_missing_job_folder_is_created_at_start(harness: Any, state: Path) -> No
     """As after a power cut: the row is durable, the folder of a job that waits need not be."""
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["print", "here"])
-    harness.local._heart.flush()
+    harness.local._background.flush()
     for path in (state / "jobs" / job.id).iterdir():
         path.unlink()
     (state / "jobs" / job.id).rmdir()

@@ -168,7 +168,7 @@ class TestHealth(OwnServer):
         # The pulse would find it out within a second, so it is stopped.
         await server.app.web_app.settings["ilab"].pulse.stop()
         jobs = await server.app.web_app.settings["ilab"].jobs()
-        jobs._heart.stop()
+        jobs._background.stop()
         record = json.loads((jobs.folder(id) / "attempts/1/supervisor.json").read_text())
         guardian = int(Path(f"/proc/{record['pid']}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(guardian, signal.SIGKILL)
@@ -193,7 +193,7 @@ class TestHealth(OwnServer):
         jobs.configure(slots={"batch": 0})
         await server.submit("print:x")
         assert (await server.http.get("ilab/api/health")).status_code == 200
-        jobs._heart.stop()
+        jobs._background.stop()
         monkeypatch.setattr(health, "STALLED_SECONDS", 0.0)
         answer = await server.http.get("ilab/api/health")
         assert (answer.status_code, answer.json()["cause"]) == (503, "queue_stalled")

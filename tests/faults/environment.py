@@ -10,10 +10,10 @@ from typing import Any
 
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import LIVE, JobState
-from tests.faults import acts
+from tests.faults import actions
 from tests.faults.checker import Violation, World, check, read_world
 from tests.faults.pool import Pool
-from tests.faults.visitor import address
+from tests.faults.rest_client import address
 from tests.support.interpreter import make_interpreter
 
 TRAINER = Path(__file__).with_name("trainer.py")
@@ -24,10 +24,10 @@ def limit() -> float:
     return 10.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-class Ground:
+class FaultEnvironment:
     """A state folder of its own, with so many slots."""
 
-    def __init__(self, folder: Path, pool: Pool, slots: int = acts.CONCURRENT) -> None:
+    def __init__(self, folder: Path, pool: Pool, slots: int = actions.CONCURRENT) -> None:
         self.folder = folder
         self._pool = pool
         for name in ("world", "histories", "runtime"):
@@ -39,7 +39,7 @@ class Ground:
     def jupyter(self) -> ForkServerProcess:
         """A Jupyter server that starts."""
         places = {"JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"), "JUPYTER_CONFIG_DIR": str(self.folder)}
-        return self._pool.start(acts.jupyter, self.folder, **places)
+        return self._pool.start(actions.jupyter, self.folder, **places)
 
     def address(self, server: ForkServerProcess) -> str:
         """Its URL, once it is there."""
@@ -48,7 +48,7 @@ class Ground:
     def settle(self, number: int) -> tuple[float, list[str]]:
         """The last restart: how many seconds until all jobs have ended, and which had not in time."""
         restarted, allowed = time.monotonic(), limit()
-        server = self._pool.start(acts.recover, self.folder, number)
+        server = self._pool.start(actions.recover, self.folder, number)
         while self.local.active() and time.monotonic() - restarted < allowed:
             time.sleep(0.02)
         took = time.monotonic() - restarted

@@ -84,9 +84,7 @@ def elsewhere(harness: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("ours", [False, True])
-def test_remote_supervisor_with_our_pid_counts_as_alive(
-    harness: Any, elsewhere: Any, ours: bool
-) -> None:
+def test_remote_supervisor_with_our_pid_counts_as_alive(harness: Any, elsewhere: Any, ours: bool) -> None:
     job = elsewhere(os.getpid() if ours else os.getpid() + 100_000)
     scheduler._reconcile(harness.local._store, harness.local._store.get(job.id))
     assert harness.jobs.get(job.id).state is JobState.RUNNING
@@ -153,9 +151,7 @@ def test_stream_survives_short_database_errors(
     assert "".join(event.fields["text"] for event in told if event.type == "log") == "x\n"
 
 
-def test_reconnected_reader_starts_no_second_poller(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reconnected_reader_starts_no_second_poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tails, "_PATIENCE", 0.0)
 
     class Failing:

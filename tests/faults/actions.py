@@ -16,7 +16,7 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults.history import Client, History
-from tests.faults.visitor import Visitor, address
+from tests.faults.rest_client import RestClient, address
 
 CONCURRENT = 5
 # JupyterLab takes longer to load than all the rest, and nobody looks at it here.
@@ -88,25 +88,25 @@ def jupyter(folder: Path, *more: str) -> None:
     )
 
 
-def visit(folder: Path, number: int, pid: int, unanswered: list[dict[str, Any]]) -> None:
+def rest_calls(folder: Path, number: int, pid: int, unanswered: list[dict[str, Any]]) -> None:
     """A client over REST: as `serve`, until the server is killed."""
     chance = random.Random(number)
-    history = History(folder / "histories" / f"visitor-{number}.jsonl")
-    visitor = Visitor(address(folder / "runtime", pid), history)
+    history = History(folder / "histories" / f"client-{number}.jsonl")
+    client = RestClient(address(folder / "runtime", pid), history)
     sent = 0
     try:
         for again in unanswered:
-            visitor.submit(again)
+            client.submit(again)
         while True:
-            jobs = visitor.list()
+            jobs = client.list()
             if sum(not job["ended"] for job in jobs) <= CONCURRENT:
                 sent += 1
-                visitor.submit(arguments(chance, folder / "world", f"{number}-{sent}"))
+                client.submit(arguments(chance, folder / "world", f"{number}-{sent}"))
             elif jobs:
                 job, what = chance.choice(jobs), chance.random()
                 verb = "cancel" if what < 0.2 else "resume" if what < 0.4 and job["ended"] else "get"
                 path = f"jobs/{job['id']}" + ("" if verb == "get" else f"/{verb}")
-                visitor.call(verb, "GET" if verb == "get" else "POST", path, {"id": job["id"]})
+                client.call(verb, "GET" if verb == "get" else "POST", path, {"id": job["id"]})
             time.sleep(chance.random() * 0.02)
     except httpx.TransportError:
         return

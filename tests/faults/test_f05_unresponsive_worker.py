@@ -27,11 +27,11 @@ def test_worker_that_ignores_sigterm_is_killed_after_grace_period(
         left = [Identity.of(pid) for pid in pids]
         assert len(left) == 3 and all(left)
         assert written(daemon) not in ours, "the daemon does not carry our environment"
-        asked = time.monotonic()
+        cancelled_at = time.monotonic()
         assert harness.jobs.cancel(job.id).state is JobState.STOPPING
         assert harness.jobs.cancel(job.id).state is JobState.STOPPING, "asking twice shortens nothing"
         ended = harness.end(job.id)
-        took = time.monotonic() - asked
+        took = time.monotonic() - cancelled_at
         assert not any(one.alive for one in left if one is not None), "ended before all of it was gone"
         assert took >= GRACE
         assert (ended.state, ended.exit_code) == (JobState.CANCELLED, -9) and "killed" in ended.message
@@ -55,13 +55,13 @@ def test_default_grace_period_ends_within_thirty_seconds(
         daemon = tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["daemon", str(daemon)])
         jobs[job.id] = Identity.of(written(daemon))
-    asked = time.monotonic()
+    cancelled_at = time.monotonic()
     for id in jobs:
         harness.jobs.cancel(id)
     for id, daemon in jobs.items():
         assert harness.end(id, seconds=60).state is JobState.CANCELLED
         assert daemon is not None and not daemon.alive
-    took = time.monotonic() - asked
+    took = time.monotonic() - cancelled_at
     figures.add(stops=len(jobs))
     figures.most(usual_grace_seconds=grace, gone_seconds=took)
     assert grace <= took <= LIMIT

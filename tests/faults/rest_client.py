@@ -14,7 +14,7 @@ from tests.faults import history
 from tests.faults.history import History
 
 
-class Visitor:
+class RestClient:
     """Calls one server. httpx.TransportError where it is gone."""
 
     def __init__(self, url: str, history: History) -> None:
@@ -25,7 +25,7 @@ class Visitor:
 
     def submit(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Under the key that is its tag."""
-        body = {"kind": "train", "arguments": history.asked(given)}
+        body = {"kind": "train", "arguments": history.train_arguments(given)}
         return self.call(
             "submit", "POST", "jobs", given, json=body, headers={"Idempotency-Key": given["tag"]}
         )
