@@ -53,7 +53,7 @@ class Server:
             interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {WORKER} "$4" "$5"\n')
             interpreter.chmod(0o755)
             environment["ILAB_JUPYTER_WORKER_PYTHON"] = str(interpreter)
-        # Everything that is installed beside us would be loaded too, and is not what is measured.
+        # Other installed extensions would be loaded too and must not be measured.
         others = (
             "ilab_jupyter",
             "jupyterlab",
@@ -167,6 +167,6 @@ class Client:
         raise RuntimeError(f"{path} ended without an event {event!r}")
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()

@@ -1,4 +1,4 @@
-"""Compares what clients were told with what workers truly did, and with what is stored in the end."""
+"""Compares the clients' histories with what workers did and with what is stored at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = ("lost", "changed", "twins", "double_starts", "overlaps", "wrong_moves",
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise that was broken: which kind, of which job, in words."""
+    """A violated guarantee: its kind, the job, and a description."""
 
     kind: str
     job: str
@@ -58,7 +58,7 @@ class _Violations:
 
 
 def read_world(store: Store, histories: Path, world: Path, **more: Any) -> World:
-    """From the files of a run and its store."""
+    """Read the files of a run and its store."""
     with store.read() as connection:
         rows = [dict(row._mapping) for row in connection.execute(sa.select(schema.job))]
         attempts = [dict(row._mapping) for row in connection.execute(sa.select(schema.attempt))]
@@ -75,7 +75,7 @@ def read_world(store: Store, histories: Path, world: Path, **more: Any) -> World
 
 
 def check(world: World) -> list[Violation]:
-    """Every promise that was broken."""
+    """Return all violations."""
     mark = _Violations()
     _acknowledged(world, mark)
     _starts(world, mark)
@@ -87,13 +87,13 @@ def check(world: World) -> list[Violation]:
 
 
 def tally(violations: Iterable[Violation]) -> dict[str, int]:
-    """How many of each kind, zeros too."""
+    """Count the violations of each kind."""
     found = Counter(violation.kind for violation in violations)
     return {kind: found[kind] for kind in KINDS}
 
 
 def _acknowledged(world: World, mark: _Violations) -> None:
-    """R1: what was acknowledged is there as it was calls for, and one key is one job."""
+    """R1: every acknowledged job is stored as submitted, and one key is one job."""
     calls = {(entry["client"], entry["op"]): entry for entry in world.entries if entry["phase"] == "invoke"}
     for entry in world.entries:
         if entry["phase"] != "ok":
@@ -116,7 +116,7 @@ def _acknowledged(world: World, mark: _Violations) -> None:
 
 
 def _starts(world: World, mark: _Violations) -> None:
-    """R3: a worker an attempt, and never two of a job at once."""
+    """R3: one worker per attempt, and never two of a job at once."""
     starts = Counter((one["job"], one["attempt"]) for one in world.workers if one["what"] == "start")
     for (job, attempt), count in starts.items():
         if count > 1:
@@ -144,7 +144,7 @@ REACHABLE = _reachable()
 
 
 def _observations(world: World, mark: _Violations) -> None:
-    """R2, for all clients together: who asks after an answer was given is never shown an older row."""
+    """R2, over all clients: a request made after a response never returns an older row."""
     invoked: dict[tuple[str, int], dict[str, Entry]] = {}
     newest: dict[str, Entry] = {}
     versions: dict[tuple[str, int], Entry] = {}
@@ -180,7 +180,7 @@ def _wrong(before: Entry, after: Entry) -> str:
 
 
 def _ends(world: World, mark: _Violations) -> None:
-    """R2, R4: the end that is told is the one that happened."""
+    """R2, R4: the stored outcome is the actual one."""
     started = {(one["job"], one["attempt"]): one for one in world.workers if one["what"] == "start"}
     ended = {(one["job"], one["attempt"]): one for one in world.workers if one["what"] == "end"}
     stops = {entry["id"] for entry in world.entries if entry.get("what") == "cancel"}
@@ -201,7 +201,7 @@ def _ends(world: World, mark: _Violations) -> None:
 def _false(world: World, attempt: Entry, start: Entry | None, end: Entry | None, stopped: bool) -> str:
     state, code = attempt["state"], attempt["exit_code"]
     if code is not None and end is not None and code != end["exit"] and not (stopped and code == -9):
-        return f"exit code {code} is told, it was {end['exit']}"
+        return f"exit code {code} is stored, it was {end['exit']}"
     if state == "SUCCEEDED" and (end is None or end["exit"] != 0):
         return "its worker did not end well"
     if state == "FAILED" and end is None and start is not None and not (world.workers_die and code == -9):
@@ -209,7 +209,7 @@ def _false(world: World, attempt: Entry, start: Entry | None, end: Entry | None,
     if state == "FAILED" and end is not None and end["exit"] == 0:
         return "its worker ended well"
     if state == "CANCELLED" and not stopped:
-        return "nobody had cancelled it"
+        return "it had not been cancelled"
     if state == "CANCELLED" and end is not None and end["exit"] == 0:
         return "its worker had ended well"
     if state == "INTERRUPTED" and start is not None and not world.supervisors_die:

@@ -1,4 +1,4 @@
-"""F1: a server killed at any moment loses no job, starts none twice, and its successor tells the truth."""
+"""F1: a server killed at any moment loses no job and starts none twice; its successor is correct."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VISITED = 10
 
 
 def unanswered(histories: Path) -> list[dict[str, Any]]:
-    """Submissions of which their clients never heard: what a client sends again, under the same key."""
+    """Return submissions without a response, which a client sends again under the same key."""
     calls: dict[tuple[str, int], dict[str, Any]] = {}
     for entry in history.read(histories):
         if entry["phase"] == "invoke" and entry["what"] == "submit":
@@ -32,7 +32,7 @@ def unanswered(histories: Path) -> list[dict[str, Any]]:
 
 
 def kill_servers(pool: Pool, folder: Path, chance: random.Random, kills: int, first: int) -> None:
-    """Two servers at a time, each killed at a random moment and followed by another."""
+    """Run two servers at a time; each is killed at a random moment and replaced."""
     live: list[Any] = []
     for number in range(first, first + kills):
         again = unanswered(folder / "histories") if chance.random() < 0.3 else []
@@ -47,7 +47,7 @@ def kill_servers(pool: Pool, folder: Path, chance: random.Random, kills: int, fi
 def kill_jupyter_servers(
     pool: Pool, environment: FaultEnvironment, chance: random.Random, kills: int, first: int
 ) -> None:
-    """A Jupyter server at a time, with a client over REST."""
+    """Run one Jupyter server at a time, with a REST client."""
     folder = environment.folder
     for number in range(first, first + kills):
         server = environment.jupyter()
@@ -92,7 +92,7 @@ def test_job_survives_kill_of_its_server(harness: Any, servers: Any, tmp_path: P
     harness.reach(id, JobState.RUNNING)
     server.kill()
     server.wait()
-    # Nobody is there any more who could tell: the next one who asks hears the truth.
+    # No server is left: the next process that reads the job sees its outcome.
     time.sleep(0.1)
     assert harness.jobs.get(id).state is JobState.RUNNING
     ended = harness.end(id)

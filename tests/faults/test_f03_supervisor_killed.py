@@ -1,4 +1,5 @@
-"""F3: who watches a job is killed: its tree dies at once, the job is INTERRUPTED, the slot is free."""
+"""F3: supervisor or guardian is killed: the process tree ends at once, the job is INTERRUPTED, the slot is
+free."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ LIMIT = 2.0
 
 
 def tree(harness: Any, id: str, *pid_files: Path) -> list[Identity]:
-    """The worker, what carries its token, and the processes named in files."""
+    """Return the worker, the processes with its token, and the processes named in files."""
     pids = [*with_token(harness.local._store.get(id).token), *map(written, pid_files)]
     found = [Identity.of(pid) for pid in set(pids)]
     assert all(found)
@@ -29,7 +30,7 @@ def tree(harness: Any, id: str, *pid_files: Path) -> list[Identity]:
 
 
 def until_dead(processes: list[Identity], since: float) -> float:
-    """Seconds from `since` until none of them is alive."""
+    """Return the seconds from `since` until none of them is alive."""
     deadline = time.monotonic() + 20
     while any(process.alive for process in processes):
         assert time.monotonic() < deadline, "a process of the job lives on"
@@ -44,7 +45,7 @@ def leases(harness: Any, id: str) -> int:
 
 
 def watchers(harness: Any, row: Any) -> list[int]:
-    """Guardian and supervisor, without a worker that is one in name only, between its fork and its exec."""
+    """Return guardian and supervisor, excluding a worker between its fork and its exec."""
     path = harness.local.folder(row.id) / f"attempts/{row.attempt}/supervisor.json"
     known = json.loads(path.read_text())["pid"] if path.exists() else None
     found = []
@@ -68,7 +69,7 @@ def test_killed_supervisor_leaves_no_process_and_frees_the_slot(
         killed = time.monotonic()
         os.kill(supervisor(harness, job.id), signal.SIGKILL)
         times.append(until_dead(processes, killed))
-        # Nobody asks: the guardian alone tells the end and moves the queue.
+        # No client is active: the guardian alone records the end and runs the scheduler.
         ended = harness.end(job.id)
         reported.append(time.monotonic() - killed)
         assert (ended.state, ended.cause, ended.exit_code) == (JobState.INTERRUPTED, "supervisor_lost", None)
@@ -92,7 +93,7 @@ def test_any_process_cleans_up_after_killed_supervisor_and_guardian(
         killed = time.monotonic()
         abandon(job.id)
         until_dead([worker], killed)
-        assert orphan.alive, "nobody was left to kill it, so this shows who does"
+        assert orphan.alive, "no process was left to kill it"
         harness.local.turn()
         assert harness.jobs.get(job.id).state is JobState.INTERRUPTED
         assert not orphan.alive, "the job was reported to have ended before all of it was dead"

@@ -1,4 +1,4 @@
-"""F4: a worker that dies is reported as what it died of, and the end of its log is there."""
+"""F4: the death of a worker is reported with its cause, and its log is complete."""
 
 from __future__ import annotations
 

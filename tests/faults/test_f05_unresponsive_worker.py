@@ -1,4 +1,4 @@
-"""F5: a worker that ignores the request to stop, and what escaped from it, is gone after its grace."""
+"""F5: a worker that ignores SIGTERM, and processes that escaped from it, end after the grace period."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ def test_worker_that_ignores_sigterm_is_killed_after_grace_period(
         pids = {*ours, written(child), written(daemon)}
         left = [Identity.of(pid) for pid in pids]
         assert len(left) == 3 and all(left)
-        assert written(daemon) not in ours, "the daemon does not carry our environment"
+        assert written(daemon) not in ours, "the daemon does not have our environment"
         cancelled_at = time.monotonic()
         assert harness.jobs.cancel(job.id).state is JobState.STOPPING
-        assert harness.jobs.cancel(job.id).state is JobState.STOPPING, "asking twice shortens nothing"
+        assert harness.jobs.cancel(job.id).state is JobState.STOPPING, (
+            "a second request does not shorten the grace period"
+        )
         ended = harness.end(job.id)
         took = time.monotonic() - cancelled_at
         assert not any(one.alive for one in left if one is not None), "ended before all of it was gone"
@@ -44,7 +46,7 @@ def test_worker_that_ignores_sigterm_is_killed_after_grace_period(
 def test_default_grace_period_ends_within_thirty_seconds(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
-    """The setting as it comes: the worker may use all of its grace, and then no more."""
+    """The default grace period: the worker may use all of it, but no more."""
     n = count(1, 5)
     if n == 1:
         harness.local.configure(grace_seconds=3)

@@ -1,4 +1,4 @@
-"""F6: records that lie get nobody signalled and no end believed."""
+"""F6: forged records cause no signal to other processes and no wrong outcome."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ time.sleep(300)
 
 @pytest.fixture(autouse=True)
 def no_turn_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No beat of the service's own comes between the death of a supervisor and the lie about it."""
+    """Prevent turns of the background scheduler between the death of a supervisor and the forgery."""
     monkeypatch.setattr(background, "INTERVAL_SECONDS", 3600.0)
 
 
 @dataclass
 class Bystander:
-    """A process that has nothing to do with any job, and remembers every signal that it gets."""
+    """A process unrelated to any job that records every signal it receives."""
 
     process: subprocess.Popen[str]
     heard: Path
@@ -74,7 +74,7 @@ def start_bystander(tmp_path: Path) -> Iterator[Callable[[], Bystander]]:
 
 @pytest.fixture
 def signals() -> Iterator[list[int]]:
-    """The requests to end that this process gets."""
+    """Record the termination signals that this process receives."""
     numbers: list[int] = []
     wanted = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = {one: signal.signal(one, lambda number, _: numbers.append(number)) for one in wanted}
@@ -84,7 +84,7 @@ def signals() -> Iterator[list[int]]:
 
 
 def lies(record: dict[str, Any], bystander: int) -> dict[str, Any]:
-    """Contents of a record by what is wrong with it; a text stands as it is."""
+    """Return forged contents of a record by name; a text is written as it is."""
 
     def who(pid: int) -> dict[str, Any]:
         identity = Identity.of(pid)
@@ -159,12 +159,12 @@ def test_cancel_with_forged_record_signals_no_process(
     path.write_text(json.dumps(lies(record, bystander.process.pid)[lie]))
     harness.jobs.cancel(job.id)
     ended = harness.end(job.id)
-    assert ended.state is JobState.CANCELLED, "it was asked to stop, and nothing of it lives"
+    assert ended.state is JobState.CANCELLED, "it was cancelled, and none of its processes is alive"
     assert bystander.unharmed and signals == []
 
 
 def take_number(pid: int, start: Callable[[], Bystander]) -> Bystander:
-    """A bystander that got the number of a process that has ended, from the kernel itself."""
+    """Create a bystander with the PID of a process that has ended."""
     last = Path("/proc/sys/kernel/ns_last_pid")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -198,7 +198,7 @@ def test_process_with_reused_pid_is_not_signalled(
         abandon(job.id)
         wait(lambda pid=record["pid"]: not Path(f"/proc/{pid}").exists())
         bystander = take_number(record["pid"], start_bystander)
-        assert Identity.of(record["pid"]) is not None, "there is a process of that number"
+        assert Identity.of(record["pid"]) is not None, "a process has that PID"
         if cancelled:
             harness.jobs.cancel(job.id)
         harness.local.turn()
@@ -221,7 +221,7 @@ def test_truncated_record_of_live_supervisor_does_not_end_the_job(
     harness.local.turn()
     assert [harness.jobs.get(one.id).state for one in (job, other)] == [JobState.RUNNING] * 2
     harness.jobs.cancel(other.id)
-    assert harness.end(other.id).state is JobState.CANCELLED, "its supervisor looks at its row"
+    assert harness.end(other.id).state is JobState.CANCELLED, "its supervisor reads its row"
     go.touch()
     ended = harness.end(job.id)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)

@@ -96,7 +96,7 @@ def test_file_and_readers_have_each_line_once_in_order(
     for one in followers:
         one.join(60)
         assert one.ended
-    assert server.end(id)["attempt"] == 1, "it was run once"
+    assert server.end(id)["attempt"] == 1, "it ran once"
     wanted = b"".join(streaming.LINE % number for number in range(lines)).decode()
     assert server.log(id).read_text() == wanted
     text, offset = [], 0

@@ -1,4 +1,4 @@
-"""F9: a disk that is full, a quota, a disk that fails: advice, delay, a true end, and nothing lost."""
+"""F9: full disk, quota, failing disk: errors have hints, states are delayed but correct, nothing is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def check_checkpoints(folder: Path) -> int:
     steps = sorted(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))
     assert steps == list(range(1, len(steps) + 1)) and steps
     for step in steps:
-        assert (folder / f"checkpoint-{step}").read_bytes() == bytes([step]) * SIZE, "a torn checkpoint"
+        assert (folder / f"checkpoint-{step}").read_bytes() == bytes([step]) * SIZE, (
+            "an incomplete checkpoint"
+        )
     return steps[-1]
 
 
@@ -72,7 +74,7 @@ def test_full_disk_delays_the_end_of_a_job(harness: Any, tmp_path: Path, count: 
             filler = fill(disk)
             (tmp_path / f"go-{number}").touch()
             time.sleep(1.5)
-            assert small.jobs.get(job.id).state is JobState.RUNNING, "an end that is not written is not fault"
+            assert small.jobs.get(job.id).state is JobState.RUNNING, "an end that is not stored is not shown"
             filler.unlink()
             ended = small.end(job.id)
             assert (ended.state, ended.exit_code) == (JobState.FAILED, 5)
@@ -105,7 +107,7 @@ def test_full_log_disk_fails_the_job_with_disk_full(
             assert check_checkpoints(saved) == 60
             check_database(state)
             figures.add(full_disks=1, false_ends=0)
-            with harness.local._store.write() as connection:  # its folder goes with the disk
+            with harness.local._store.write() as connection:  # its folder is removed with the disk
                 for table in ("attempt", "lease", "job"):
                     column = "id" if table == "job" else "job"
                     connection.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = ?", (job.id,))
@@ -131,7 +133,7 @@ def test_full_checkpoint_disk_fails_the_job_and_keeps_checkpoints(
             figures.add(full_disks=1, false_ends=0)
 
 
-# A disk that refuses: what is written below a prefix fails, while a file says with which error.
+# A failing disk: writes below a prefix fail with the error named in a file.
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -223,7 +225,7 @@ while True:
 
 @dataclass
 class CommandServer:
-    """The server below the shim, and the disk that refuses on demand."""
+    """The server under the shim, and the disk that fails on demand."""
 
     process: subprocess.Popen[str]
     folder: Path
@@ -358,4 +360,4 @@ if not may_mount():
     def test_full_disks_in_a_user_namespace_that_may_mount(tmp_path: Path) -> None:
         command = ["unshare", "-rm", sys.executable, "-m", "pytest", "-q", __file__]
         done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, f"No disk may be mounted, also in no namespace: {done.stdout}"
+        assert done.returncode == 0, f"Mounting failed, also in a user namespace: {done.stdout}"

@@ -1,4 +1,4 @@
-"""F10: the wall clock is set forward, back, by ten years, in the middle of a run: nothing depends on it."""
+"""F10: changes of the wall clock during a run, up to ten years, affect nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ilab_jupyter.jobs.state import JobState
 HOUR, YEARS = 3600.0, 10 * 365 * 86400.0
 SUMMER = datetime(2026, 3, 29, 0, 59, 57, tzinfo=UTC).timestamp()
 WINTER = datetime(2026, 10, 25, 0, 59, 57, tzinfo=UTC).timestamp()
-# By how many seconds the clock is wrong when a job starts, and from the middle of the run on.
+# Offset of the clock in seconds when a job starts, and from the middle of the run on.
 JUMPS: dict[str, tuple[float, float]] = {
     "an hour forward": (0, HOUR),
     "an hour back": (0, -HOUR),
@@ -35,7 +35,7 @@ JUMPS: dict[str, tuple[float, float]] = {
     "to the beginning of time": (0, 5 - time.time()),
 }
 
-# libfaketime also lets a sleep that is under way when its offset changes end at once, which no clock does.
+# libfaketime ends a running sleep when its offset changes, which a real clock does not.
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -163,12 +163,12 @@ while True:
         Path(done).touch()
         ids = [first, *(server.stdout.readline().strip() for _ in range(2))]
         away = float(server.stdout.readline()) - time.time()
-        assert abs(away - after) < 1, "the clock was not set at all"
-        keep_turning(harness, 3.0)  # longer than anything in the engine waits before it gives a verdict
+        assert abs(away - after) < 1, "the clock was not set"
+        keep_turning(harness, 3.0)  # longer than every timeout of the engine
         now = harness.jobs.get(first)
-        assert (now.state, now.attempt) == (JobState.RUNNING, 1), f"{jump}: a false verdict"
+        assert (now.state, now.attempt) == (JobState.RUNNING, 1), f"{jump}: a wrong state"
         newest = [job.id for job in harness.jobs.list(limit=3).jobs]
-        assert newest == ids[::-1], f"{jump}: newest first, whatever the clock says"
+        assert newest == ids[::-1], f"{jump}: newest first, independent of the clock"
         Path(go).touch()
         for id in ids:
             ended = harness.end(id, seconds=60)

@@ -1,4 +1,4 @@
-"""F11: a process that is stopped for a minute is not taken for dead, and nothing is started in its place."""
+"""F11: a process stopped for a minute is not considered dead, and nothing is started in its place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keep_turning(harness: Any, seconds: float, look: Callable[[], None] = lambda
     """What a server does that goes on beside the stopped one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with suppress(Unavailable):  # who is stopped may hold the database's write lock
+        with suppress(Unavailable):  # the stopped process may hold the database's write lock
             harness.local.turn()
         look()
         time.sleep(0.25)
@@ -55,7 +55,7 @@ def test_job_of_stopped_supervisor_is_not_started_again(
         def look() -> None:
             for job in jobs:
                 now = harness.jobs.get(job.id)
-                assert (now.state, now.attempt) == (JobState.RUNNING, 1), "a verdict on the living"
+                assert (now.state, now.attempt) == (JobState.RUNNING, 1), "a live job changed its state"
 
         keep_turning(harness, pause, look)
     finally:
@@ -80,7 +80,7 @@ def test_supervisor_stopped_before_writing_its_record_is_waited_for(
         try:
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
-            keep_turning(harness, 3.0)  # longer than a spawner that was killed is waited for
+            keep_turning(harness, 3.0)  # longer than the wait for a killed spawner
             seen = harness.jobs.get(job.id)
             assert seen.attempt == 1 and seen.state in LIVE
         finally:
@@ -92,7 +92,7 @@ def test_supervisor_stopped_before_writing_its_record_is_waited_for(
 
 
 def printed_ids(server: Any) -> list[str]:
-    """The ids that a server still prints before it says that it is done."""
+    """Return the ids that a server prints before it reports that it is done."""
     ids = []
     while (line := server.stdout.readline().strip()) != "done":
         assert line, f"the server ended before it was done: {server.wait()}"
@@ -124,7 +124,7 @@ while True:
         assert server.stdout.readline().strip() == "ready"
     go.touch()
     for server in started:
-        # None is waited for: the one before may hold the database's write lock as long as it is stopped.
+        # Do not wait: a stopped server may hold the database's write lock.
         time.sleep(chance.random() * 0.1)
         server.send_signal(signal.SIGSTOP)
     try:

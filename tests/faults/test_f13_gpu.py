@@ -1,4 +1,4 @@
-"""F13: a job runs out of the GPU's memory or breaks its context: it fails as that, and the GPU is free."""
+"""F13: a job that exhausts the GPU's memory or breaks its context fails with that cause and frees the GPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def a_gpu() -> None:
 
 
 def used() -> int:
-    """MiB in use on the first GPU, whoever uses them."""
+    """MiB in use on the first GPU, by any process."""
     query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip())
 

@@ -1,4 +1,4 @@
-"""F14: a database that was cut, changed or robbed of its journal, or is older, is read truly or refused."""
+"""F14: a truncated, changed or older database, or one without its journal, is read correctly or refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Truth = list[dict[str, Any]]
 
 
 def read_jobs(state: Path, owner: str | None = None) -> Truth | PublicError:
-    """What a service on this folder answers, or how it refuses."""
+    """Return what a service on this folder answers, or its error."""
     try:
         local = LocalJobs(state, owner=owner)
     except PublicError as error:
@@ -101,7 +101,7 @@ def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Pa
             assert sorted(path.name for path in (copy / "jobs").iterdir()) == before
             figures.add(refused=1, false=0)
         else:
-            figures.add(told_truly=found == truth, false=found != truth)
+            figures.add(read_correctly=found == truth, false=found != truth)
             assert found == truth, what
         shutil.rmtree(copy)
 
@@ -209,4 +209,4 @@ def test_database_of_older_version_keeps_its_jobs(count: Any, figures: Any, tmp_
             ids = [id for (id,) in connection.execute("SELECT id FROM job ORDER BY seq DESC")]
         found = read_jobs(state, "ada")
         assert isinstance(found, list) and [job["id"] for job in found] == ids
-        figures.add(told_truly=1)
+        figures.add(read_correctly=1)

@@ -1,4 +1,4 @@
-"""F15: on a file system without locks or shared memory, jobs work or the folder is refused by name."""
+"""F15: without file locks or shared memory, jobs work or the folder is refused with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.support.jobs import WORKER
 
 HERE = Path(__file__).parent
-# In a process of its own, with the refusing file system below it and below the supervisor that it starts.
+# A separate process; the failing file system applies to it and to its supervisors.
 PROGRAM = """
 import json, sqlite3, sys, time
 from pathlib import Path
@@ -80,8 +80,8 @@ def test_jobs_run_with_rollback_journal_without_shared_memory(
     assert first["state"] == "SUCCEEDED" and first["log"] == "hello\n" and first["mode"] == "delete"
     assert len(first["advice"]) == 1 and "write-ahead log" in first["advice"][0]
     assert "PostgreSQL" in first["advice"][0] and str(state) in first["advice"][0]
-    assert not list(state.glob(".wal*")), "the question leaves nothing behind"
-    # A database that was made on a local disk and moved there; and back again.
+    assert not list(state.glob(".wal*")), "the probe leaves no file behind"
+    # A database created on a local disk and moved there, and back again.
     local = on(shim, state)
     assert local["mode"] == "wal" and local["advice"] == [] and local["jobs"] == 2
     again = on(shim, state, REFUSE=refusal)

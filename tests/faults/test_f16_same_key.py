@@ -1,4 +1,4 @@
-"""F16: one submission that is sent a hundred times at once, under one idempotency key, is one job."""
+"""F16: one submission sent a hundred times at once under one idempotency key creates one job."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_parallel_submissions_with_one_key_create_one_job(
     asyncio.run(all_rounds())
     environment.local.configure(slots={"batch": 4})
     _, late = environment.settle(0)
-    # A hundred queued jobs take longer than a restart may: those that wait are cancelled.
+    # A hundred queued jobs take longer than the limit of a restart: waiting ones are cancelled.
     client = Client(SyncJobs(environment.local), History(environment.folder / "histories/canceller.jsonl"))
     for id in late:
         client.cancel(id)

@@ -1,4 +1,4 @@
-"""F17: a server or pod that is stopped in the middle of a training: it saves, and the next server goes on."""
+"""F17: a server or pod stopped during a training: the training saves, and continues on the next server."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.support.waiting import until
 
 __all__ = ["pairs", "tiny"]
 
-# Real trainings, which import torch seven times: a busy machine takes its time.
+# Real trainings that import torch seven times, which is slow on a busy machine.
 pytestmark = pytest.mark.timeout(900)
 
-# Of the pod; a worker has less, so that its server has time to see it end.
+# Of the pod; a worker has less, so that its server can see it end.
 GRACE = 30.0
 WORKER_GRACE = 20.0
 STEPS, SAVE_STEPS = 160, 20
@@ -127,7 +127,7 @@ _known: dict[Path, tuple[float, float]] = {}
 
 
 def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
-    """The final loss of a training that nobody stops, and how far a second one is from it: the tolerance.
+    """Final loss of an uninterrupted training, and the difference to a second one as tolerance.
 
     Both run here, without a server, and only for the first test that asks: they are the same for every one.
     """
@@ -143,7 +143,7 @@ def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
         assert done.final_loss is not None
         found.append(done.final_loss)
     spread = abs(found[0] - found[1])
-    assert spread < 1e-3, "runs of one seed differ so much that no tolerance can be progress from them"
+    assert spread < 1e-3, "runs with one seed differ too much to derive a tolerance"
     return _known.setdefault(model, (found[0], max(2 * spread, 1e-6)))
 
 
@@ -159,7 +159,7 @@ def test_trainings_of_a_stopped_server_resume_to_the_same_result(
         started = time.monotonic()
         running.stop(GRACE)
         took = time.monotonic() - started
-        assert kill_all() == 0, "something of a job outlived the server that had started it to save"
+        assert kill_all() == 0, "a process of a job survived the server"
         kept = [saved(id) for id in ids]
         running = server("--IlabApp.stop_jobs=always")
         for id, step, checkpoint in zip(ids, reached, kept, strict=True):
@@ -202,7 +202,7 @@ def test_next_pod_resumes_jobs_of_a_terminated_pod(
         id = submit(pod, tiny, pairs, f"parts-{number}")
         (step,) = at_steps(pod, [id], SAVE_STEPS + 5)
         if how == "stopped":
-            # Nothing was set: that its jobs cannot outlive it, the server finds out by itself.
+            # No setting: the server detects that its jobs cannot outlive it.
             (first,) = psutil.Process(pod._process.pid).children()
             first.send_signal(signal.SIGTERM)
             pod._process.wait(GRACE)

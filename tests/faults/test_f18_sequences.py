@@ -45,7 +45,7 @@ from tests.faults.history import Client, History
 from tests.faults.linearizability import Call, Value, linearizable
 from tests.faults.pool import Pool
 
-OWNER = "somebody"
+OWNER = "ada"
 STORES = 3
 STEPS = 12
 
@@ -128,7 +128,7 @@ class Rows(RuleBasedStateMachine):
     @rule(target=rows, store=which, row=rows)
     def read(self, store: int, row: Row) -> Row:
         found = self.stores[store].get(row.id)
-        assert found is not None, "a stored job is gone"
+        assert found is not None, "a stored job is missing"
         return found
 
     def _is_stale(self, row: Row) -> bool:
@@ -145,7 +145,7 @@ class Rows(RuleBasedStateMachine):
             return multiple()
         to = allowed[choice % len(allowed)]
         moved = self.stores[store].move(row, to)
-        assert (moved is None) == self._is_stale(row), "an old row was swapped, or the newest was not"
+        assert (moved is None) == self._is_stale(row), "a stale row was changed, or the newest was not"
         if moved is None:
             return multiple()
         known.state, known.version = to, moved.version
@@ -197,7 +197,7 @@ class Rows(RuleBasedStateMachine):
             assert row is not None
             assert (row.state, row.attempt) == (known.state, known.attempt)
             known.version = max(known.version, row.version) if row.state is JobState.QUEUED else known.version
-            assert row.version == known.version, "the row changed by itself"
+            assert row.version == known.version, "the row changed without a command"
 
     def teardown(self) -> None:
         store = self.stores[0]
@@ -209,7 +209,7 @@ class Rows(RuleBasedStateMachine):
                 assert all(row.state.resumable for row in rows[:-1])
             shown = control.state(store, OWNER).waiting
             mine = self.model.waiting()
-            assert [id for id in shown if id in mine] == mine, "they wait in another order"
+            assert [id for id in shown if id in mine] == mine, "the order of waiting jobs differs"
         for known in self.model.jobs.values():
             row = store.get(known.id)
             if row is not None and not row.state.ended:
@@ -398,7 +398,7 @@ class Processes(RuleBasedStateMachine):
         row = self._row(chosen)
         job = self.client.resume(row.id)
         if row.state is JobState.SUCCEEDED:
-            assert job is None, "what succeeded was resumed"
+            assert job is None, "a succeeded job was resumed"
         if job is not None:
             assert job.attempt == row.attempt + 1
 

@@ -1,4 +1,4 @@
-"""Who did what: kept with the change itself or not at all, and shown to whom it concerns."""
+"""The audit log: written in the transaction of the change, and filtered by owner."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 
 
-def said(harness: Any, **asked: Any) -> list[tuple[str, str, str]]:
-    return [(one.actor, one.action, one.target) for one in harness.jobs.audit(**asked)]
+def said(harness: Any, **query: Any) -> list[tuple[str, str, str]]:
+    return [(one.actor, one.action, one.target) for one in harness.jobs.audit(**query)]
 
 
 def test_user_actions_are_audited_with_their_actor(harness: Any, state: Any) -> None:

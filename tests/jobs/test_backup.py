@@ -1,4 +1,4 @@
-"""Backup while jobs run, and restore: all or nothing, checked, and nothing taken for a process that runs."""
+"""Backup of running jobs, and restore: all or nothing, verified, and no job mistaken for a running one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_backup_of_running_jobs_is_restored(
     assert taken.left_out == (f"jobs/{done.id}/artifacts/link",)
     assert b"sesame" not in gzip.decompress(taken.path.read_bytes())
 
-    # What was taken from either kind of database is restored into SQLite.
+    # Backups of both kinds of database are restored into SQLite.
     other = tmp_path / "other"
     assert main(["restore", str(taken.path), "--state", str(other)]) == 0
     said = capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_backup_of_running_jobs_is_restored(
     same = JobSpec(kind="train", arguments={"do": [["print", "later"]]}, priority=3)
     assert jobs.submit(same, key="later").id == waiting.id
     assert "restore" in [entry.action for entry in jobs.audit(limit=1000)]
-    assert jobs.resume(live.id).attempt == 2, "a live one can go on, and the original is left alone"
+    assert jobs.resume(live.id).attempt == 2, "a live job can be resumed, and the original is unchanged"
     assert harness.jobs.get(live.id).state is JobState.RUNNING
     assert jobs.cancel(live.id).state is JobState.CANCELLED
     local.configure(slots={"batch": 1})

@@ -1,4 +1,4 @@
-"""Control characters in what a worker says, and damaged events, reach no reader."""
+"""Control characters in worker output, and damaged events, are not shown to readers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_failed_job_shows_no_control_characters(harness: Any) -> None:
     job = harness.submit(
         ["event", "phase", {"name": EVIL, "message": EVIL}],
         ["event", "warning", {"message": EVIL}],
-        ["event", "error", {"cause": "asked", "message": EVIL + "x" * 10_000, "hint": EVIL}],
+        ["event", "error", {"cause": "custom", "message": EVIL + "x" * 10_000, "hint": EVIL}],
         ["exit", 1],
     )
     failed = harness.end(job.id)

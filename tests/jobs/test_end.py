@@ -1,4 +1,4 @@
-"""How jobs end: the true outcome, its cause in words, cancelling, resuming."""
+"""Outcomes of jobs: final state, cause, cancellation, resume."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_cancelled_worker_may_save_first(harness: Any, tmp_path: Path) -> None:
     assert (ended.state, ended.cause, ended.exit_code) == (JobState.CANCELLED, "cancelled", 143)
     assert (tmp_path / "saved").read_text() == "saved"
     again = harness.jobs.cancel(job.id)
-    assert again == ended, "cancelling what has ended changes nothing"
+    assert again == ended, "cancelling an ended job changes nothing"
 
 
 def test_cancelled_job_that_finishes_has_succeeded(harness: Any, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_cancelled_job_can_be_resumed(harness: Any) -> None:
 
 
 def test_resume_kills_remaining_processes_of_last_attempt(harness: Any, tmp_path: Path) -> None:
-    """A process of attempt 1 that its supervisor could not kill must not meet attempt 2."""
+    """A process that survived attempt 1 must not run beside attempt 2."""
     job = harness.submit([["exit", 1]], [["print", "on"]])
     harness.end(job.id)
     token = harness.local._store.get(job.id).token
@@ -183,7 +183,7 @@ def test_resume_kills_remaining_processes_of_last_attempt(harness: Any, tmp_path
     try:
         time.sleep(0.2)
         assert with_token(token) == [left.pid]
-        # It is our child and stays a zombie until we wait, which is dead enough.
+        # It is our child and stays a zombie until we wait for it, which counts as dead.
         harness.jobs.resume(job.id)
         assert left.wait(timeout=5) == -signal.SIGKILL
         assert harness.end(job.id).state is JobState.SUCCEEDED

@@ -1,4 +1,4 @@
-"""Progress bars in a log: people read what a terminal would show, however the log is cut."""
+"""Progress bars in a log: readers see what a terminal would show, for pieces of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs and the GPUs, memory and disk that they share. The GPUs are declared, as where NVML is not."""
+"""GPUs, memory and disk that jobs share. The GPUs are configured, as on a machine without NVML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VISIBLE = ["show_env", "CUDA_VISIBLE_DEVICES"]
 
 @pytest.fixture
 def gpu(harness: Any) -> Any:
-    """A harness with one GPU and slots enough."""
+    """A harness with one GPU and four slots."""
     harness.local.configure(devices=GPUS[:1], slots={"batch": 4})
     return harness
 
@@ -156,7 +156,7 @@ def test_devices_removed_by_administrator_are_not_visible(harness: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("requested", "message"),
     [
         (Resources(gpus=4), "It asks for 4 GPUs; this machine has 1."),
         (Resources(gpus=1, gpu_memory_gb=141), "It asks for 141 GB of GPU memory; a GPU here has 80 GB."),
@@ -165,10 +165,10 @@ def test_devices_removed_by_administrator_are_not_visible(harness: Any) -> None:
         (Resources(disk_gb=999_999), "It asks for 999999 GB of disk; this one has "),
     ],
 )
-def test_unsatisfiable_request_is_refused(gpu: Any, asked: Resources, said: str) -> None:
+def test_unsatisfiable_request_is_refused(gpu: Any, requested: Resources, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        gpu.submit(["print"], resources=asked)
-    assert refused.value.message.startswith(said)
+        gpu.submit(["print"], resources=requested)
+    assert refused.value.message.startswith(message)
     assert gpu.jobs.list().jobs == []
 
 
@@ -235,7 +235,7 @@ def test_requested_memory_is_not_assigned_twice(harness: Any, state: Path) -> No
     harness.reach(first.id, JobState.RUNNING)
     second = harness.submit(["print"], resources=Resources(gpus=0, memory_gb=most))
     third = harness.submit(["print"], resources=Resources(gpus=0))
-    assert harness.end(third.id).state is JobState.SUCCEEDED, "who asks for nothing does not wait"
+    assert harness.end(third.id).state is JobState.SUCCEEDED, "a job without requests does not wait"
     reason = harness.jobs.get(second.id).pending_reason
     assert reason.startswith(f"It waits for {most:g} GB of memory; ")
     assert reason.endswith(" GB are free.")
@@ -264,7 +264,7 @@ def test_job_waiting_for_disk_does_not_block_others(harness: Any, state: Path) -
     assert harness.jobs.get(job.id).pending_reason.startswith(f"It waits for {between:g} GB of disk; ")
 
 
-# A deployment that has the GPU, and a job that wants it.
+# A deployment that holds the GPU, and a job that needs it.
 
 
 def test_idle_deployment_is_preempted_and_returns(gpu: Any, state: Path) -> None:

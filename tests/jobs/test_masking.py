@@ -1,4 +1,4 @@
-"""Secrets in logs, events and errors: none is shown, however it is written, cut, coloured or looked for."""
+"""Secrets in logs, events and errors are masked in every form, split, coloured or searched."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_growing_log_shows_no_start_of_a_secret(tmp_path: Path, shape: str, secr
     data = before + secret.encode() + after
     whole = mask.apply(data).decode()
     for step in (1, 3):
-        told, offset = "", 0
+        shown, offset = "", 0
         for size in [*range(0, len(data), step), len(data)]:
             path.write_bytes(data[:size])
             piece = logs.read(path, offset, 65536, final=False, mask=mask)
-            told, offset = told + piece.text, piece.next_offset
-        # What every token of its kind begins with, such as `hf_`, is no secret: it may be told already.
-        known = next(n for n in range(len(data)) if told[len(before) + n :] == whole[len(before) + n :])
-        assert told[: len(before)] == whole[: len(before)] and known <= (0 if secret == OWN else 11)
+            shown, offset = shown + piece.text, piece.next_offset
+        # The common prefix of a kind of token, such as `hf_`, is not secret and may be shown.
+        known = next(n for n in range(len(data)) if shown[len(before) + n :] == whole[len(before) + n :])
+        assert shown[: len(before)] == whole[: len(before)] and known <= (0 if secret == OWN else 11)
 
 
 def test_secrets_between_escape_sequences_are_masked() -> None:
@@ -138,7 +138,7 @@ def test_secrets_of_succeeded_job_are_deleted_and_stay_masked(harness: Any) -> N
     job = harness.submit(
         ["show_env", "MY_PASSWORD"],
         ["event", "warning", {"message": f"refused {OWN}", "n": [1, {"deep": OWN}]}],
-        ["event", "result", {"result": {"told": OWN}}],
+        ["event", "result", {"result": {"echo": OWN}}],
         secrets={"MY_PASSWORD": OWN},
     )
     ended = harness.end(job.id)
@@ -148,24 +148,24 @@ def test_secrets_of_succeeded_job_are_deleted_and_stay_masked(harness: Any) -> N
     while folder.secrets.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert OWN in folder.attempt(1).log.read_text(), "the log on disk is what was printed"
+    assert OWN in folder.attempt(1).log.read_text(), "the log on disk is not masked"
     assert OWN not in (folder.path / "masks.json").read_text()
-    told = [event.model_dump_json() for event in harness.jobs.events(job.id)]
+    events = [event.model_dump_json() for event in harness.jobs.events(job.id)]
     stream = harness.jobs.watch(job.id, log_offset=0)
     streamed = [event.model_dump_json() for event in stream if event.type != "state"]
-    texts = [harness.log(job.id), *told, *streamed]
+    texts = [harness.log(job.id), *events, *streamed]
     assert not any(OWN in text or "battery" in text for text in texts)
-    assert '"MY_PASSWORD": "****' in texts[0] and any("refused ****" in text for text in told)
+    assert '"MY_PASSWORD": "****' in texts[0] and any("refused ****" in text for text in events)
 
 
 def test_failure_message_contains_no_secret(harness: Any) -> None:
     job = harness.submit(
-        ["event", "error", {"cause": "asked", "message": f"no access with {OWN}", "hint": f"not {OWN}"}],
+        ["event", "error", {"cause": "custom", "message": f"no access with {OWN}", "hint": f"not {OWN}"}],
         ["exit", 1],
         secrets={"MY_PASSWORD": OWN},
     )
     failed = harness.end(job.id)
-    assert failed.cause == "asked" and failed.message is not None
+    assert failed.cause == "custom" and failed.message is not None
     assert failed.message.startswith("no access with ***")
     assert OWN not in failed.model_dump_json(exclude={"spec"})
 
@@ -196,7 +196,7 @@ def test_masking_is_fast_for_any_text(tmp_path: Path) -> None:
         started = time.process_time()
         assert GENERAL.apply(ordinary) is ordinary
         times.append(time.process_time() - started)
-    # The benchmark has the figure; this is a tenth of it, so that a busy machine does not fail.
+    # A tenth of the benchmark's figure, so that a busy machine does not fail.
     assert len(ordinary) / min(times) > 20e6
     for text in nasty:
         started = time.process_time()

@@ -1,4 +1,4 @@
-"""Secrets of the environment, and secrets that are written in another form, are masked too."""
+"""Secrets of the environment, and secrets in other encodings, are masked too."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_secret_in_another_form_is_masked(form: str) -> None:
     shown = Mask([KEY]).text(f"before {written} after")
     assert shown.startswith("before ") and shown.endswith(" after")
     middle = shown[len("before ") : -len(" after")]
-    # The characters at both ends of base64 belong to what comes before and after, too.
+    # The characters at both ends of base64 also depend on their neighbours.
     assert middle.count("*") >= 0.7 * len(KEY)
     readable, _ = plain(middle.encode())
     assert KEY[3:12].encode() not in readable and written[6:20] not in shown
@@ -88,25 +88,25 @@ def test_environment_key_is_masked_in_all_job_output(harness: Any, monkeypatch: 
     job = harness.submit(
         ["show_env", "SOME_API_KEY"],
         ["event", "warning", {"message": f"refused {KEY}"}],
-        ["event", "error", {"cause": "asked", "message": f"no access with {KEY}", "hint": f"not {KEY}"}],
+        ["event", "error", {"cause": "custom", "message": f"no access with {KEY}", "hint": f"not {KEY}"}],
         ["exit", 1],
     )
     failed = harness.end(job.id)
 
-    def told() -> list[str]:
+    def texts() -> list[str]:
         events = [event.model_dump_json() for event in harness.jobs.events(job.id)]
         return [harness.log(job.id), harness.jobs.get(job.id).model_dump_json(exclude={"spec"}), *events]
 
     assert failed.message is not None and failed.message.startswith("no access with ***")
-    assert not any("walrus" in text for text in told())
+    assert not any("walrus" in text for text in texts())
     masks = harness.local.state.job(job.id).path / "masks.json"
     deadline = time.monotonic() + 10
     while not masks.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    # A server that is started later may know another key.
+    # A server that is started later may have another key.
     monkeypatch.delenv("SOME_API_KEY")
-    assert not any("walrus" in text for text in told())
+    assert not any("walrus" in text for text in texts())
 
 
 @pytest.mark.parametrize("pattern", ["", "a b", "PATH;", "lower_key", "A" * 100])

@@ -1,4 +1,4 @@
-"""A database of an older version is brought up to date at open, whole or not at all, and nothing is lost."""
+"""A database of an older version is upgraded when it is opened, completely or not at all, without losses."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_upgrade_keeps_every_job_key_and_attempt(old: Path, supervisor: subproce
             "do": [["print", "hello"]]
         }
         assert listed[DONE].state is JobState.SUCCEEDED and listed[TWICE].state is JobState.FAILED
-        assert listed[LIVE].state is JobState.RUNNING, "its supervisor lives: it is adopted"
+        assert listed[LIVE].state is JobState.RUNNING, "its supervisor is alive: it is adopted"
         assert listed[OVER].state is JobState.SUCCEEDED and listed[OVER].result == {"saved": "m"}
         assert listed[LOST].state is JobState.INTERRUPTED and listed[LOST].cause == "supervisor_lost"
         assert {id for id, job in listed.items() if job.state is JobState.QUEUED} == WAITING
@@ -148,7 +148,7 @@ def test_upgrade_keeps_a_copy_of_the_old_database(old: Path) -> None:
     kept = old / f"jobs.db.before-{schema.VERSION}"
     assert [tuple(found) for found in _dump(kept)] == before and kept.stat().st_mode & 0o077 == 0
     assert Store(StateFolder(old)).setting("schema", "") == schema.VERSION
-    assert [path.name for path in old.glob("jobs.db.*")] == [kept.name], "an upgrade is done once"
+    assert [path.name for path in old.glob("jobs.db.*")] == [kept.name], "it is upgraded once"
 
 
 def _dump(path: Path) -> list[Any]:
@@ -244,7 +244,7 @@ def test_database_of_newer_version_is_refused_unchanged(old: Path) -> None:
 
 
 def test_running_process_of_version_1_may_move_its_job(old: Path) -> None:
-    """It knows nothing of the new columns, and writes as it always did."""
+    """It does not know the new columns and writes as before."""
     store = Store(StateFolder(old))
     waiting = store.get(CANCELLED)
     assert waiting is not None

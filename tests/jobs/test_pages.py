@@ -1,4 +1,4 @@
-"""A page of the list holds the right jobs, and is found without looking at the others."""
+"""A page of the job list has the right jobs, and is found without reading the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of the queue and what starts: rules told by example, and held in thousands of random queues."""
+"""Scheduling order and decisions: examples, and properties of thousands of random queues."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_cpu_jobs_start_while_deployment_holds_the_device() -> None:
     assert starts(verdicts) == ["job-2"]
 
 
-# The same in any queue: a small simulation in which every job ends after some turns.
+# Properties of any queue: a simulation in which every job ends after some turns.
 
 NEEDS = st.builds(
     Need,
@@ -200,7 +200,7 @@ ARRIVALS = st.lists(
 
 @dataclass
 class World:
-    """Turns of a queue on a machine; checks what may never be."""
+    """Simulates turns of a queue on a machine and checks invariants."""
 
     machine: Machine
     slots: dict[str, int]
@@ -249,7 +249,7 @@ def test_every_satisfiable_job_starts_exactly_once(arrivals: list[Arrival], gpus
     jobs = {n: job(n, one.need, priority=one.priority, owner=one.owner) for n, one in enumerate(arrivals, 1)}
     lasts = {jobs[n].id: one.lasts for n, one in enumerate(arrivals, 1)}
     possible = {one.id for one in jobs.values() if not world.machine.impossible(one.need)}
-    # Longer than if they ran one after the other.
+    # Longer than if they ran sequentially.
     for turn in range(9 + 5 * len(arrivals)):
         world.waiting += [jobs[n] for n, one in enumerate(arrivals, 1) if one.at == turn]
         world.turn(lasts)

@@ -1,4 +1,4 @@
-"""Rows in PostgreSQL: the same promises as on SQLite; trouble is said in words, without a password."""
+"""Rows in PostgreSQL: the same guarantees as on SQLite; errors never contain a password."""
 
 from __future__ import annotations
 

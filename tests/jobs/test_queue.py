@@ -1,4 +1,4 @@
-"""The queue: who waits, who goes first, and that waiting is explained."""
+"""The queue: waiting, order, and the reasons shown for waiting."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_reordered_job_starts_before_another(harness: Any, state: Path) -> None:
 def test_job_can_be_reordered_many_times(harness: Any) -> None:
     a, b, c = held_up(harness, 3)
     expected = [a, b, c]
-    for _ in range(120):  # more often than a number can be halved
+    for _ in range(120):  # more often than a float can be halved
         last = expected.pop()
         expected.insert(1, last)
         harness.jobs.reorder(last, before=expected[2])
@@ -200,7 +200,7 @@ def test_owners_take_turns(harness: Any, state: Path) -> None:
         harness.end(id)
     for id in theirs:
         others.end(id)
-    assert order.read_text() in ("mtmtm", "tmtmm"), "the gate was mine, and nobody was waiting then"
+    assert order.read_text() in ("mtmtm", "tmtmm"), "the gate was mine, and no job was waiting then"
 
 
 def test_wait_is_estimated_from_past_runs(harness: Any, state: Path) -> None:
@@ -217,7 +217,7 @@ def test_wait_is_estimated_from_past_runs(harness: Any, state: Path) -> None:
     assert 0 <= waits[0] <= 4
     assert waits[0] + 2 <= waits[1] <= waits[0] + 6
     assert waits[2] >= waits[1] + 2
-    assert waits[3] is None, "nobody knows how long a job takes that never ran"
+    assert waits[3] is None, "the duration of a job that never ran is unknown"
 
 
 def test_wait_uses_estimate_of_running_job(harness: Any, state: Path) -> None:

@@ -1,4 +1,4 @@
-"""What ended with its machine is queued again when a server starts, three times in a row without progress."""
+"""Interrupted jobs are queued again when a server starts, three times in a row without progress."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_job_without_progress_is_restarted_three_times(harness: Any) -> None:
     assert harness.local.restart_interrupted() == []
     harness.jobs.resume(job.id)
     interrupted(harness, job.id)
-    assert len(harness.local.restart_interrupted()) == 1, "a person has asked for it again"
+    assert len(harness.local.restart_interrupted()) == 1, "its owner has resumed it"
 
 
 def test_job_with_progress_is_always_restarted(harness: Any, tmp_path: Path) -> None:

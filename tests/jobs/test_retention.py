@@ -1,4 +1,4 @@
-"""Pruning: old logs go when asked to, live ones never, and a log that is gone says so."""
+"""Pruning: old logs are removed on request, live ones never, and a removed log is reported as such."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ended(harness: Any, size: int, *, days_ago: float = 0) -> str:
         )
     lock = harness.local.state.job(job.id).attempt(1).lock
     held = FileLock(lock)
-    assert held.acquire(20), "its supervisor is still at work"
+    assert held.acquire(20), "its supervisor is still running"
     held.release()
     return str(job.id)
 
@@ -98,7 +98,7 @@ def test_folders_without_row_are_reported_and_kept(harness: Any) -> None:
     stray.mkdir()
     from ilab_jupyter.jobs.sync import run
 
-    assert run(harness.local.orphans()) == [], "a job may be on its way"
+    assert run(harness.local.orphans()) == [], "a job may not be stored yet"
     for folder in harness.local.state.jobs.iterdir():
         os.utime(folder, (1, 1))
     assert run(harness.local.orphans()) == ["train-aaaaaaaa"]

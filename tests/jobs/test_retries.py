@@ -1,4 +1,4 @@
-"""A job is tried again where that can help: later, as a new attempt with its own log, and not for ever."""
+"""Jobs are retried if that can help: delayed, as a new attempt with its own log, and limited."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_administrator_can_disable_retries(harness: Any) -> None:
     assert harness.end(job.id).cause == "teacher_rate_limited"
     assert len(harness.jobs.attempts(job.id)) == 1
     preempted = harness.submit(fails("preempted"), [["print"]])
-    assert second(harness, preempted.id).state is JobState.QUEUED, "it has only made room"
+    assert second(harness, preempted.id).state is JobState.QUEUED, "it was only preempted"
 
 
 def test_waiting_retry_can_be_cancelled(harness: Any) -> None:

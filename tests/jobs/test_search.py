@@ -1,4 +1,4 @@
-"""Looking for lines in a log: all of them, in time, in little memory, and no secret by the way."""
+"""Search in a log: complete, bounded in time and memory, and without revealing secrets."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_search_ignores_case_and_returns_offsets(tmp_path: Path) -> None:
     assert [one.text for one in look(path, "été").matches] == ["ÉTÉ: loss 2 LOSS"]
     assert not look(path, "l.ss").matches and not look(path, "absent").matches
     assert [one.offset for one in look(path, r"^\w+ \d$", regex=True).matches] == [0]
-    assert len(look(path, "x*", regex=True).matches) == 4, "an empty match is one a line"
-    assert not look(path, r"1\s+nothing", regex=True).matches, "a match stays in its line"
+    assert len(look(path, "x*", regex=True).matches) == 4, "an empty match counts once per line"
+    assert not look(path, r"1\s+nothing", regex=True).matches, "a match does not span lines"
 
 
 def test_continued_search_finds_each_line_once(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_search_does_not_reveal_secrets(tmp_path: Path) -> None:
     path.write_text("login with hunter2222 now\ntoken hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ\n")
     mask = Mask(["hunter2222"])
     for guess in ("hunter2", "h", "hf_", "aB3d", "2222"):
-        told = [one.text for one in look(path, guess, mask=mask).matches]
-        assert told in ([], ["login with ********** now"]), guess
+        matches = [one.text for one in look(path, guess, mask=mask).matches]
+        assert matches in ([], ["login with ********** now"]), guess
     assert not look(path, "hunter.*", regex=True, mask=mask).matches
     assert [one.text for one in look(path, "login", mask=mask).matches] == ["login with ********** now"]
     path.write_text("a line\nnow hunter2")

@@ -1,4 +1,4 @@
-"""What a client of the job service can rely on."""
+"""Guarantees of the job service to its clients."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def test_secrets_reach_the_worker_only(harness: Any, state: Path) -> None:
     (state / "go").touch()
     ended = harness.end(job.id)
     log = harness.local.folder(job.id) / "attempts/1/log.txt"
-    assert value in log.read_text()  # the worker itself printed it: it did reach it
+    assert value in log.read_text()  # the worker itself printed it, so it received it
     assert value not in harness.log(job.id) + ended.model_dump_json() + harness.jobs.list().model_dump_json()
     deadline = time.monotonic() + 10
     while file.exists() and time.monotonic() < deadline:

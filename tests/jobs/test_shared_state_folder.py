@@ -1,4 +1,4 @@
-"""What processes that share files, numbers and connections do to each other: nothing."""
+"""Processes that share files, PIDs and connections do not affect each other."""
 
 from __future__ import annotations
 
@@ -146,9 +146,9 @@ def test_stream_survives_short_database_errors(
 
     monkeypatch.setattr(tails.Hub, "_newer", failing)
     job = harness.submit(["wait_for", str(tmp_path / "go")], ["print", "x"])
-    told = list(harness.jobs.watch(job.id, log_offset=0))
-    assert len(failed) == 3 and told[-1].type == "end"
-    assert "".join(event.fields["text"] for event in told if event.type == "log") == "x\n"
+    events = list(harness.jobs.watch(job.id, log_offset=0))
+    assert len(failed) == 3 and events[-1].type == "end"
+    assert "".join(event.fields["text"] for event in events if event.type == "log") == "x\n"
 
 
 def test_reconnected_reader_starts_no_second_poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,17 +185,17 @@ def test_stream_reports_its_failure_and_continues(monkeypatch: pytest.MonkeyPatc
     from ilab_jupyter.client import stream as streams
 
     monkeypatch.setattr(streams, "RETRY_SECONDS", 0.05)
-    asked = []
+    polled = []
 
     class Service:
         async def watch(self, id: str, **_: Any) -> Any:
-            asked.append(id)
+            polled.append(id)
             raise OSError(24, "Too many open files")
             yield
 
     stream = EventStream(SimpleNamespace(service=Service()), "train-x")  # type: ignore[arg-type]
     deadline = time.monotonic() + 10
-    while len(asked) < 3 and time.monotonic() < deadline:
+    while len(polled) < 3 and time.monotonic() < deadline:
         assert stream.batch(0.05) == ([], True)
-    assert len(asked) >= 3 and stream.error is not None and "Too many open files" in stream.error.message
+    assert len(polled) >= 3 and stream.error is not None and "Too many open files" in stream.error.message
     stream.close()

@@ -1,4 +1,4 @@
-"""Ending with the machine: live jobs save their work, nothing starts meanwhile, and nobody has cancelled."""
+"""Shutdown with the machine: live jobs save their work, nothing starts meanwhile, no job is cancelled."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_only_named_jobs_of_the_owner_are_interrupted(harness: Any, state: Path)
     first, second = (harness.submit(["sleep", 60]) for _ in range(2))
     for job in (first, second):
         harness.reach(job.id, JobState.RUNNING)
-    other = LocalJobs(state, owner="somebody-else")
+    other = LocalJobs(state, owner="another-user")
     assert other.interrupt() == []
     other.close()
     assert [job.id for job in harness.local.interrupt([first.id])] == [first.id]
@@ -78,4 +78,4 @@ def test_child_of_a_program_is_not_a_container() -> None:
         pytest.skip("no PID namespaces here")
     assert first.stdout.strip() == "True", "PID 1 of a namespace"
     second = subprocess.run([*alone, *below], capture_output=True, text=True, check=True)
-    assert second.stdout.strip() == "True", "a child of a PID 1 that is no init"
+    assert second.stdout.strip() == "True", "a child of a PID 1 that is not an init process"

@@ -29,7 +29,7 @@ def test_final_state_is_never_overwritten(queued: tuple[Store, str]) -> None:
     assert row is not None
     ended = store.move(row, JobState.CANCELLED, cause="cancelled")
     assert ended is not None
-    assert store.move(row, JobState.STARTING) is None, "a stale view moves nothing"
+    assert store.move(row, JobState.STARTING) is None, "a stale row cannot be moved"
     for state in JobState:
         with pytest.raises(ValueError, match="is not an allowed transition"):
             store.move(ended, state)
@@ -57,7 +57,7 @@ def test_stale_row_cannot_be_resumed(queued: tuple[Store, str]) -> None:
 
 
 def shut(harness: Any) -> Path:
-    """Close the service, so that nothing turns the queue any more, and put everything into the main file."""
+    """Close the service, so that no scheduler runs, and checkpoint the journal into the main file."""
     harness.local.close()
     connection = sqlite3.connect(harness.local.state.database)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -153,7 +153,7 @@ def test_foreign_database_is_refused(state: Path) -> None:
 def test_folder_without_permission_is_refused_with_hint(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
-    # Root may write everywhere but where the kernel itself lets nobody make a folder.
+    # Root may write everywhere except where the kernel allows no folders.
     where = Path("/sys/kernel") if os.geteuid() == 0 else closed
     assert "ILAB_JUPYTER_STATE" in refuse(where / "ilab-state").hint
 

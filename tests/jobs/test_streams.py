@@ -1,4 +1,4 @@
-"""Logs, events, progress and the live stream: nothing lost, nothing twice, and an end that says so."""
+"""Logs, events, progress and the live stream: nothing lost or repeated, and a final event at the end."""
 
 from __future__ import annotations
 

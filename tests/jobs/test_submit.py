@@ -1,4 +1,4 @@
-"""Submitting: durable before it is answered, quick whatever the queue does, and never without its turn."""
+"""Submission: durable before it is acknowledged, fast whatever the queue does, and followed by a turn."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ os.write(1, f"{job.id} {job.state} {job.pending_reason}".encode())
 
 
 def stored(state: Path) -> dict[str, str]:
-    """State by id, read without the engine, which would give the queue a turn."""
+    """State by id, read without the engine, which would run the scheduler."""
     with closing(sqlite3.connect(f"file:{state}/jobs.db?mode=ro", uri=True)) as database:
         return dict(database.execute("SELECT id, state FROM job"))
 
@@ -75,7 +75,7 @@ def test_job_acknowledged_by_killed_process_runs_at_next_turn(harness: Any, stat
 
 
 def test_submission_does_not_wait_for_a_scheduler_turn(harness: Any, state: Path) -> None:
-    harness.submit(["print"])  # makes the folder
+    harness.submit(["print"])  # creates the folder
     harness.local._background.flush()
     with locked(state / "turn.lock", 10):
         began = time.monotonic()
@@ -143,7 +143,7 @@ def test_digest_of_a_key_equals_that_of_version_1() -> None:
 
 
 def test_missing_job_folder_is_created_at_start(harness: Any, state: Path) -> None:
-    """As after a power cut: the row is durable, the folder of a job that waits need not be."""
+    """As after a power cut: the row is durable, the folder of a waiting job need not be."""
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["print", "here"])
     harness.local._background.flush()

@@ -1,4 +1,4 @@
-"""A job that saves checkpoints as a training does, in the real worker's shell: its causes, its last word."""
+"""A job that saves checkpoints as a training does, in the real worker's shell, with its causes and events."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ events = EventWriter(folder / "events.jsonl", attempt=attempt)
 
 
 def write(path: str, text: str) -> None:
-    """Append in one write, so that a second writer would show."""
+    """Append in one write, so that a second writer is detected."""
     with open(path, "a") as file:
         file.write(text)
 
