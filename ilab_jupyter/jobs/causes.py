@@ -13,19 +13,19 @@ _LOGS = "logs {id} --tail 100"
 
 @dataclass(frozen=True)
 class Retry:
-    """Retry policy: at most `most` attempts in a row (None: no limit), each after a longer delay."""
+    """Retry policy: at most `max_retries` attempts in a row (None: no limit), each after a longer delay."""
 
-    most: int | None
+    max_retries: int | None
     first_seconds: float
     factor: float
-    longest_seconds: float
+    max_seconds: float
 
     def wait(self, retries: int) -> float | None:
         """Return the seconds until the next attempt after so many consecutive retries; None to give up."""
-        if self.most is not None and retries >= self.most:
+        if self.max_retries is not None and retries >= self.max_retries:
             return None
         # Larger exponents would overflow.
-        return min(self.first_seconds * self.factor ** min(retries, 64), self.longest_seconds)
+        return min(self.first_seconds * self.factor ** min(retries, 64), self.max_seconds)
 
 
 @dataclass(frozen=True)

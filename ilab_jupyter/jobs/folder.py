@@ -34,7 +34,7 @@ class AttemptFolder:
 
     @property
     def remedies(self) -> Path:
-        """Commands by cause, for a worker that is killed and cannot report: `{"out_of_memory": "train ..."}`."""
+        """Commands by cause, for a worker that was killed: `{"out_of_memory": "train ..."}`."""
         return self.path / "remedies.json"
 
     @property

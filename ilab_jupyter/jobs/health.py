@@ -10,11 +10,11 @@ from ilab_jupyter.jobs.attempt.lock import is_held
 from ilab_jupyter.jobs.attempt.process import boot_clock
 from ilab_jupyter.jobs.queue import turns
 from ilab_jupyter.jobs.state import LIVE, JobState
-from ilab_jupyter.jobs.store.filesystem import room
+from ilab_jupyter.jobs.store.filesystem import free_bytes
 from ilab_jupyter.jobs.store.rows import Store
 
 GIGABYTE = 1_000_000_000
-SCARCE, TOO_LITTLE = 1 * GIGABYTE, GIGABYTE // 20
+DISK_WARNING_BYTES, DISK_FAILURE_BYTES = 1 * GIGABYTE, GIGABYTE // 20
 LONG_TURN_SECONDS, STALLED_SECONDS = 30.0, 60.0
 _ENDING_SECONDS = 10.0
 
@@ -42,8 +42,8 @@ def examine(store: Store) -> list[Finding]:
         took = (time.monotonic() - began) * 1000
     except (PublicError, OSError) as error:
         public = error if isinstance(error, PublicError) else PublicError(str(error))
-        trouble = Finding("store", False, public.message, public.hint, serious=True, cause=public.cause)
-        return [trouble, _disk(store)]
+        store_finding = Finding("store", False, public.message, public.hint, serious=True, cause=public.cause)
+        return [store_finding, _disk(store)]
     return [
         Finding("store", True, f"Read and written in {took:.0f} ms."),
         _disk(store),
@@ -54,16 +54,16 @@ def examine(store: Store) -> list[Finding]:
 
 
 def _disk(store: Store) -> Finding:
-    free = room(store.state.path)
+    free = free_bytes(store.state.path)
     if free is None:
         return Finding(
             "disk", False, "The free disk space is unknown.", "Check the disk of the state folder."
         )
     message = f"{free / GIGABYTE:.1f} GB are free on the disk of the state folder."
-    if free >= SCARCE:
+    if free >= DISK_WARNING_BYTES:
         return Finding("disk", True, message)
     step = "Free some space there: `%ilab prune --days 30` removes old logs."
-    return Finding("disk", False, message, step, serious=free < TOO_LITTLE, cause="disk_full")
+    return Finding("disk", False, message, step, serious=free < DISK_FAILURE_BYTES, cause="disk_full")
 
 
 def _file_system(store: Store) -> Finding:
@@ -76,11 +76,11 @@ def _file_system(store: Store) -> Finding:
 def _queue(store: Store, waiting: int, paused: bool) -> Finding:
     turn = turns.last(store.state)
     if turn is not None and turn.held and turn.age > LONG_TURN_SECONDS:
-        who = f"process {turn.pid}" + (f" ({turn.name})" if turn.name else "")
+        holder = f"process {turn.pid}" + (f" ({turn.name})" if turn.name else "")
         return Finding(
             "queue",
             False,
-            f"The queue has been locked for {turn.age:.0f} s by {who}.",
+            f"The queue has been locked for {turn.age:.0f} s by {holder}.",
             "If that process hangs, end it: the queue then continues.",
             serious=turn.age > 10 * LONG_TURN_SECONDS,
             cause="queue_held",

@@ -50,7 +50,7 @@ from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
 from ilab_jupyter.jobs.store import brief, history, removal, settings, summaries
 from ilab_jupyter.jobs.store.integrity import mark_acknowledged
-from ilab_jupyter.jobs.store.pages import MOST_KINDS
+from ilab_jupyter.jobs.store.pages import MAX_KINDS
 from ilab_jupyter.jobs.store.rows import AUTOMATIC, Row, Store
 from ilab_jupyter.jobs.store.schema import job as table
 from ilab_jupyter.jobs.store.submission import Submissions
@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 # warnings on what could not be checked.
 Admission = Callable[[JobSpec, Mapping[str, str], Callable[[str], Sequence[JobSpec]]], Sequence[str]]
 
-MOST_QUEUED = 100_000
+MAX_QUEUED = 100_000
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
 
 
@@ -87,7 +87,7 @@ class LocalJobs:
         database_url: str | None = None,
         actor: str | None = None,
         admit: Admission | None = None,
-        max_queued: int = MOST_QUEUED,
+        max_queued: int = MAX_QUEUED,
     ) -> None:
         self.state = StateFolder((state_dir or paths.state_dir()).absolute())
         self.owner = owner or getpass.getuser()
@@ -389,8 +389,8 @@ class LocalJobs:
 
     def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
         _positive(limit, 500)
-        if len(filter.kinds) > MOST_KINDS:
-            raise InvalidInput(f"A list takes at most {MOST_KINDS} kinds.", "Ask for fewer, or for all.")
+        if len(filter.kinds) > MAX_KINDS:
+            raise InvalidInput(f"A list takes at most {MAX_KINDS} kinds.", "Request fewer, or all.")
         before = None if cursor is None else view.read_cursor(cursor)
         self._adopt()
         page = self._store.brief_page(self.owner, filter, before=before, limit=limit)

@@ -58,7 +58,7 @@ def test_too_many_requests_wait_as_long_as_asked_and_then_in_a_new_attempt(
     waiting = works.jobs.get(job.id)
     assert (waiting.state, second.state) == (JobState.QUEUED, JobState.QUEUED)
     policy = causes.retry("teacher_rate_limited")
-    assert policy is not None and policy.most == 5
+    assert policy is not None and policy.max_retries == 5
     assert [policy.wait(n) for n in range(6)] == [15, 30, 60, 120, 240, None]
     assert "slow down" in works.jobs.logs(job.id, attempt=1).text
 

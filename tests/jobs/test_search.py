@@ -88,7 +88,7 @@ def test_search_in_a_huge_line_needs_little_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < 8e6
     assert [one.text[:6] for one in found][-1] == "last n" and len(found) == 2
-    assert "needle" in found[0].text and len(found[0].text) <= search.LONGEST_TEXT
+    assert "needle" in found[0].text and len(found[0].text) <= search.MAX_TEXT
 
 
 def test_search_does_not_reveal_secrets(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ class TestHealth(OwnServer):
             asked.append(time.monotonic())
             time.sleep(6)
 
-        monkeypatch.setattr(health, "room", hang)
+        monkeypatch.setattr(health, "free_bytes", hang)
         began = time.monotonic()
         answers = await asyncio.gather(*(server.http.get("ilab/api/health") for _ in range(5)))
         assert time.monotonic() - began < 3

@@ -55,11 +55,11 @@ def _live(store: Store, owner: str) -> list[Row]:
 def _signal(store: Store, row: Row, signalled: dict[str, Identity]) -> bool:
     """Signal a job's supervisor once; True while its end should be waited for."""
     attempt = store.state.job(row.id).attempt(row.attempt)
-    who = alive_supervisor(attempt, row.token)
-    if who is None:
+    identity = alive_supervisor(attempt, row.token)
+    if identity is None:
         return row.token is not None and bool(with_argument(row.token))  # it is starting or cleaning up
-    if not who.here:
+    if not identity.here:
         return False
-    if signalled.get(row.id) != who and who.signal(signal.SIGTERM):
-        signalled[row.id] = who
+    if signalled.get(row.id) != identity and identity.signal(signal.SIGTERM):
+        signalled[row.id] = identity
     return True

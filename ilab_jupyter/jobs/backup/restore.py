@@ -43,7 +43,7 @@ from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.database import Database
-from ilab_jupyter.jobs.store.filesystem import LOW, room
+from ilab_jupyter.jobs.store.filesystem import LOW_DISK_BYTES, free_bytes
 from ilab_jupyter.jobs.store.row import seal
 
 CAUSE = "restored"
@@ -224,8 +224,8 @@ def _header(tar: tarfile.TarFile, state: StateFolder, limited: _LimitedGzip) -> 
     header = json.loads(source.read())
     if header["format"] != FORMAT or int(header["schema"]) > int(schema.VERSION):
         raise _InvalidArchive("it was written by a newer ilab-jupyter")
-    size, free = int(header["bytes"]), room(state.path)
-    if free is not None and size > free - LOW:
+    size, free = int(header["bytes"]), free_bytes(state.path)
+    if free is not None and size > free - LOW_DISK_BYTES:
         raise Unavailable(
             f"The backup unpacks to {size / 1e6:,.0f} MB; {free / 1e6:,.0f} MB are free in {state.path}.",
             "Free some space there, or restore into a folder on another disk.",

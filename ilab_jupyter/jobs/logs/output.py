@@ -26,8 +26,8 @@ def matches(
     store: Store, row: Row, pattern: str, *, regex: bool, offset: int, limit: int, attempt: int | None
 ) -> LogMatches:
     """See `JobService.search`. InvalidInput for an invalid pattern or limit; otherwise as `chunk`."""
-    if not 1 <= limit <= search.MOST:
-        raise InvalidInput(f"The limit is 1 to {search.MOST}, not {limit}.")
+    if not 1 <= limit <= search.MAX_MATCHES:
+        raise InvalidInput(f"The limit is 1 to {search.MAX_MATCHES}, not {limit}.")
     wanted = search.compiled(pattern, regex=regex)
     number, folder, mask, final = _chosen(store, row, attempt)
     return search.search(

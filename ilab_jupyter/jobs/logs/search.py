@@ -12,9 +12,9 @@ from ilab_jupyter.jobs.logs.masking import Mask
 from ilab_jupyter.jobs.record import LogMatch, LogMatches
 
 SECONDS = 2.0
-MOST = 1000
-LONGEST_PATTERN = 1000
-LONGEST_TEXT = 2000
+MAX_MATCHES = 1000
+MAX_PATTERN = 1000
+MAX_TEXT = 2000
 _WINDOW = 262_144
 _BEFORE = 200  # bytes shown before a match that is far from the start of its line
 
@@ -23,8 +23,8 @@ def compiled(pattern: str, *, regex: bool) -> Any:
     """Compile the pattern for bytes, ignoring case. InvalidInput if it is not valid."""
     import re2  # type: ignore[import-untyped]
 
-    if not 0 < len(pattern) <= LONGEST_PATTERN:
-        raise InvalidInput(f"A pattern has 1 to {LONGEST_PATTERN} characters.")
+    if not 0 < len(pattern) <= MAX_PATTERN:
+        raise InvalidInput(f"A pattern has 1 to {MAX_PATTERN} characters.")
     options = re2.Options()
     options.case_sensitive = False
     options.never_nl = True
@@ -37,7 +37,7 @@ def compiled(pattern: str, *, regex: bool) -> Any:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
         raise InvalidInput(
             f"The pattern is not a valid regular expression: {reason[:300]}.",
-            "Write it as RE2 does: no look-around, no back-references.",
+            "Use the RE2 syntax, which has no look-around and no back-references.",
         ) from None
 
 
@@ -98,9 +98,9 @@ def _lines(pattern: Any, data: bytes, start: int, end: int) -> Any:
         feed = data.find(b"\n", match.end(), end)
         stop = feed if feed >= 0 else end
         first = max(start, data.rfind(b"\n", start, match.start()) + 1)
-        if match.start() - first > LONGEST_TEXT - 2 * _BEFORE:
+        if match.start() - first > MAX_TEXT - 2 * _BEFORE:
             first = match.start() - _BEFORE
-        text = data[first : min(stop, first + 4 * LONGEST_TEXT)].decode(errors="replace")[:LONGEST_TEXT]
+        text = data[first : min(stop, first + 4 * MAX_TEXT)].decode(errors="replace")[:MAX_TEXT]
         start = stop + 1
         if first == end:  # the empty text after the last line feed is not a line
             return

@@ -20,7 +20,7 @@ from ilab_jupyter.jobs.store.rows import Store
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.record import Resources
 
-_MOST = 64
+_MAX_DEVICES = 64
 _FRESH_SECONDS = 5.0
 # Without one of these no driver is loaded, and NVML need not be imported.
 _DRIVER = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
@@ -35,9 +35,10 @@ _cached: tuple[float, tuple[Device, ...]] | None = None
 def check_devices(devices: Sequence[Device]) -> str:
     """Return the value of the setting `devices`. InvalidInput for duplicate devices or missing memory."""
     names = [device.uuid for device in devices]
-    if len(set(names)) != len(names) or len(names) > _MOST:
+    if len(set(names)) != len(names) or len(names) > _MAX_DEVICES:
         raise InvalidInput(
-            f"The setting devices takes at most {_MOST} devices with different UUIDs.", "See `nvidia-smi -L`."
+            f"The setting devices takes at most {_MAX_DEVICES} devices with different UUIDs.",
+            "See `nvidia-smi -L`.",
         )
     for device in devices:
         if not (device.uuid.isascii() and device.uuid.isprintable() and 0 < len(device.uuid) <= 128):

@@ -64,7 +64,7 @@ class Waiting(NamedTuple):
     delay: float = 0
 
     @property
-    def yielded(self) -> bool:
+    def preempted(self) -> bool:
         """Whether it is a deployment that gave up its resources while idle; other jobs go first."""
         return self.queue == SERVING and self.retries > 0
 
@@ -139,8 +139,8 @@ class BlockedBy(StrEnum):
 class Verdict(NamedTuple):
     """The scheduling decision for a waiting job. `blocked_by` None: it starts, with `leases`.
 
-    `position` is 1 for the next job of its queue, 0 for one whose delay has not passed; `free` is how much of
-    the missing resource is neither used nor reserved, in devices, bytes or processors.
+    `position` is 1 for the next job of its queue, 0 for a delayed one; `free` is how much of the missing
+    resource is neither used nor reserved, in devices, bytes or processors.
     """
 
     job: Waiting
@@ -161,15 +161,15 @@ def start_order(
     """
     ready = sorted(
         (job for job in waiting if job.delay <= 0),
-        key=lambda job: (-job.priority, job.yielded, job.rank, job.seq),
+        key=lambda job: (-job.priority, job.preempted, job.rank, job.seq),
     )
     before = Counter((job.queue, job.owner) for job in live)
     keyed = []
     for job in ready:
-        whose = (job.queue, job.owner)
-        turn = served.get(whose, -1)
-        keyed.append((-job.priority, job.yielded, before[whose], turn, job.rank, job.seq, job))
-        before[whose] += 1
+        owner_key = (job.queue, job.owner)
+        turn = served.get(owner_key, -1)
+        keyed.append((-job.priority, job.preempted, before[owner_key], turn, job.rank, job.seq, job))
+        before[owner_key] += 1
     # seq is unique, so the jobs themselves are never compared
     keyed.sort()
     return [entry[-1] for entry in keyed]
@@ -303,14 +303,14 @@ def preemption_candidates(
 ) -> dict[str, str]:
     """Return the deployments that should unload once they are idle, each with the waiting job that needs it.
 
-    Only for jobs that would start if no deployment held resources, and not for deployments that have yielded.
+    Only for jobs that would start if no deployment held resources, and not for preempted deployments.
     """
     serving = [job for job in live if job.queue == SERVING]
     blocked = {
         verdict.job.id: verdict.blocked_by
         for verdict in verdicts
         if verdict.blocked_by in (BlockedBy.DEVICES, BlockedBy.MEMORY, BlockedBy.CPUS)
-        and not verdict.job.yielded
+        and not verdict.job.preempted
     }
     if not (serving and blocked):
         return {}

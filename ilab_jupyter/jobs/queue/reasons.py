@@ -31,7 +31,7 @@ def reason(snapshot: QueueSnapshot, verdict: Verdict, cause: str | None = None) 
         return f"The queue '{job.queue}' is closed: it has no slots."
     if verdict.blocked_by is BlockedBy.SLOT:
         return _ahead(snapshot, verdict)
-    candidates = sorted(id for id, who in snapshot.preemption_candidates.items() if who == job.id)
+    candidates = sorted(id for id, job_id in snapshot.preemption_candidates.items() if job_id == job.id)
     preemption = f" {_and(candidates)} will unload when idle." if candidates else ""
     return _lacking(snapshot, verdict) + preemption
 
@@ -42,7 +42,7 @@ def _sentence(text: str) -> str:
 
 def _retry(job: Waiting, cause: str | None) -> str:
     policy = causes.retry(cause)
-    most = f" of {policy.most}" if policy is not None and policy.most is not None else ""
+    most = f" of {policy.max_retries}" if policy is not None and policy.max_retries is not None else ""
     known = causes.CAUSES.get(cause or "")
     why = f": {known.title[:1].lower()}{known.title[1:]}" if known is not None else ""
     return _sentence(f"Retry {job.retries}{most} in {_seconds(job.delay)}{why}")

@@ -28,7 +28,7 @@ def next_attempt(
     if policy is None or state not in (JobState.FAILED, JobState.INTERRUPTED):
         return None
     # A preempted job has not failed: it is queued again even if an administrator has disabled retries.
-    if policy.most is not None and not store.retries():
+    if policy.max_retries is not None and not store.retries():
         return None
     before = 0 if _worked_long(row, columns) else row.retries
     wait = policy.wait(before)

@@ -66,10 +66,10 @@ def alive_supervisor(attempt: AttemptFolder, token: str | None) -> Identity | No
     if not is_held(attempt.lock):
         return None
     record = read_json(attempt.record)
-    who = Identity.read(record)
-    if record is None or who is None or record.get("token") != token:
+    identity = Identity.read(record)
+    if record is None or identity is None or record.get("token") != token:
         return None
-    return who if who.alive or not who.here else None
+    return identity if identity.alive or not identity.here else None
 
 
 def is_ending(store: Store, id: str) -> bool:
@@ -87,9 +87,9 @@ def _supervised(attempt: AttemptFolder, token: str | None) -> bool:
 
 def request_stop(store: Store, row: Row) -> None:
     """Signal the supervisor of a STOPPING row to stop its worker. Safe to repeat."""
-    who = alive_supervisor(store.state.job(row.id).attempt(row.attempt), row.token)
-    if who is not None:
-        who.signal(signal.SIGTERM)
+    identity = alive_supervisor(store.state.job(row.id).attempt(row.attempt), row.token)
+    if identity is not None:
+        identity.signal(signal.SIGTERM)
 
 
 def _reconcile(store: Store, row: Row) -> None:

@@ -86,7 +86,7 @@ def remember_served(store: Store, snapshot: QueueSnapshot, started: Iterable[que
     """Store which owners' jobs were just started, in queues where several owners compete."""
     owners = {(job.queue, job.owner) for job in snapshot.waiting}
     contested = {name for name, count in Counter(name for name, _ in owners).items() if count > 1}
-    mine = [whose for whose in started if whose[0] in contested]
+    mine = [owner_key for owner_key in started if owner_key[0] in contested]
     if mine:
         found = dict(snapshot.served)
         for name, owner in mine:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ilab_jupyter.jobs.causes import RESTARTED
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, JobState
-from ilab_jupyter.jobs.store.filesystem import LOW, network, room
+from ilab_jupyter.jobs.store.filesystem import LOW_DISK_BYTES, free_bytes, network
 
 PENDING = tuple(sorted({JobState.QUEUED, *LIVE}))
 
@@ -80,8 +80,8 @@ class ChangeProbe:
 
     def _doubtful(self, folder: Path) -> bool:
         """Whether the folder is on a network file system or a disk that is nearly full."""
-        free = room(folder)
-        return bool(network(folder)) or (free is not None and free < LOW)
+        free = free_bytes(folder)
+        return bool(network(folder)) or (free is not None and free < LOW_DISK_BYTES)
 
     def _can_create(self) -> bool:
         """Whether a missing database could be created, and is not expected to exist."""

@@ -20,7 +20,7 @@ from ilab_jupyter.jobs.attempt.launch import DATABASE_URL
 from ilab_jupyter.jobs.attempt.lock import locked
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.store import schema
-from ilab_jupyter.jobs.store.filesystem import LOW, room
+from ilab_jupyter.jobs.store.filesystem import LOW_DISK_BYTES, free_bytes
 from ilab_jupyter.jobs.store.postgres import Postgres, read_url
 from ilab_jupyter.jobs.store.row import Unreadable
 from ilab_jupyter.jobs.store.sqlite import Sqlite
@@ -94,8 +94,8 @@ class Database:
     def advice(self) -> list[str]:
         """Sentences for an administrator about the storage of the jobs; usually none."""
         found = list(self._backend.journal_advice)
-        free = room(self.state.path)
-        if free is not None and free < LOW:
+        free = free_bytes(self.state.path)
+        if free is not None and free < LOW_DISK_BYTES:
             found.append(
                 f"The disk of {self.state.path} is nearly full: {free // 1_000_000} MB are left. "
                 "Free some space there."

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 _NETWORK = ("nfs", "cifs", "smb", "ceph", "lustre", "gpfs", "glusterfs", "9p", "fuse.sshfs", "afs", "beegfs")
-LOW = 50_000_000
+LOW_DISK_BYTES = 50_000_000
 
 
 def filesystem(path: Path) -> str:
@@ -30,7 +30,7 @@ def network(path: Path) -> str:
     return kind if kind.startswith(_NETWORK) else ""
 
 
-def room(path: Path) -> int | None:
+def free_bytes(path: Path) -> int | None:
     """Return the free bytes; None if unknown."""
     try:
         return shutil.disk_usage(path).free

@@ -11,7 +11,7 @@ from ilab_jupyter.jobs.record import Attempt, AuditEntry
 from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.rows import Row, Store
 
-_MOST = 1000
+_MAX_ENTRIES = 1000
 
 
 def attempts(store: Store, row: Row) -> list[Attempt]:
@@ -41,8 +41,8 @@ def attempts(store: Store, row: Row) -> list[Attempt]:
 
 def audit(store: Store, owner: str, after: int, limit: int) -> list[AuditEntry]:
     """See `JobService.audit`; InvalidInput for a limit that is not 1 to 1000."""
-    if not 1 <= limit <= _MOST:
-        raise InvalidInput(f"The limit is 1 to {_MOST}, not {limit}.")
+    if not 1 <= limit <= _MAX_ENTRIES:
+        raise InvalidInput(f"The limit is 1 to {_MAX_ENTRIES}, not {limit}.")
     rows = store.audit_rows(max(0, after), limit, owner)
     return [AuditEntry(**{**row, "time": _time(row["time"])}) for row in rows]
 

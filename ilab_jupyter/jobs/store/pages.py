@@ -15,7 +15,7 @@ from ilab_jupyter.jobs.store import schema
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.record import JobFilter
 
-MOST_KINDS = 50  # with all states this is the largest number of compound parts that SQLite accepts
+MAX_KINDS = 50  # with all states this is the largest number of compound parts that SQLite accepts
 
 
 def page(
@@ -24,7 +24,7 @@ def page(
     """Return the statement and its parameters for at most `limit` newest jobs of `owner` with a seq below
     `before`.
 
-    The filter has at most MOST_KINDS kinds.
+    The filter has at most MAX_KINDS kinds.
     """
     kinds = list(dict.fromkeys(filter.kinds))
     states = list(dict.fromkeys(filter.states)) or (list(JobState) if kinds else [])

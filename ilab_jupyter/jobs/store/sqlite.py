@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ilab_jupyter.durable import sync
 from ilab_jupyter.errors import PublicError, Unavailable
-from ilab_jupyter.jobs.store.filesystem import network, room
+from ilab_jupyter.jobs.store.filesystem import free_bytes, network
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class Sqlite:
     # Errors.
 
     def _no_room(self) -> bool:
-        free = room(self.path.parent)
+        free = free_bytes(self.path.parent)
         return free is not None and free < _NO_ROOM
 
     def _full(self) -> Unavailable:
@@ -251,7 +251,7 @@ class Sqlite:
         text, name = str(error), getattr(error, "sqlite_errorname", None) or ""
         if name.startswith(_DAMAGE + _LOST) or any(sign in text for sign in ("malformed", "not a database")):
             return self.damaged(text)
-        free = room(self.path.parent)
+        free = free_bytes(self.path.parent)
         if name == "SQLITE_FULL" or (
             name.startswith("SQLITE_IOERR") and free is not None and free < _NO_ROOM
         ):
