@@ -73,8 +73,8 @@ def test_a_job_that_takes_more_than_it_asked_for_is_ended_with_the_numbers(works
     job = works.end(works.code(GROW, memory_gb=0.5))
     assert (job.state, job.cause, job.exit_code) == (JobState.FAILED, "out_of_memory", -signal.SIGKILL)
     used = float(job.message.removeprefix("It used ").split(" GB")[0])
-    assert used > 0.5 and "more than the 0.5 GB that it asked for" in job.message
-    assert "ask for more memory" in job.hint
+    assert used > 0.5 and "more than the 0.5 GB that it requested" in job.message
+    assert "request more memory" in job.hint
 
 
 def test_what_a_job_has_started_counts_too_and_ends_with_it(works: Any, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def joined(group: Path, code: str) -> str:
 def test_a_worker_that_the_kernel_kills_for_memory_says_so(works: Any, narrow: Path) -> None:
     job = works.end(works.code(joined(narrow, f"import time\ntime.sleep(2.5)\n{GROW}")))
     assert (job.state, job.cause, job.exit_code) == (JobState.FAILED, "out_of_memory", -signal.SIGKILL)
-    assert job.message == "The kernel killed its process because the memory ran out."
+    assert job.message == "The kernel killed its process because memory ran out."
 
 
 def test_a_training_that_the_kernel_kills_is_offered_as_a_smaller_one(
