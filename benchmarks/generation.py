@@ -34,7 +34,7 @@ FLAT = 1.1
 
 
 def measured(url: str, who: str, workers: int, rows: int) -> dict[str, Any]:
-    """Figures of one generation in a process of its own."""
+    """Figures of one generation in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, str(HERE / "generating" / "worker.py"), who, "--url", url),

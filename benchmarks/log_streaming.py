@@ -47,12 +47,12 @@ for item in todo:
             out.write(b"T %.6f\\n" % time.time())
             out.flush()
     elif verb == "rate":  # lines a second, seconds
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for step in range(int(numbers[1] * 100)):
             first = int(step * numbers[0] / 100)
             out.write(b"".join(line % n for n in range(first, int((step + 1) * numbers[0] / 100))))
             out.flush()
-            time.sleep(max(0, begun + (step + 1) / 100 - time.perf_counter()))
+            time.sleep(max(0, started + (step + 1) / 100 - time.perf_counter()))
     elif verb == "flood":  # lines, as fast as they can be written, one write for each 100
         for first in range(0, int(numbers[0]), 100):
             out.write(b"".join(line % n for n in range(first, first + 100)))
@@ -69,7 +69,7 @@ EventWriter(folder / "events.jsonl", attempt=attempt).write("result", result={{"
 
 
 class Server:
-    """A Jupyter server in a folder of its own."""
+    """A Jupyter server on a separate folder."""
 
     def __init__(self, root: Path) -> None:
         worker = root / "worker"

@@ -31,12 +31,12 @@ class Violation:
 
 @dataclass
 class World:
-    """All that is known after a run.
+    """All data of a run.
 
-    `entries`: the clients' histories, see history.py. `workers`: the records of trainer.py. `jobs`: the rows
-    in the end by id, `attempts`: their attempts by (id, number). `supervisors_die`: then an attempt whose
-    worker had run may be INTERRUPTED. `workers_die`: then one whose worker never came to its end may be
-    FAILED. `late`: jobs that had not ended in time.
+    `entries`: the clients' histories, see history.py. `workers`: the records of trainer.py. `jobs`: the final
+    rows by id, `attempts`: their attempts by (id, number). `supervisors_die`: an attempt whose worker ran may
+    be INTERRUPTED. `workers_die`: an attempt whose worker did not finish may be FAILED. `late`: jobs that had
+    not ended in time.
     """
 
     entries: Sequence[Entry]

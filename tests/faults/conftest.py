@@ -84,7 +84,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Sheet:
-    """Where a test of a fault puts what it counted and measured, as it goes, so that a failure shows it too.
+    """Sheet for the figures of a fault, filled during the test so that a failure shows them too.
 
     `add(kills=1, lost=0)`, `most(end_seconds=1.2)`, `put(backend="sqlite")`.
     """
@@ -93,9 +93,8 @@ def figures(request: pytest.FixtureRequest) -> Sheet:
 
 @pytest.fixture
 def count(request: pytest.FixtureRequest, figures: Sheet) -> Callable[..., int]:
-    """`count(ci=5, full=100)`: how often the fault is to be done in this run. It adds up to the fault's n,
-    but for what is done besides (`adds=False`).
-    """
+    """`count(ci=5, full=100)`: number of repetitions in this run. It is added to the fault's n unless
+    `adds=False`."""
 
     def choose(ci: int, full: int, adds: bool = True) -> int:
         n = full if request.config.stash[FIGURES].full else ci

@@ -100,7 +100,7 @@ class Client:
         return self._call("resume", lambda: self._jobs.resume(id), id=id)
 
     def list(self, filter: JobFilter | None = None) -> list[Job]:
-        """The newest hundred."""
+        """Return the newest hundred jobs."""
         op = self._history.invoke("list")
         page = self._jobs.list(filter or JobFilter(), limit=100)
         self._history.returned(op, [job.model_dump(mode="json") for job in page.jobs])

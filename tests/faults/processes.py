@@ -23,7 +23,7 @@ def token(harness: Any, id: str) -> str:
 
 
 def supervisor(harness: Any, id: str) -> int:
-    """The supervisor."""
+    """Return the supervisor's PID."""
     return int(record(harness, id)["pid"])
 
 

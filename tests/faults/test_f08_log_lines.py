@@ -33,7 +33,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 class Follower(threading.Thread):
-    """Reads the stream of a log to its end, over any number of lost connections, by Last-Event-ID."""
+    """Reads a log stream to its end, reconnecting with Last-Event-ID."""
 
     def __init__(self, server: Any, id: str) -> None:
         super().__init__(daemon=True)

@@ -30,7 +30,7 @@ def check_database(state: Path) -> None:
 
 
 def check_checkpoints(folder: Path) -> int:
-    """The number of the last one; all are whole."""
+    """Return the number of the last checkpoint; all must be complete."""
     steps = sorted(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))
     assert steps == list(range(1, len(steps) + 1)) and steps
     for step in steps:

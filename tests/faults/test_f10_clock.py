@@ -88,13 +88,13 @@ time_t time(time_t *out) {
 
 
 class Clock:
-    """The wall clock of all processes that are started from now on; that of this one stays right."""
+    """The wall clock of all processes started from now on; this process keeps the real one."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def set(self, offset: float) -> None:
-        """So many seconds ahead of the right time, in every process at once."""
+        """Set the clock `seconds` ahead of real time in every process."""
         temporary = self._file.with_suffix(".part")
         temporary.write_bytes(struct.pack("d", offset))
         temporary.replace(self._file)
@@ -122,7 +122,7 @@ def keep_turning(harness: Any, seconds: float) -> None:
 
 
 def in_order(job: Any) -> bool:
-    """Durations that are shown to people are never negative."""
+    """Check that displayed durations are not negative."""
     return bool(job.created_at <= job.started_at <= job.ended_at)
 
 

@@ -22,7 +22,7 @@ from tests.faults.processes import supervisor, token
 
 
 def keep_turning(harness: Any, seconds: float, look: Callable[[], None] = lambda: None) -> None:
-    """What a server does that goes on beside the stopped one."""
+    """Run the scheduler like a server that runs beside the stopped one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(Unavailable):  # the stopped process may hold the database's write lock

@@ -64,7 +64,7 @@ def test_two_servers_see_and_cancel_the_same_jobs(harness: Any, servers: Any, st
 
 
 def test_second_service_in_a_process_keeps_locks_of_the_first(harness: Any, state: Path) -> None:
-    """Without its lock a database in use looks unused to others, who then remove its journal."""
+    """Without its lock, a database in use looks unused to other processes, which then remove its journal."""
 
     def locks() -> int:
         inode = (state / "jobs.db").stat().st_ino

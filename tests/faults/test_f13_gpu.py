@@ -32,7 +32,7 @@ def used() -> int:
 
 
 def until_free(before: int) -> int:
-    """MiB that are in use once they are about as few as before, or after some seconds."""
+    """Return the MiB in use once they are close to `before`, or after a timeout."""
     deadline = time.monotonic() + LIMIT
     while (now := used()) > before + NEAR and time.monotonic() < deadline:
         time.sleep(0.1)

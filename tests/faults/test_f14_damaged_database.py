@@ -46,7 +46,7 @@ def read_jobs(state: Path, owner: str | None = None) -> Truth | PublicError:
 
 @dataclass
 class Original:
-    """A state folder with jobs of every kind of end: as it is while a service has it open, and closed."""
+    """A state folder with jobs in every final state, as it is while a service has it open, and closed."""
 
     open: Path
     closed: Path
@@ -87,7 +87,7 @@ def _wait(jobs: SyncJobs) -> None:
 
 @pytest.fixture
 def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Path, Any], None]:
-    """Damage a copy of a state folder, and see that it is refused or answers the truth."""
+    """Damage a copy of a state folder; it must be refused or read correctly."""
     truth = original.truth
 
     def look(what: str, state: Path, damage: Callable[[Path], None]) -> None:
@@ -109,14 +109,14 @@ def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Pa
 
 
 def whole(state: Path) -> Path:
-    """The database with everything in its main file."""
+    """Checkpoint the database into its main file."""
     with closing(sqlite3.connect(state / "jobs.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return state / "jobs.db"
 
 
 def test_truncated_database_file_is_refused(judge: Any, count: Any, original: Original) -> None:
-    """At every page, then anywhere."""
+    """Truncate at every page, then at random offsets."""
     whole_size = original.closed.joinpath("jobs.db").stat().st_size
     dice, pages = random.Random(), list(range(PAGE, whole_size, PAGE))
     dice.shuffle(pages)
@@ -149,7 +149,7 @@ def test_flipped_bits_are_detected_or_harmless(judge: Any, count: Any, original:
 
 @pytest.mark.parametrize("how", ["deleted", "cut", "flipped", "deleted with its index"])
 def test_lost_journal_loses_no_job(how: str, judge: Any, count: Any, original: Original) -> None:
-    """What was written lately is in the journal alone while a service has the database open."""
+    """While a service has the database open, recent writes are only in the journal."""
     journal = original.open / "jobs.db-wal"
     assert journal.stat().st_size > 10 * PAGE
     dice = random.Random()
@@ -176,7 +176,7 @@ def test_lost_journal_loses_no_job(how: str, judge: Any, count: Any, original: O
 def test_truncated_journal_does_not_revert_acknowledged_changes(
     move: str, figures: Any, tmp_path: Path
 ) -> None:
-    """The last transaction alone is lost: SQLite takes the rest for the whole."""
+    """Only the last transaction is lost, which SQLite does not detect."""
     state = tmp_path / "state"
     local = LocalJobs(state)
     jobs = SyncJobs(local)

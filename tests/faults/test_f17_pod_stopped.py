@@ -40,7 +40,7 @@ SETTINGS = (f"--IlabApp.grace_seconds={WORKER_GRACE}", f"--IlabApp.slots={{'batc
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., JupyterServerProcess]]:
-    """Start a Jupyter server on the folder of this test; all of them are gone in the end."""
+    """Start Jupyter servers on the folder of this test; all are stopped at the end."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     started: list[JupyterServerProcess] = []
 
@@ -58,7 +58,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 def of_jobs() -> list[psutil.Process]:
-    """Every process of a job of this test, by the environment that it was started with."""
+    """Return every process of a job of this test, by its environment."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -71,7 +71,7 @@ def of_jobs() -> list[psutil.Process]:
 
 
 def kill_all() -> int:
-    """What the end of a pod does to what is left; how many there were."""
+    """Kill the remaining processes, as at the end of a pod; return how many there were."""
     left = of_jobs()
     for process in left:
         process.kill()
@@ -104,7 +104,7 @@ def ended(server: JupyterServerProcess, id: str) -> dict[str, Any]:
 
 
 def at_steps(server: JupyterServerProcess, ids: list[str], step: int) -> list[int]:
-    """How far these trainings are, once all have begun and the first has come to `step`."""
+    """Wait until all trainings have started and the first has reached `step`; return their steps."""
 
     def look() -> list[int] | None:
         jobs = [server.http.get(f"ilab/api/jobs/{id}").json() for id in ids]
@@ -117,7 +117,7 @@ def at_steps(server: JupyterServerProcess, ids: list[str], step: int) -> list[in
 
 
 def saved(id: str) -> int:
-    """The step of the newest whole checkpoint."""
+    """Return the step of the newest complete checkpoint."""
     folders = (paths.checkpoints_dir() / id).glob("checkpoint-*")
     sealed = [folder for folder in folders if (folder / "ilab-complete.json").exists()]
     return max((int(folder.name.removeprefix("checkpoint-")) for folder in sealed), default=0)
@@ -175,7 +175,7 @@ def test_trainings_of_a_stopped_server_resume_to_the_same_result(
 
 @pytest.fixture
 def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers are the first process of a PID namespace, as in a pod: it dies with them."""
+    """Run servers as the first process of a PID namespace, which ends with them, as in a pod."""
     enter = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid():
         enter.append("--map-root-user")

@@ -52,7 +52,7 @@ STEPS = 12
 
 @dataclass
 class Known:
-    """What the model knows of a job."""
+    """The model's state of a job."""
 
     id: str
     spec: JobSpec
@@ -64,21 +64,21 @@ class Known:
 
 @dataclass
 class Model:
-    """Jobs in the order in which they start, and the keys that were used."""
+    """Jobs in the order in which they start, and the keys in use."""
 
     jobs: dict[str, Known] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
 
     def waiting(self) -> list[str]:
-        """Ids of those that wait for the first time, the next one first."""
+        """Ids of jobs waiting for their first start, the next one first."""
         known = [self.jobs[id] for id in self.order]
         first = [job for job in known if job.state is JobState.QUEUED and not job.resumed]
         return [job.id for job in sorted(first, key=lambda job: -job.spec.priority)]
 
 
 class Rows(RuleBasedStateMachine):
-    """The rows of one state folder, through several stores at once, as several processes have."""
+    """The rows of one state folder, accessed through several stores as by several processes."""
 
     stores: list[Store]
     ran = 0
@@ -122,7 +122,7 @@ class Rows(RuleBasedStateMachine):
 
     @rule(target=rows, store=which, row=rows, choice=st.integers(0, 8))
     def move_again(self, store: int, row: Row, choice: int) -> Any:
-        """Moves are what there is most of."""
+        """Moves are the most frequent command."""
         return self.move(store, row, choice)
 
     @rule(target=rows, store=which, row=rows)
@@ -218,7 +218,7 @@ class Rows(RuleBasedStateMachine):
 
 
 def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
-    """Without shrinking: each try costs real commits, and the sequences are short."""
+    """Run without shrinking: each try costs real commits, and the sequences are short."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
@@ -249,7 +249,7 @@ def test_random_command_sequences_match_the_model(tmp_path: Path, count: Any, fi
 
 
 def race(stores: list[Store], id: str, chance: random.Random, calls: int) -> tuple[list[Call], Value]:
-    """Threads with stores of their own read and move one row at once; what each saw, and the first value."""
+    """Let threads with separate stores read and move one row; return their calls and the first value."""
     first = stores[0].get(id)
     assert first is not None
     found: list[Call] = []
@@ -332,7 +332,7 @@ def test_history_that_is_not_linearizable_is_detected(calls: list[Call], fine: b
 
 
 class Processes(RuleBasedStateMachine):
-    """Jobs with supervisors and workers that really run, and servers and supervisors that are killed."""
+    """Jobs with real supervisors and workers, and servers and supervisors that are killed."""
 
     make: Callable[[], FaultEnvironment]
     pool: Pool
@@ -409,7 +409,7 @@ class Processes(RuleBasedStateMachine):
     @precondition(lambda self: self.submitted)
     @rule(chosen=st.integers(0, 9))
     def finish(self, chosen: int) -> None:
-        """A server is there until the job has ended."""
+        """Run the scheduler until the job has ended."""
         row = self._row(chosen)
         deadline = time.monotonic() + 30 + limit()
         while not self.environment.local._store.get(row.id).state.ended:  # type: ignore[union-attr]
@@ -421,7 +421,7 @@ class Processes(RuleBasedStateMachine):
     @precondition(lambda self: self.submitted)
     @rule(chosen=st.integers(0, 9), who=st.integers(0, 1))
     def kill_supervisor(self, chosen: int, who: int) -> None:
-        """Or its guardian."""
+        """Kill the supervisor or the guardian."""
         live = [row for row in self.environment.local._store.in_states(LIVE) if row.token]
         if live:
             pids = with_argument(live[chosen % len(live)].token or "")
@@ -431,7 +431,7 @@ class Processes(RuleBasedStateMachine):
 
     @rule(moment=st.floats(0, 0.3))
     def kill_server(self, moment: float) -> None:
-        """A server opens the folder, moves the queue, and is killed."""
+        """Start a server that opens the folder and runs the scheduler, then kill it."""
         server = self.pool.start(actions.recover, self.environment.folder, self.number)
         time.sleep(moment)
         self.pool.kill(server)

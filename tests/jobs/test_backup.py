@@ -182,7 +182,7 @@ def pack(path: Path, content: Members) -> Path:
 
 
 def inserted(name: Callable[[str], str], **fields: Any) -> Callable[[Members], None]:
-    """A change: another member before the list of files, named from the prefix of the job."""
+    """A change that inserts a member before the manifest, named after the prefix of the job."""
 
     def change(content: Members) -> None:
         job = next(one.name for one, _ in content if one.name.startswith("jobs/")).split("/")[1]
@@ -263,7 +263,7 @@ def test_invalid_archive_leaves_nothing(
 
 
 def changed(intact: bytes, place: int) -> bytes:
-    """With a bit flipped at the place, or next to it where that says the same in other words of the gzip."""
+    """Flip a bit at the offset, or next to it if the gzip would still decode equally."""
     while True:
         data = bytearray(intact)
         data[place] ^= 4

@@ -43,7 +43,7 @@ WAITING, CANCELLED = {"train-6n2csxk7", "train-3uy5zj2z"}, "train-obj7ltqg"
 
 @pytest.fixture(params=DATA)
 def version(request: pytest.FixtureRequest) -> str:
-    """Of what is upgraded."""
+    """The version to upgrade from."""
     return str(request.param)
 
 
@@ -61,7 +61,7 @@ def old(state: Path, version: str) -> Path:
 
 @pytest.fixture
 def supervisor(old: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """What looks after the live job: holds its lock, and has said who it is."""
+    """Hold the lock of the live job and write its supervisor's record."""
     folder = StateFolder(old).job(LIVE).attempt(1)
     code = f"import fcntl, time; f = open({str(folder.lock)!r}, 'w'); fcntl.flock(f, 2); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -227,7 +227,7 @@ def test_killed_upgrade_leaves_old_or_new_database(old: Path, version: str) -> N
 
 
 def shape(state: Path) -> tuple[str, str]:
-    """The version that a database says it has, and its tables and indexes."""
+    """Return the stored schema version, the tables and the indexes."""
     with closing(sqlite3.connect(state / "jobs.db")) as connection:
         said = connection.execute("SELECT value FROM setting WHERE name = 'schema'").fetchone()[0]
         parts = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")

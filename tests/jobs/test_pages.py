@@ -24,7 +24,7 @@ TEXTS = ("", "nightly", "NIGHTLY run 7", "100%", "_", "a/b")
 
 
 def fill(store: Store, jobs: list[dict[str, Any]]) -> None:
-    """Rows with these columns, in this order; the others are the same in all."""
+    """Insert rows with these columns in this order; other columns are constant."""
     common = {
         **{"attempt": 1, "version": 1, "spec": "{}", "launch": "{}", "spec_hash": "", "queue": "batch"},
         **{"priority": 0, "created": 1.0, "owner": "ada", "kind": "train", "name": "nightly"},
@@ -71,7 +71,8 @@ def test_every_filter_returns_its_newest_jobs(state: Path, database_url: str | N
 
 
 def test_page_cost_does_not_depend_on_number_of_jobs(state: Path) -> None:
-    """Counted in steps of SQLite's machine. The one running job is the oldest, the one merge the second."""
+    """Counts steps of SQLite's virtual machine. The only running job is the oldest, the only merge the
+    second."""
     states = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
     filters = [
         JobFilter(states=states, kinds=kinds)
@@ -94,7 +95,7 @@ def test_page_cost_does_not_depend_on_number_of_jobs(state: Path) -> None:
 
 
 def steps(store: Store, filter: JobFilter) -> int:
-    """How many steps it takes to find a page."""
+    """Return how many steps it takes to find a page."""
     seen = 0
 
     def step() -> int:

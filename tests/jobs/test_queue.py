@@ -86,7 +86,7 @@ def test_cancelled_queued_job_ends_at_once(harness: Any, state: Path) -> None:
 
 
 def held_up(harness: Any, count: int, **spec: Any) -> list[str]:
-    """Jobs that wait in a closed queue."""
+    """Submit jobs that wait in a closed queue."""
     harness.local.configure(slots={"batch": 0})
     return [harness.submit(["print"], **spec).id for _ in range(count)]
 

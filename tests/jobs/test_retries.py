@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def fails(cause: str) -> list[Any]:
-    """One attempt that prints its cause and ends with it."""
+    """Return steps of an attempt that prints its cause and ends with it."""
     return [
         ["print", f"ended by {cause}"],
         ["event", "error", {"cause": cause, "message": f"It was {cause}.", "hint": ""}],
@@ -30,7 +30,7 @@ def fails(cause: str) -> list[Any]:
 
 
 def second(harness: Any, id: str) -> Job:
-    """The job once its second attempt waits."""
+    """Return the job once its second attempt waits."""
     until(lambda: harness.jobs.get(id).attempt == 2)
     return harness.jobs.get(id)
 

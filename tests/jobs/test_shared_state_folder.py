@@ -58,7 +58,7 @@ HOLD = "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.flock(lock, 2); 
 
 @pytest.fixture
 def elsewhere(harness: Any) -> Iterator[Any]:
-    """Start a job whose supervisor holds its lock in another container, where it has the number `pid`."""
+    """Start a job whose supervisor holds its lock in another container, where it has the PID `pid`."""
     held = []
 
     def start(pid: int) -> Any:

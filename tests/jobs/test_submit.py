@@ -44,7 +44,7 @@ def stored(state: Path) -> dict[str, str]:
 
 
 def submitted_elsewhere(state: Path, *more: str) -> tuple[str, int]:
-    """(what a process that submits a job says, its exit code)."""
+    """Return the output and exit code of a process that submits a job."""
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{WORKER}"}
     done = subprocess.run(

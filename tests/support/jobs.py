@@ -1,4 +1,4 @@
-"""A local job service on a state folder of its own; its jobs are real processes of the scripted worker."""
+"""A local job service on a separate state folder; its jobs are real processes of the scripted worker."""
 
 from __future__ import annotations
 

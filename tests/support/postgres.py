@@ -37,7 +37,7 @@ def programs() -> Path:
 
 @dataclass
 class Server:
-    """A server on a socket in a folder of its own."""
+    """A server on a socket in a separate folder."""
 
     folder: Path
     process: subprocess.Popen[bytes]
@@ -70,7 +70,7 @@ class Server:
 
 
 def _unprivileged(folder: Path) -> list[str]:
-    """The server refuses to run as root, and must not outlive the tests."""
+    """Return a command prefix: the server refuses to run as root, and must not outlive the tests."""
     if os.geteuid() != 0:
         return ["setpriv", "--pdeathsig", "QUIT"]
     try:
