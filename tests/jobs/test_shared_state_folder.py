@@ -111,7 +111,7 @@ def test_supervisor_runs_if_response_to_its_move_was_lost(
     supervisor = object.__new__(Supervisor)
     supervisor.assignment = Assignment(harness.local.state, job.id, 1, "t" * 32)
     supervisor.stop_requested = supervisor._forced = False
-    supervisor._oom_kills, supervisor._over = 0, None
+    supervisor._oom_kills, supervisor._memory_over_limit = 0, None
     monkeypatch.setattr(supervisor, "_work", lambda *_: worked.append(1) or 0)
     supervisor._supervise(store)
     assert worked == [1] and harness.jobs.get(job.id).state.ended
@@ -152,7 +152,7 @@ def test_stream_survives_short_database_errors(
 
 
 def test_reconnected_reader_starts_no_second_poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tails, "_PATIENCE", 0.0)
+    monkeypatch.setattr(tails, "_STORE_ERROR_SECONDS", 0.0)
 
     class Failing:
         state = StateFolder(tmp_path)
