@@ -49,7 +49,7 @@ class Table:
         note: str = "",
         **more: Any,
     ) -> None:
-        """A row; `met` is None where nothing was promised. `ratio` is how many times better than the peer."""
+        """A row; `met` is None without a limit. `ratio` is how many times better than the peer."""
         met = None if limit is None else (figure >= limit if at_least else figure <= limit)
         better = None
         if peer is not None and figure > 0 and peer > 0:
@@ -80,7 +80,7 @@ def p99(values: list[float]) -> float:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """What else is to be known of a sample."""
+    """Further statistics of a sample."""
     ordered = sorted(values)
     return {
         "n": len(values),
@@ -93,7 +93,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def idle(table: Table, seconds: float, peer_python: Path | None) -> None:
-    """What the extension costs while nothing happens: servers with and without it side by side, no client."""
+    """Idle cost of the extension: servers with and without it side by side, no client."""
     servers = {"plain": Server(None), "ours": Server("ilab_jupyter")}
     if peer_python is not None:
         servers["its plain"] = Server(None, python=str(peer_python), scripted=False)
@@ -122,7 +122,7 @@ def idle(table: Table, seconds: float, peer_python: Path | None) -> None:
 
 
 def idle_again(table: Table, seconds: float) -> None:
-    """What a server costs that has run jobs, which loaded everything, once the last one has ended."""
+    """Idle cost of a server after its last job, with everything loaded."""
     servers = {"plain": Server(None), "ours": Server("ilab_jupyter")}
     asyncio.run(ours.first_lines(servers["ours"].port, 3, ours.job(0)))
     time.sleep(15)
@@ -260,7 +260,7 @@ def main() -> int:
         default=os.environ.get("PEER_PYTHON"),
         help="an interpreter that has jupyter-scheduler; $PEER_PYTHON where not given",
     )
-    parser.add_argument("--quick", action="store_true", help="short runs: to see that it works, not to quote")
+    parser.add_argument("--quick", action="store_true", help="short runs, to check that it works")
     parser.add_argument("--only", action="append", choices=["idle", "submit", "first", "list", "stream"])
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
@@ -312,11 +312,11 @@ def _report(table: Table, peer_python: Path | None, quick: bool, load: tuple[flo
         "machine": {
             "processors": os.cpu_count(),
             "processor": cpu.partition(":")[2].strip(),
-            # Machines of one name differ by three: what figures in milliseconds are to be compared with.
+            # Machines of one type differ by a factor of three: a reference for figures in milliseconds.
             "seconds for ten million additions": round(min(_additions() for _ in range(3)), 3),
             "system": platform.platform(),
             "load before": [round(value, 2) for value in load],
-            # Other than 0 where the benchmark had precedence over whatever else the machine did.
+            # Other than 0 if the benchmark had a different priority than other processes.
             "scheduling policy": os.sched_getscheduler(0),
         },
         "versions": {

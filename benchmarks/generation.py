@@ -29,12 +29,12 @@ RESULTS = HERE / "results" / "generation.json"
 SIZES = (80, 400, 1600)
 SIDES = (("ours", 256), ("instructlab-sdg", 10), ("instructlab-sdg", 64))
 AT_LEAST = 2.0
-# a tenth more memory for four times the rows is flat: it is the table of which answers are known
+# flat: a tenth more memory for four times the rows, which is the table of known answers
 FLAT = 1.1
 
 
 def measured(url: str, who: str, workers: int, rows: int) -> dict[str, Any]:
-    """Figures of one generation in a process of its own."""
+    """Figures of one generation in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, str(HERE / "generating" / "worker.py"), who, "--url", url),

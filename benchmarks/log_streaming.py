@@ -47,12 +47,12 @@ for item in todo:
             out.write(b"T %.6f\\n" % time.time())
             out.flush()
     elif verb == "rate":  # lines a second, seconds
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for step in range(int(numbers[1] * 100)):
             first = int(step * numbers[0] / 100)
             out.write(b"".join(line % n for n in range(first, int((step + 1) * numbers[0] / 100))))
             out.flush()
-            time.sleep(max(0, begun + (step + 1) / 100 - time.perf_counter()))
+            time.sleep(max(0, started + (step + 1) / 100 - time.perf_counter()))
     elif verb == "flood":  # lines, as fast as they can be written, one write for each 100
         for first in range(0, int(numbers[0]), 100):
             out.write(b"".join(line % n for n in range(first, first + 100)))
@@ -69,7 +69,7 @@ EventWriter(folder / "events.jsonl", attempt=attempt).write("result", result={{"
 
 
 class Server:
-    """A Jupyter server in a folder of its own."""
+    """A Jupyter server on a separate folder."""
 
     def __init__(self, root: Path) -> None:
         worker = root / "worker"
@@ -381,13 +381,13 @@ def run(quick: bool) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--output", type=Path, help="such as benchmarks/results/log_streaming.json")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes")
+    parser.add_argument("--output", type=Path, help="for example benchmarks/results/log_streaming.json")
     arguments = parser.parse_args()
     result = run(arguments.quick)
     memory = round(psutil.virtual_memory().total / 2**30)
     packages = ("jupyter_server", "tornado", "google-re2", "pydantic")
-    told = {
+    results = {
         "benchmark": "log_streaming",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": f"{os.cpu_count()} virtual processors, {memory} GiB, no GPU, {platform.platform()}",
@@ -397,9 +397,9 @@ def main() -> int:
         "command": "python benchmarks/log_streaming.py",
         "result": result,
     }
-    print(json.dumps(told))
+    print(json.dumps(results))
     if arguments.output is not None:
-        arguments.output.write_text(json.dumps(told, indent=2) + "\n")
+        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
     good = result["latency_ms"]["p99"] <= 50 and result["lines_per_s_1_client"] >= 100_000
     return 0 if good and result["lines_per_s_each_of_20_clients"] >= 20_000 else 1
 

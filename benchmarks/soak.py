@@ -62,7 +62,7 @@ class Soak:
         self.full: list[tuple[float, float]] = []
 
     def run(self) -> dict[str, Any]:
-        """Faults until the time is up, then an end in peace, then the truth."""
+        """Inject faults until the time is up, let all jobs end, then check them."""
         self.steady.start()
         self._submit(self.steady, "quick")
         self._until_ended(60)
@@ -110,7 +110,7 @@ class Soak:
             raise RuntimeError(f"{answer.status_code}: {answer.text[:500]}")
 
     def _list(self) -> None:
-        """The first page; and what the same server, on a machine as busy, takes for the smallest answer."""
+        """Time of the first page, and of the smallest response of the same server."""
         answer, taken = self._timed("ilab/api/jobs?limit=50")
         if answer.status_code != 200 or len(answer.json()["jobs"]) != 50:
             raise RuntimeError(f"the list: {answer.status_code}: {answer.text[:500]}")
@@ -176,7 +176,7 @@ class Soak:
             self._submit(self.steady, "quick")
             time.sleep(0.3)
         filler.unlink()
-        # A worker or a supervisor that met it may need some seconds more until it can say so.
+        # A worker or supervisor that was affected may need some seconds to report it.
         self.full.append((began, time.time() + 10))
         self.counts["disks_filled"] += 1
 
@@ -215,7 +215,7 @@ class Soak:
             expected = {"failing": {"FAILED"}, "deaf": {"CANCELLED", "SUCCEEDED"}}.get(
                 self.accepted[id], {"SUCCEEDED"}
             )
-            # A disk that was full fails any job that wrote meanwhile, and lets none of the others fail.
+            # A full disk fails the jobs that wrote meanwhile, and no others.
             honest = any(row.created < end and row.ended > begin for begin, end in self.full)
             if id not in self.touched and row.state not in expected and not honest:
                 false.append(f"{id} is {row.state} ({row.cause})")
@@ -261,7 +261,7 @@ class Soak:
         return {**figures, "broken": broken}
 
     def stop(self) -> None:
-        """Nothing of it is left."""
+        """Check that nothing of it is left."""
         for server in (self.steady, self.victim):
             if server.process is not None:
                 server.kill()
@@ -270,7 +270,7 @@ class Soak:
 
 
 def mounted(folder: Path, megabytes: int) -> bool:
-    """Whether the folder could be made a disk of its own, so that this may be filled."""
+    """Mount a separate disk at the folder if possible, so that it may be filled."""
     options = ["-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "none"]
     return shutil.which("mount") is not None and (
         subprocess.run(["mount", *options, str(folder)], capture_output=True).returncode == 0
@@ -278,7 +278,7 @@ def mounted(folder: Path, megabytes: int) -> bool:
 
 
 def main() -> int:
-    """Soak, print the figures, keep them."""
+    """Run the soak, print and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--duration", type=float, default=600.0, help="seconds")
     parser.add_argument("--hours", type=float, help="instead of --duration")

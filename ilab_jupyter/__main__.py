@@ -52,11 +52,11 @@ def jobs(arguments: argparse.Namespace) -> int:
 
 def backup(arguments: argparse.Namespace) -> int:
     from ilab_jupyter import paths
+    from ilab_jupyter.jobs.backup.create import create_backup
     from ilab_jupyter.jobs.folder import StateFolder
-    from ilab_jupyter.jobs.store.backup import take
 
     state = StateFolder((arguments.state or paths.state_dir()).absolute())
-    taken = take(state, arguments.file.absolute(), artifacts=not arguments.without_artifacts)
+    taken = create_backup(state, arguments.file.absolute(), artifacts=not arguments.without_artifacts)
     when = datetime.fromtimestamp(taken.as_of).astimezone()
     print(f"{taken.jobs} jobs ({taken.live} live, {taken.queued} queued) as of {when:%Y-%m-%d %H:%M:%S %Z}")
     print(f"{taken.files} files, {taken.bytes / 1e6:,.1f} MB, in {arguments.file}")
@@ -68,10 +68,10 @@ def backup(arguments: argparse.Namespace) -> int:
 def restore(arguments: argparse.Namespace) -> int:
     import getpass
 
+    from ilab_jupyter.jobs.backup.restore import restore_backup
     from ilab_jupyter.jobs.folder import StateFolder
-    from ilab_jupyter.jobs.store.restore import restore
 
-    done = restore(StateFolder(arguments.state.absolute()), arguments.file, actor=getpass.getuser())
+    done = restore_backup(StateFolder(arguments.state.absolute()), arguments.file, actor=getpass.getuser())
     when = datetime.fromtimestamp(done.as_of).astimezone()
     print(f"{done.jobs} jobs as of {when:%Y-%m-%d %H:%M:%S %Z} are in {done.path}")
     print(f"{done.files} files, {done.bytes / 1e6:,.1f} MB, in {done.seconds:.1f} s, each checked")

@@ -36,7 +36,7 @@ async def timed(call: Callable[[], Awaitable[Any]]) -> float:
 
 
 async def warm(port: int) -> None:
-    """Let the server load what it loads at the first requests, and fill the one slot."""
+    """Warm up the server with first requests, and fill the one slot."""
     client = Client(port)
     id = await submit(client, job(3600))
     for _ in range(20):
@@ -64,7 +64,7 @@ async def open_loop(port: int, clients: int, rate: float, seconds: float) -> lis
             early = due - time.perf_counter()
             if early > 0:
                 await asyncio.sleep(early)
-            # That the client's own timer is a millisecond late is none of the server's doing.
+            # The client's own timer may be a millisecond late, which is not the server's latency.
             began = time.perf_counter() if early > 0 else due
             await submit(client, job(3600))
             taken.append((time.perf_counter() - began) * 1000)
@@ -133,7 +133,7 @@ def fill(server: Server, ended: int, waiting: int) -> None:
             }
             return (*(values | {"seal": seal(values)}).values(),)
 
-        # What is ours alone: the benchmark's own names, no value of a user.
+        # The benchmark's own names, not user input.
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         with database:
             database.executemany(
@@ -143,7 +143,7 @@ def fill(server: Server, ended: int, waiting: int) -> None:
 
 
 def pages(ended: int) -> dict[str, str]:
-    """What is asked of a list of that length, by name."""
+    """The list queries at that length, by name."""
     return {
         "first page": "ilab/api/jobs?limit=50",
         "state=RUNNING, one old job": "ilab/api/jobs?limit=50&state=RUNNING",

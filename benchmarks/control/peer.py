@@ -31,9 +31,11 @@ VERSIONS = (
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Of the environment in which it lies."""
-    told = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout.split()
-    return {"jupyter-scheduler": told[0], "its jupyter-server": told[1]}
+    """Versions in the environment of the interpreter."""
+    versions = subprocess.run(
+        [python, "-c", VERSIONS], capture_output=True, text=True, check=True
+    ).stdout.split()
+    return {"jupyter-scheduler": versions[0], "its jupyter-server": versions[1]}
 
 
 def start(python: Path) -> Server:

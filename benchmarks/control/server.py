@@ -1,4 +1,4 @@
-"""A real Jupyter server in a process of its own, what it costs, and a lean HTTP client that measures it."""
+"""A real Jupyter server in a separate process, its costs, and a lean HTTP client that measures it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """`python -m jupyter_server` with one extension or none, on folders of its own and with no settings.
+    """`python -m jupyter_server` with one extension or none, on separate folders and without settings.
 
     `scripted` lets jobs run control/worker.py in place of the engine: what is measured is then ours alone.
     """
@@ -53,7 +53,7 @@ class Server:
             interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {WORKER} "$4" "$5"\n')
             interpreter.chmod(0o755)
             environment["ILAB_JUPYTER_WORKER_PYTHON"] = str(interpreter)
-        # Everything that is installed beside us would be loaded too, and is not what is measured.
+        # Other installed extensions would be loaded too and must not be measured.
         others = (
             "ilab_jupyter",
             "jupyterlab",
@@ -154,7 +154,7 @@ class Client:
         return status, json.loads(answer) if answer else None
 
     async def first(self, path: str, event: bytes) -> None:
-        """Follow a stream of server-sent events on a connection of its own until the first `event`."""
+        """Follow a stream of server-sent events on a separate connection until the first `event`."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2**24)
         writer.write(
             f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n"
@@ -167,6 +167,6 @@ class Client:
         raise RuntimeError(f"{path} ended without an event {event!r}")
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()

@@ -81,8 +81,8 @@ def answer(prompt: str, index: int) -> tuple[str, int]:
     _, mean, kind = next(entry for entry in KINDS if entry[0] in prompt)
     tokens = int(mean * (0.5 + int(digest[:8], 16) / 0xFFFFFFFF))
     if kind == "questions":
-        asked = (f"What is {digest[8:20]}, part {number}?" for number in range(QUESTIONS))
-        return "\n".join(f"[Start of Question]\n{text}\n[End of Question]" for text in asked), tokens
+        questions = (f"What is {digest[8:20]}, part {number}?" for number in range(QUESTIONS))
+        return "\n".join(f"[Start of Question]\n{text}\n[End of Question]" for text in questions), tokens
     if kind == "score":
         parts = (("Evaluation", "It is fine."), ("Score", "3" if "3-point scale" in prompt else "1"))
         return "\n".join(f"[Start of {name}]\n{text}\n[End of {name}]" for name, text in parts), tokens
@@ -107,7 +107,7 @@ class Completions(tornado.web.RequestHandler):
 
 
 class Figures(tornado.web.RequestHandler):
-    """How long the GPU was busy, and what it made, since it was last asked."""
+    """How long the GPU was busy, and what it generated, since the last call."""
 
     def get(self) -> None:
         decoder: Decoder = self.settings["decoder"]

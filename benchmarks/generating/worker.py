@@ -1,4 +1,4 @@
-"""One generation step in a process of its own: `ours` or `instructlab-sdg`. Prints its figures as JSON.
+"""One generation step in a separate process: `ours` or `instructlab-sdg`. Prints its figures as JSON.
 
 Both have the same changes that instructlab-sdg needs on today's libraries, the same pipeline (its `full` one
 for freeform skills) and the same samples on disk; both leave the generated rows on disk.

@@ -41,7 +41,7 @@ class Server:
         self.http = httpx.Client()
 
     def start(self) -> None:
-        """Until it answers."""
+        """Wait until it responds."""
         log = self._folder / "server.log"
         with log.open("ab") as out:
             begin = out.tell()
@@ -69,7 +69,7 @@ class Server:
         raise RuntimeError(f"the server did not start: {log}")
 
     def kill(self) -> None:
-        """As a crash does."""
+        """Kill the server, as in a crash."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()

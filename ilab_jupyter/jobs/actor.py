@@ -1,4 +1,4 @@
-"""On whose behalf this code runs: a server names the signed-in user of each request, for the audit."""
+"""The user on whose behalf code runs, for the audit log: a server sets the signed-in user of each request."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _actor: ContextVar[str | None] = ContextVar("ilab_jupyter_actor", default=None)
 
 
 def act_as(name: str) -> None:
-    """From now on in this context (a request's task, and the threads that it starts) `name` acts."""
+    """Set the actor of the current context (a request's task and the threads that it starts)."""
     _actor.set(name[:255] or None)
 
 
 def acting(owner: str) -> str:
-    """Who acts here: the named user, or the jobs' owner himself."""
+    """Return the actor of this context; the owner of the jobs if none is set."""
     return _actor.get() or owner

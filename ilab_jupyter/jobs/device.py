@@ -1,4 +1,4 @@
-"""A GPU that jobs may have, and which job has it. Plain data, so that the queue turns without pydantic."""
+"""GPUs that jobs may use and their leases. Plain data, so that the scheduler needs no pydantic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A GPU that jobs may have, memory in bytes."""
+    """A GPU that jobs may use, memory in bytes."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -19,7 +19,7 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A GPU, or a part of its memory in bytes, that a job has."""
+    """A GPU, or a part of its memory in bytes, that a job holds."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 

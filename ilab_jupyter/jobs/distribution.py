@@ -1,4 +1,4 @@
-"""How values are spread: how many fell at or below each of some bounds."""
+"""Histogram: how many values are at or below each of some bounds."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Distribution:
-    """How often values fell at or below each bound, and their sum. It only grows."""
+    """Counts of values per bound, and their sum. It only grows."""
 
     bounds: Sequence[float]
     counts: list[int] = field(default_factory=list)
     sum: float = 0.0
 
     def __post_init__(self) -> None:
-        """One more for what is over the last bound."""
+        """Add a bucket for values above the last bound."""
         self.counts = [0] * (len(self.bounds) + 1)
 
     def add(self, value: float) -> None:
-        """Count a value; less than nothing, as after a change of the clock, is nothing."""
+        """Count a value. A negative one, such as after a change of the clock, counts as 0."""
         value = max(0.0, value)
         self.sum += value
         self.counts[next((n for n, bound in enumerate(self.bounds) if value <= bound), len(self.bounds))] += 1

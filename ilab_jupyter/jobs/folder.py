@@ -1,4 +1,4 @@
-"""Where the files of a job and of its attempts lie."""
+"""Paths of the files of a job and its attempts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class AttemptFolder:
 
     @property
     def log(self) -> Path:
-        """What the worker printed, stdout and stderr in the order of writing."""
+        """The worker's output, stdout and stderr in the order of writing."""
         return self.path / "log.txt"
 
     @property
@@ -24,7 +24,7 @@ class AttemptFolder:
 
     @property
     def record(self) -> Path:
-        """Who the supervisor is."""
+        """The identity of the supervisor."""
         return self.path / "supervisor.json"
 
     @property
@@ -34,12 +34,12 @@ class AttemptFolder:
 
     @property
     def remedies(self) -> Path:
-        """What to run after a cause that a killed worker cannot tell: `{"out_of_memory": "train ..."}`."""
+        """Commands by cause, for a worker that was killed: `{"out_of_memory": "train ..."}`."""
         return self.path / "remedies.json"
 
     @property
     def supervisor_log(self) -> Path:
-        """What the supervisor itself had to say; empty unless something is wrong."""
+        """The output of the supervisor itself; empty unless something is wrong."""
         return self.path / "supervisor.log"
 
 
@@ -51,75 +51,76 @@ class JobFolder:
 
     @property
     def spec(self) -> Path:
-        """The JobSpec, with the job's id beside it."""
+        """The JobSpec with the job's id."""
         return self.path / "spec.json"
 
     @property
     def events(self) -> Path:
-        """One JSON line an event, over all attempts."""
+        """One JSON line an event, of all attempts."""
         return self.path / "events.jsonl"
 
     @property
     def artifacts(self) -> Path:
-        """The job's own files; they outlive attempts."""
+        """The job's own files, kept across attempts."""
         return self.path / "artifacts"
 
     @property
     def secrets(self) -> Path:
-        """Environment variables for the worker alone; mode 0600, only where some were given."""
+        """Environment variables for the worker only; mode 0600, only if there are any."""
         return self.path / "secrets.json"
 
     @property
     def stored(self) -> Path:
-        """An empty file, there once the job's row is in the database."""
+        """An empty file that exists once the job's row is in the database."""
         return self.path / "stored"
 
     @property
-    def told(self) -> Path:
-        """`2 QUEUED`, `2 CANCELLED`: the last move that was asked for and that no process proves."""
-        return self.path / "told"
+    def acknowledged(self) -> Path:
+        """`2 QUEUED`, `2 CANCELLED`: the last requested change that no process file proves."""
+        return self.path / "acknowledged"
 
     @property
     def release(self) -> Path:
-        """There while a waiting job needs what this deployment has: `{"for": id, "asked": time}`."""
+        """Exists while a waiting job needs the resources of this deployment: `{"for": id, "requested":
+        time}`."""
         return self.path / "release.json"
 
     def attempt(self, number: int) -> AttemptFolder:
-        """The folder of attempt `number`, 1 for the first."""
+        """Return the folder of attempt `number`, 1 for the first."""
         return AttemptFolder(self.path / "attempts" / str(number))
 
 
 @dataclass(frozen=True)
 class StateFolder:
-    """The engine's folder."""
+    """The state folder of the job engine."""
 
     path: Path
 
     @property
     def database(self) -> Path:
-        """The SQLite store."""
+        """The SQLite database."""
         return self.path / "jobs.db"
 
     @property
     def jobs(self) -> Path:
-        """One folder a job."""
+        """One folder per job."""
         return self.path / "jobs"
 
     @property
     def binding(self) -> Path:
-        """Where the rows are in a PostgreSQL database: what that database knows this folder by."""
+        """Exists if the rows are in a PostgreSQL database: the id of this folder in that database."""
         return self.path / "database.json"
 
     @property
     def restoring(self) -> Path:
-        """There while a restore is not finished; nothing else may use the folder."""
+        """Exists while a restore is not finished; no other process may use the folder."""
         return self.path / "restoring.json"
 
     @property
     def turn_lock(self) -> Path:
-        """Held by whoever moves the queue."""
+        """Held by the process that runs a scheduler turn."""
         return self.path / "turn.lock"
 
     def job(self, id: str) -> JobFolder:
-        """The folder of a job."""
+        """Return the folder of a job."""
         return JobFolder(self.jobs / id)

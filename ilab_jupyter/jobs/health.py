@@ -1,4 +1,4 @@
-"""Whether the job engine can do its work: the store, the disk, the queue, the supervisors."""
+"""Health checks of the job engine: the store, the disk, the queue, the supervisors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ilab_jupyter.jobs.attempt.lock import is_held
 from ilab_jupyter.jobs.attempt.process import boot_clock
 from ilab_jupyter.jobs.queue import turns
 from ilab_jupyter.jobs.state import LIVE, JobState
-from ilab_jupyter.jobs.store.filesystem import room
+from ilab_jupyter.jobs.store.filesystem import free_bytes
 from ilab_jupyter.jobs.store.rows import Store
 
 GIGABYTE = 1_000_000_000
-SCARCE, TOO_LITTLE = 1 * GIGABYTE, GIGABYTE // 20
-LONG_TURN_SECONDS, STILL_SECONDS = 30.0, 60.0
+DISK_WARNING_BYTES, DISK_FAILURE_BYTES = 1 * GIGABYTE, GIGABYTE // 20
+LONG_TURN_SECONDS, STALLED_SECONDS = 30.0, 60.0
 _ENDING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `serious`: nothing can be done while it is so."""
+    """The result of one check. `serious`: the engine cannot work until it is fixed."""
 
     name: str
     ok: bool
@@ -32,7 +32,7 @@ class Finding:
 
 
 def examine(store: Store) -> list[Finding]:
-    """All findings. Writes to the store once; takes a few milliseconds, or as long as the disk does."""
+    """Run all checks. Writes to the store once; takes a few milliseconds, or as long as the disk needs."""
     try:
         began = time.monotonic()
         store.put_setting("heartbeat", f"{boot_clock():.3f}")
@@ -42,61 +42,63 @@ def examine(store: Store) -> list[Finding]:
         took = (time.monotonic() - began) * 1000
     except (PublicError, OSError) as error:
         public = error if isinstance(error, PublicError) else PublicError(str(error))
-        trouble = Finding("store", False, public.message, public.hint, serious=True, cause=public.cause)
-        return [trouble, _disk(store)]
+        store_finding = Finding("store", False, public.message, public.hint, serious=True, cause=public.cause)
+        return [store_finding, _disk(store)]
     return [
         Finding("store", True, f"Read and written in {took:.0f} ms."),
         _disk(store),
-        _place(store),
+        _file_system(store),
         _queue(store, waiting, paused),
         _supervisors(store, [(row.id, row.attempt) for row in live if row.state is not JobState.STARTING]),
     ]
 
 
 def _disk(store: Store) -> Finding:
-    free = room(store.state.path)
+    free = free_bytes(store.state.path)
     if free is None:
-        return Finding("disk", False, "The free space cannot be told.", "Look at the state folder's disk.")
-    told = f"{free / GIGABYTE:.1f} GB are free on the disk of the state folder."
-    if free >= SCARCE:
-        return Finding("disk", True, told)
+        return Finding(
+            "disk", False, "The free disk space is unknown.", "Check the disk of the state folder."
+        )
+    message = f"{free / GIGABYTE:.1f} GB are free on the disk of the state folder."
+    if free >= DISK_WARNING_BYTES:
+        return Finding("disk", True, message)
     step = "Free some space there: `%ilab prune --days 30` removes old logs."
-    return Finding("disk", False, told, step, serious=free < TOO_LITTLE, cause="disk_full")
+    return Finding("disk", False, message, step, serious=free < DISK_FAILURE_BYTES, cause="disk_full")
 
 
-def _place(store: Store) -> Finding:
+def _file_system(store: Store) -> Finding:
     advice = [text for text in store.advice if "nearly full" not in text]
     if advice:
         return Finding("file_system", False, " ".join(advice), "See `Operations` in the documentation.")
-    return Finding("file_system", True, "The job database lies where it is safe.")
+    return Finding("file_system", True, "The job database is on a suitable file system.")
 
 
 def _queue(store: Store, waiting: int, paused: bool) -> Finding:
     turn = turns.last(store.state)
     if turn is not None and turn.held and turn.age > LONG_TURN_SECONDS:
-        who = f"process {turn.pid}" + (f" ({turn.name})" if turn.name else "")
+        holder = f"process {turn.pid}" + (f" ({turn.name})" if turn.name else "")
         return Finding(
             "queue",
             False,
-            f"The queue has been held for {turn.age:.0f} s by {who}.",
-            "If that process hangs, end it: the queue goes on by itself.",
+            f"The queue has been locked for {turn.age:.0f} s by {holder}.",
+            "If that process hangs, end it: the queue then continues.",
             serious=turn.age > 10 * LONG_TURN_SECONDS,
             cause="queue_held",
         )
     if paused:
         return Finding("queue", True, f"Paused; {_jobs(waiting, 'waits', 'wait')}.")
-    if waiting and (turn is None or turn.age > STILL_SECONDS):
-        age = "since the machine was started" if turn is None else f"for {turn.age:.0f} s"
+    if waiting and (turn is None or turn.age > STALLED_SECONDS):
+        age = "since the machine started" if turn is None else f"for {turn.age:.0f} s"
         return Finding(
             "queue",
             False,
-            f"{_jobs(waiting, 'waits', 'wait')}, and nobody has moved the queue {age}.",
+            f"{_jobs(waiting, 'waits', 'wait')}, and the scheduler has not run {age}.",
             "Read the Jupyter server's log; restart the server.",
             serious=True,
-            cause="queue_still",
+            cause="queue_stalled",
         )
     return Finding(
-        "queue", True, f"It moves; {_jobs(waiting, 'waits', 'wait')}." if waiting else "No job waits."
+        "queue", True, f"It is running; {_jobs(waiting, 'waits', 'wait')}." if waiting else "No job waits."
     )
 
 
@@ -117,8 +119,8 @@ def _supervisors(store: Store, attempts: list[tuple[str, int]]) -> Finding:
         return Finding(
             "supervisors",
             False,
-            f"No supervisor is left of {', '.join(lost[:5])}{' and others' if len(lost) > 5 else ''}.",
-            "The next turn of the queue finds out what became of them; look again in ten seconds.",
+            f"The supervisors of {', '.join(lost[:5])}{' and others' if len(lost) > 5 else ''} have ended.",
+            "The next scheduler turn determines their outcome; check again in ten seconds.",
         )
     return Finding("supervisors", True, f"{_jobs(len(attempts), 'runs', 'run')}.")
 

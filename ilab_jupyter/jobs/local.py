@@ -1,4 +1,4 @@
-"""The job service on the state folder: works with no server running, and beside any number of others."""
+"""The job service on a state folder. Works without a server, and beside any number of other processes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from ilab_jupyter.jobs.health import Finding, examine
 from ilab_jupyter.jobs.logs import output, retention, watch
 from ilab_jupyter.jobs.logs.events import EventTail
 from ilab_jupyter.jobs.logs.masking import mask_of
-from ilab_jupyter.jobs.queue import leases, restart, scheduler, steering
-from ilab_jupyter.jobs.queue.heart import Heart
+from ilab_jupyter.jobs.queue import control, leases, restart, scheduler
+from ilab_jupyter.jobs.queue.background import BackgroundScheduler
 from ilab_jupyter.jobs.queue.retries import due_in
 from ilab_jupyter.jobs.record import (
     EVERY,
@@ -48,13 +48,13 @@ from ilab_jupyter.jobs.record import (
 )
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.statistics import Figures, Statistics
-from ilab_jupyter.jobs.store import brief, history, marks, removal, settings
-from ilab_jupyter.jobs.store.evidence import mark_told
-from ilab_jupyter.jobs.store.marks import Mark
-from ilab_jupyter.jobs.store.pages import MOST_KINDS
+from ilab_jupyter.jobs.store import brief, history, removal, settings, summaries
+from ilab_jupyter.jobs.store.integrity import mark_acknowledged
+from ilab_jupyter.jobs.store.pages import MAX_KINDS
 from ilab_jupyter.jobs.store.rows import AUTOMATIC, Row, Store
 from ilab_jupyter.jobs.store.schema import job as table
 from ilab_jupyter.jobs.store.submission import Submissions
+from ilab_jupyter.jobs.store.summaries import JobSummary
 
 log = logging.getLogger(__name__)
 
@@ -63,18 +63,18 @@ log = logging.getLogger(__name__)
 # warnings on what could not be checked.
 Admission = Callable[[JobSpec, Mapping[str, str], Callable[[str], Sequence[JobSpec]]], Sequence[str]]
 
-MOST_QUEUED = 100_000
+MAX_QUEUED = 100_000
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
 
 
 class LocalJobs:
-    """`JobService` on a state folder, `paths.state_dir()` where None. Unavailable where that cannot be used.
+    """`JobService` on a state folder, `paths.state_dir()` if None. Unavailable if that cannot be used.
 
-    `owner` is the operating system's user where None; jobs of another owner are not found.
-    `worker_python` is the interpreter of the jobs, one for all or one per kind. `database_url` is that of a
-    PostgreSQL database for the rows, ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none.
-    What is done is kept in the audit as done by `actor`, the owner where None. `admit` checks each new job.
-    `max_queued` is how many of the owner's jobs may wait: a further one is TooMany.
+    `owner` is the operating system's user if None; jobs of another owner are not found. `worker_python` is
+    the interpreter of the jobs, one for all or one per kind. `database_url` is the PostgreSQL database for
+    the rows, ILAB_JUPYTER_DATABASE_URL if None, and SQLite if that is not set. Changes are audited as done by
+    `actor`, the owner if None. `admit` checks each new job. `max_queued` is how many of the owner's jobs may
+    be QUEUED: a further one is TooMany.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LocalJobs:
         database_url: str | None = None,
         actor: str | None = None,
         admit: Admission | None = None,
-        max_queued: int = MOST_QUEUED,
+        max_queued: int = MAX_QUEUED,
     ) -> None:
         self.state = StateFolder((state_dir or paths.state_dir()).absolute())
         self.owner = owner or getpass.getuser()
@@ -99,24 +99,24 @@ class LocalJobs:
         self._adopting = threading.Lock()
         self._adopted = False
         self._submissions = Submissions(self._store, max_queued)
-        self._heart = Heart(self)
+        self._background = BackgroundScheduler(self)
         self._statistics = Statistics(self._store)
 
-    # What a host of the service uses besides the protocol. These block.
+    # For hosts of the service, besides the protocol. These methods block.
 
     def turn(self) -> None:
-        """Find out what became of live jobs, and start what may start. Call it now and then."""
+        """Determine the outcome of live jobs and start waiting ones. Call it periodically."""
         with disk_advice(self.state.path):
             scheduler.turn(self._store)
         if self.active():
-            self._heart.start()
+            self._background.start()
 
-    def marks(self, newest: int) -> builtins.list[Mark]:
-        """The owner's newest jobs and those that are queued or live, in short."""
-        return marks.read(self._store, self.owner, newest)
+    def summaries(self, newest: int) -> builtins.list[JobSummary]:
+        """Return summaries of the owner's newest jobs and of those that are queued or live."""
+        return summaries.read(self._store, self.owner, newest)
 
-    def shown(self, ids: Collection[str]) -> builtins.list[Job]:
-        """Those of the owner's jobs, as in a list."""
+    def get_many(self, ids: Collection[str]) -> builtins.list[Job]:
+        """Return those of the owner's jobs, as in a list."""
         rows = self._store.select(table.c.id.in_(ids), table.c.owner == self.owner) if ids else []
         shorter = {row.id: brief.brief(row) for row in rows}
         omitted = {id: names for id, (_, names) in shorter.items() if names}
@@ -124,44 +124,44 @@ class LocalJobs:
 
     @property
     def advice(self) -> builtins.list[str]:
-        """What an administrator should know about where the jobs are kept, as sentences; mostly none."""
+        """Sentences for an administrator about the storage of the jobs; usually none."""
         return self._store.advice
 
     def active(self) -> int:
-        """How many jobs are queued or live, of all owners."""
+        """Return how many jobs are queued or live, of all owners."""
         return self._store.count(LIVE | {JobState.QUEUED})
 
     def due_in(self) -> float | None:
-        """Seconds until a job that is tried again may start; None where none waits for its time."""
+        """Return the seconds until the next retry may start; None if no retry is waiting."""
         return due_in(self._store)
 
     @property
     def actor(self) -> str:
-        """Who does what is done here, for the audit: the user that a server named for this request, or whom
-        this object was made for."""
+        """The actor for the audit: the user set for this request, or the actor of this object."""
         return acting(self._actor)
 
     def interpreter(self, kind: str) -> str:
-        """The Python that runs jobs of this kind."""
+        """Return the Python that runs jobs of this kind."""
         return interpreter(self._python, kind)
 
     def health(self) -> builtins.list[Finding]:
-        """What works and what does not; writes once to the store."""
+        """Run the health checks; writes once to the store."""
         return examine(self._store)
 
     def statistics(self) -> Figures:
-        """Figures for monitoring; waits and durations count from the opening on."""
+        """Return statistics for monitoring; waits and durations count from the opening on."""
         return self._statistics.read()
 
-    async def last_audited(self, before: float) -> int:
-        """The seq of the last entry of the audit from before this time, in seconds; 0 where there is none."""
+    async def last_audit_seq(self, before: float) -> int:
+        """Return the seq of the last audit entry before this time, in seconds; 0 if there is none."""
         return await asyncio.to_thread(history.last, self._store, before)
 
     def restart_interrupted(self) -> builtins.list[Job]:
-        """Queue the owner's jobs again that ended with their machine or server. For a host that starts.
+        """Queue the owner's jobs again that were interrupted by their machine or server. For a server that
+        starts.
 
-        A job that has come no further in three such attempts is left to its owner. What was just killed may
-        still be ending: for ten seconds at most it is waited for.
+        A job without progress in three such attempts is left to its owner. Jobs that are still ending are
+        waited for, ten seconds at most.
         """
         self._adopt()
         left, again = {row.id for row in self._store.in_states(LIVE)}, []
@@ -173,10 +173,10 @@ class LocalJobs:
             if not (left or conflicts) or time.monotonic() >= deadline:
                 break
             time.sleep(0.2)
-        return [self._shown(self._find(id)) for id in again]
+        return [self._view(self._find(id)) for id in again]
 
     def _restart_once(self) -> tuple[builtins.list[str], int]:
-        """The jobs that were queued again, and how many could not be yet."""
+        """Return the jobs that were queued again, and how many could not be queued yet."""
         rows = self._store.select(
             table.c.owner == self.owner,
             table.c.state == JobState.INTERRUPTED,
@@ -185,7 +185,7 @@ class LocalJobs:
         again, conflicts = [], 0
         for row, retries in restart.choose(rows, lambda row: restart.progressed(row, self.state.job(row.id))):
             try:
-                self._again(row, "restart", AUTOMATIC, retries)
+                self._requeue(row, "restart", AUTOMATIC, retries)
                 again.append(row.id)
             except PublicError as error:
                 conflicts += 1
@@ -196,19 +196,20 @@ class LocalJobs:
     def interrupt(
         self, ids: Collection[str] | None = None, *, timeout: float | None = None
     ) -> builtins.list[Job]:
-        """Let live jobs of the owner (all where None) save their work and end as INTERRUPTED, and wait for
-        that: the grace period and a little where `timeout` is None. Gives those that were asked, as they are
-        then. Where all are asked this service moves the queue no more by itself.
+        """Let live jobs of the owner (all if None) save their work and end as INTERRUPTED, and wait for that.
+
+        Waits for the grace period plus a margin if `timeout` is None. Returns the signalled jobs as they are
+        then. With None, this service stops its background scheduler.
         """
         if ids is None:
-            self._heart.stop()
+            self._background.stop()
         else:
-            self._heart.flush()
-        asked = shutdown.interrupt(self._store, self.owner, ids, timeout)
-        return view.jobs(self._store, asked)
+            self._background.flush()
+        signalled = shutdown.interrupt(self._store, self.owner, ids, timeout)
+        return view.jobs(self._store, signalled)
 
     def folder(self, id: str) -> Path:
-        """The folder of a job; NotFound as in `get`."""
+        """Return the folder of a job; NotFound as in `get`."""
         return self.state.job(self._find(id).id).path
 
     def configure(
@@ -221,9 +222,10 @@ class LocalJobs:
     ) -> None:
         """Set what is not None for every process on this state folder.
 
-        How many jobs of a queue run at once; how long a worker that is asked to stop may take to save its
-        work; the GPUs that jobs may have (none for an empty list; those that NVML sees where it was never
-        set); whether jobs whose cause says that it helps are tried again unasked.
+        `slots`: how many jobs of a queue run at once; `grace_seconds`: how long a worker may take to save its
+        work when it is stopped; `devices`: the GPUs that jobs may use (an empty list for none; those that
+        NVML reports if it was never set); `retries`: whether jobs are retried automatically after causes
+        where that helps.
         """
         settings.configure(
             self._store,
@@ -235,9 +237,9 @@ class LocalJobs:
         )
 
     def close(self) -> None:
-        """Close the database. Jobs go on."""
-        self._heart.stop()
-        self._heart.join()
+        """Close the database. Jobs continue."""
+        self._background.stop()
+        self._background.join()
         self._store.close()
 
     # The protocol.
@@ -250,7 +252,7 @@ class LocalJobs:
 
     async def get(self, id: str) -> Job:
         """See JobService."""
-        return await asyncio.to_thread(lambda: self._shown(self._find(id)))
+        return await asyncio.to_thread(lambda: self._view(self._find(id)))
 
     async def list(self, filter: JobFilter = EVERY, *, cursor: str | None = None, limit: int = 50) -> JobPage:
         """See JobService."""
@@ -307,7 +309,7 @@ class LocalJobs:
         )
 
     async def orphans(self) -> builtins.list[str]:
-        """Folders of jobs, of whatever owner, that have no row: somebody should look at them."""
+        """Return job folders of any owner without a row, for an administrator to inspect."""
         return await asyncio.to_thread(retention.orphans, self._store)
 
     async def events(self, id: str, *, after: int = 0, limit: int = 1000) -> builtins.list[Event]:
@@ -328,7 +330,7 @@ class LocalJobs:
 
     async def queue(self) -> QueueState:
         """See JobService."""
-        return await asyncio.to_thread(steering.state, self._store, self.owner)
+        return await asyncio.to_thread(control.state, self._store, self.owner)
 
     async def attempts(self, id: str) -> builtins.list[Attempt]:
         """See JobService."""
@@ -340,12 +342,12 @@ class LocalJobs:
 
     async def pause(self, reason: str = "") -> QueueState:
         """See JobService."""
-        await asyncio.to_thread(steering.pause, self._store, self.actor, reason)
+        await asyncio.to_thread(control.pause, self._store, self.actor, reason)
         return await self.queue()
 
     async def unpause(self) -> QueueState:
         """See JobService."""
-        await asyncio.to_thread(steering.unpause, self._store, self.actor)
+        await asyncio.to_thread(control.unpause, self._store, self.actor)
         await asyncio.to_thread(self._turn_if_possible)
         return await self.queue()
 
@@ -353,24 +355,24 @@ class LocalJobs:
         """See JobService."""
         return await asyncio.to_thread(self._reorder, id, before)
 
-    # The same, blocking.
+    # Blocking implementations.
 
     def _submit(self, spec: JobSpec, key: str | None, secrets: Mapping[str, str] | None) -> Job:
         if key is not None and not 0 < len(key) <= 255:
             raise InvalidInput("A key has 1 to 255 characters.")
         given = check_secrets(secrets or {})
-        spec = spec.model_copy(update={"resources": leases.as_chosen(spec.resources)})
-        leases.check_possible(self._store, spec.resources)
+        spec = spec.model_copy(update={"resources": leases.effective_resources(spec.resources)})
+        leases.check_satisfiable(self._store, spec.resources)
         warnings = self._admitted(spec, key, given)
         launched = launch(interpreter(self._python, spec.kind), self._module)
         row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)
-        self._heart.wake()
+        self._background.wake()
         waiting = view.JUST_QUEUED if row.state is JobState.QUEUED else None
         job = view.job(self._store, row, pending_reason=waiting)
         return job.model_copy(update={"warnings": warnings}) if warnings else job
 
     def _admitted(self, spec: JobSpec, key: str | None, secrets: Mapping[str, str]) -> builtins.list[str]:
-        """Warnings of the admission check; a key that is known repeats a submission that passed it."""
+        """Return warnings of the admission check. A known key repeats a submission that has passed it."""
         if self._admit is None:
             return []
         with self._store.read() as connection:
@@ -379,7 +381,7 @@ class LocalJobs:
         return [*self._admit(spec, secrets, self._unended)]
 
     def _unended(self, text: str) -> builtins.list[JobSpec]:
-        """The specs of the owner's queued and live jobs that contain `text`."""
+        """Return the specs of the owner's queued and live jobs that contain `text`."""
         states = table.c.state.in_(sorted(LIVE | {JobState.QUEUED}))
         found = table.c.spec.contains(text, autoescape=True)
         rows = self._store.select(table.c.owner == self.owner, states, found)
@@ -387,8 +389,8 @@ class LocalJobs:
 
     def _list(self, filter: JobFilter, cursor: str | None, limit: int) -> JobPage:
         _positive(limit, 500)
-        if len(filter.kinds) > MOST_KINDS:
-            raise InvalidInput(f"A list takes at most {MOST_KINDS} kinds.", "Ask for fewer, or for all.")
+        if len(filter.kinds) > MAX_KINDS:
+            raise InvalidInput(f"A list takes at most {MAX_KINDS} kinds.", "Request fewer, or all.")
         before = None if cursor is None else view.read_cursor(cursor)
         self._adopt()
         page = self._store.brief_page(self.owner, filter, before=before, limit=limit)
@@ -412,14 +414,14 @@ class LocalJobs:
                     actor=self.actor,
                 )
                 if moved is not None:
-                    mark_told(self.state.job(id), moved.attempt, moved.state)
+                    mark_acknowledged(self.state.job(id), moved.attempt, moved.state)
             else:
                 self._store.move(row, JobState.STOPPING, stop_reason="cancel", actor=self.actor)
             row = self._find(id)
         if row.state is JobState.STOPPING:
-            scheduler.ask_to_stop(self._store, row)
+            scheduler.request_stop(self._store, row)
         self._turn_if_possible()
-        return self._shown(self._find(id))
+        return self._view(self._find(id))
 
     def _resume(self, id: str) -> Job:
         row = self._find(id)
@@ -427,31 +429,31 @@ class LocalJobs:
             raise Conflict(f"{id} is {row.state}: it has not ended.", "Cancel it first, or wait.")
         if not row.state.resumable:
             raise Conflict(f"{id} has succeeded.", "Submit a new job instead.")
-        self._again(row, "resumed", self.actor)
+        self._requeue(row, "resumed", self.actor)
         self._turn_if_possible()
-        return self._shown(self._find(id))
+        return self._view(self._find(id))
 
-    def _again(self, row: Row, why: str, actor: str, retries: int = 0) -> None:
-        """Queue an ended job's next attempt; Conflict where its last one is not all gone."""
+    def _requeue(self, row: Row, why: str, actor: str, retries: int = 0) -> None:
+        """Queue an ended job's next attempt; Conflict if processes of its last one are left."""
         id = row.id
         launched = launch(interpreter(self._python, row.kind), self._module, row.launch["cwd"])
         with disk_advice(self.state.path), locked(self.state.turn_lock, 30) as got:
-            # Attempt n+1 must never meet attempt n: its supervisor and all that it started are gone.
+            # Attempt n+1 must not run beside attempt n: wait for its supervisor and kill its processes.
             attempt = self.state.job(id).attempt(row.attempt)
             deadline = time.monotonic() + 5
             while is_held(attempt.lock) and time.monotonic() < deadline:
                 time.sleep(0.02)
             if not got or is_held(attempt.lock) or (row.token is not None and not kill_all(row.token, 5)):
                 raise Conflict(f"The last attempt of {id} is still ending.", "Try again in a minute.")
-            queued = self._store.again(row, launched, why=why, actor=actor, retries=retries)
+            queued = self._store.requeue(row, launched, why=why, actor=actor, retries=retries)
             if queued is None:
-                raise Conflict(f"{id} was resumed just now by somebody else.", "Look at it again.")
-            mark_told(self.state.job(id), queued.attempt, queued.state)
+                raise Conflict(f"{id} was resumed by another request.", "Check its state.")
+            mark_acknowledged(self.state.job(id), queued.attempt, queued.state)
 
     def _reorder(self, id: str, before: str | None) -> Job:
         with disk_advice(self.state.path):
-            steering.reorder(self._store, self._find(id), before, self.actor)
-        return self._shown(self._find(id))
+            control.reorder(self._store, self._find(id), before, self.actor)
+        return self._view(self._find(id))
 
     def _events(self, id: str, after: int, limit: int) -> builtins.list[Event]:
         row = self._find(id)
@@ -466,11 +468,11 @@ class LocalJobs:
             raise NotFound(f"There is no job {id[:160]!r}.", "List the jobs to see their ids.")
         return row
 
-    def _shown(self, row: Row) -> Job:
+    def _view(self, row: Row) -> Job:
         return view.jobs(self._store, [row])[0]
 
     def _adopt(self) -> None:
-        """Before the first answer: live rows may be those of a machine that was switched off."""
+        """Reconcile before the first response: live rows may belong to a machine that was switched off."""
         if not self._adopted:
             with self._adopting:
                 if not self._adopted:
@@ -478,12 +480,12 @@ class LocalJobs:
                     self._turn_if_possible()
 
     def _turn_if_possible(self) -> None:
-        """What was asked for is stored; that the queue cannot be moved now must not make it look refused."""
+        """Run a turn. A failure is only logged, because the request itself is stored."""
         self._adopted = True
         try:
             self.turn()
         except (PublicError, OSError) as error:
-            log.warning("The queue was not moved: %s", error)
+            log.warning("The scheduler turn failed: %s", error)
 
 
 def _positive(limit: int, most: int) -> None:

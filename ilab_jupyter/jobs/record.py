@@ -1,4 +1,4 @@
-"""The data of a job: what is asked for, what is known of it, what happens in it, its log."""
+"""Data models of the job service: spec, state, progress, events, logs, audit."""
 
 from __future__ import annotations
 
@@ -15,49 +15,50 @@ NAME = r"^[a-z0-9][a-z0-9._-]{0,127}$"
 
 
 class Frozen(BaseModel):
-    """Data that does not change; unknown fields are refused."""
+    """Immutable data; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Resources(Frozen):
-    """What a job needs of its machine. None: no particular amount.
+    """Resources that a job needs. None means no particular amount.
 
-    A job with `gpus` has whole devices; with `gpu_memory_gb` as well it may share each with others that ask
-    for memory. Gigabytes are 10**9 bytes.
+    A job with `gpus` gets whole devices; with `gpu_memory_gb` as well it may share each device with others
+    that request memory. Gigabytes are 10**9 bytes.
     """
 
     gpus: int | None = Field(
         default=None,
         ge=0,
         le=64,
-        description="None: one where there is any that the submitter's CUDA_VISIBLE_DEVICES leaves.",
+        description="None: one if the submitter's CUDA_VISIBLE_DEVICES leaves any.",
     )
     gpu_memory_gb: float | None = Field(default=None, gt=0, le=10_000)
     cpus: float | None = Field(default=None, gt=0, le=4096)
     memory_gb: float | None = Field(
-        default=None, gt=0, le=100_000, description="Main memory; a job that takes more is stopped."
+        default=None, gt=0, le=100_000, description="Main memory; a job that uses more is stopped."
     )
     disk_gb: float | None = Field(default=None, gt=0, le=1_000_000, description="Free when it starts.")
 
 
 class JobSpec(Frozen):
-    """What a client asks for. `arguments` is the kind's own spec, already validated by `tasks.catalog`."""
+    """A job as submitted. `arguments` is the kind's own spec, already validated by `kinds.catalog`."""
 
     kind: str = Field(pattern=NAME, description="generate, train, serve")
-    name: str = Field(
-        default="", max_length=200, pattern=TITLE, description="A title for people; the kind where empty."
-    )
+    name: str = Field(default="", max_length=200, pattern=TITLE, description="A title; the kind if empty.")
     arguments: dict[str, Any] = Field(default_factory=dict)
     queue: str = Field(default="batch", pattern=NAME, description="Jobs of one queue share its slots.")
     priority: int = Field(
-        default=0, ge=-100, le=100, description="Higher goes first; within one, first come first served."
+        default=0,
+        ge=-100,
+        le=100,
+        description="Higher starts first; equal priorities start in order of submission.",
     )
     resources: Resources = Resources()
 
 
 class Progress(Frozen):
-    """Where a job stands now: the newest `phase` and `progress` events taken together."""
+    """Current progress of a job: its newest `phase` and `progress` events combined."""
 
     phase: str = ""
     message: str = ""
@@ -68,12 +69,12 @@ class Progress(Frozen):
 
     @property
     def fraction(self) -> float | None:
-        """Done part of this phase, 0 to 1; None where the total is not known."""
+        """Completed part of this phase, 0 to 1; None if the total is unknown."""
         return min(1.0, self.step / self.total) if self.total else None
 
 
 class Job(Frozen):
-    """One job as every face shows it."""
+    """One job as every interface shows it."""
 
     id: str
     kind: str
@@ -81,40 +82,40 @@ class Job(Frozen):
     owner: str
     state: JobState
     attempt: int = Field(description="1 for the first; resume adds one.")
-    version: int = Field(description="Grows with each change of the row; compare-and-swap works on it.")
+    version: int = Field(description="Increases with each change of the row; used for compare-and-swap.")
     spec: JobSpec
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    pending_reason: str | None = Field(default=None, description="Why a QUEUED job waits, in words.")
+    pending_reason: str | None = Field(default=None, description="Why a QUEUED job waits, as a sentence.")
     position: int | None = Field(default=None, description="Of a QUEUED job: 1 is the next to start.")
     wait_seconds: float | None = Field(
-        default=None, description="Of a QUEUED job: about how long until it starts, told from past runs."
+        default=None, description="Of a QUEUED job: estimated seconds until it starts, from past runs."
     )
     devices: list[str] = Field(default_factory=list, description="UUIDs of the GPUs that it has now.")
     progress: Progress = Progress()
     exit_code: int | None = Field(
         default=None, description="Of the worker; negative for a signal, as in subprocess."
     )
-    cause: str | None = Field(default=None, description="Typed reason of an end that is not SUCCEEDED.")
-    message: str | None = Field(default=None, description="One sentence on the end.")
-    hint: str | None = Field(default=None, description="What the person can do now.")
+    cause: str | None = Field(default=None, description="Typed reason of a final state other than SUCCEEDED.")
+    message: str | None = Field(default=None, description="One sentence on the outcome.")
+    hint: str | None = Field(default=None, description="What the user can do now.")
     remedy: str | None = Field(
-        default=None, description="The same as a command, to be written after `%ilab`: `resume train-abc`."
+        default=None, description="The same as a command after `%ilab`: `resume train-abc`."
     )
     resumable: bool = Field(default=False, description="Whether another attempt is possible and can help.")
     result: dict[str, Any] = Field(default_factory=dict, description="What the task returned.")
     warnings: list[str] = Field(
-        default_factory=list, description="In the answer to a submission: what could not be checked."
+        default_factory=list, description="In the response to a submission: what could not be checked."
     )
     omitted: list[str] = Field(
         default_factory=list,
-        description="In a list: the arguments and results left out for their size. The job itself has them.",
+        description="In a list: arguments and results left out because of their size; `get` returns them.",
     )
 
 
 class JobFilter(Frozen):
-    """Which jobs to list; all given conditions hold."""
+    """Filter of the job list; all given conditions must hold."""
 
     states: tuple[JobState, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -125,7 +126,7 @@ EVERY = JobFilter()
 
 
 class JobPage(Frozen):
-    """A page of jobs, newest first; `cursor` asks for the next one, None on the last."""
+    """A page of jobs, newest first; `cursor` requests the next one, None on the last."""
 
     jobs: list[Job]
     cursor: str | None = None
@@ -134,8 +135,8 @@ class JobPage(Frozen):
 class Event(BaseModel):
     """A line of events.jsonl: seq (1, 2, ... in a job), time (ISO 8601 UTC), type, and the type's own fields.
 
-    Types written by a worker: phase, progress, artifact, warning, endpoint, result, error.
-    Types made by a stream: state (the row moved), log (a part of it), end (it has ended).
+    Types written by a worker: phase, progress, artifact, warning, endpoint, result, error. Types generated by
+    a stream: state (the row changed), log (a part of it), end (the job has ended).
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -151,7 +152,10 @@ class Event(BaseModel):
 
 
 class Attempt(Frozen):
-    """One attempt of a job. `why`: submitted, resumed, retry, restart (of the server), lost (never began)."""
+    """One attempt of a job.
+
+    `why`: submitted, resumed, retry, restart (of the server), lost (the attempt before it never started).
+    """
 
     n: int
     state: JobState
@@ -166,7 +170,7 @@ class Attempt(Frozen):
 
 
 class QueueState(Frozen):
-    """What moves and what waits. `waiting` holds the ids of the owner's QUEUED jobs, the next one first."""
+    """State of the queue. `waiting` has the ids of the owner's QUEUED jobs, the next one first."""
 
     paused: bool = False
     paused_by: str | None = None
@@ -179,7 +183,7 @@ class QueueState(Frozen):
 
 
 class LogMatch(Frozen):
-    """A line that matches: where it begins in bytes, and its text (masked; at most 2,000 characters)."""
+    """A matching line: its offset in bytes, and its text (masked; at most 2,000 characters)."""
 
     attempt: int
     offset: int
@@ -187,7 +191,7 @@ class LogMatch(Frozen):
 
 
 class LogMatches(Frozen):
-    """Matches in order. Where `complete` is False, search on from `next_offset`."""
+    """Matches in order. If `complete` is False, continue at `next_offset`."""
 
     matches: list[LogMatch]
     attempt: int
@@ -196,21 +200,21 @@ class LogMatches(Frozen):
 
 
 class Pruned(Frozen):
-    """What a pruning removed, or would remove: logs of ended attempts, and their bytes."""
+    """What was pruned, or would be: logs of ended attempts, and their bytes."""
 
     attempts: int
     bytes: int
 
 
 class RemovedJob(Frozen):
-    """An ended job that was removed, and the bytes that its folder had."""
+    """A removed job, and the bytes of its folder."""
 
     id: str
     bytes: int
 
 
 class AuditEntry(Frozen):
-    """Somebody did something to a job, or to the queue."""
+    """One action on a job or on the queue."""
 
     seq: int
     time: datetime
@@ -221,7 +225,8 @@ class AuditEntry(Frozen):
 
 
 class LogChunk(Frozen):
-    """Bytes [offset, next_offset) of an attempt's log, cut between letters. `ended`: no more will come."""
+    """Bytes [offset, next_offset) of an attempt's log, split between characters. `ended`: the log is
+    complete."""
 
     attempt: int
     offset: int

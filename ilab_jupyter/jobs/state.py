@@ -1,4 +1,4 @@
-"""The states of an attempt and the only moves between them."""
+"""The states of an attempt and the allowed transitions between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """QUEUED -> STARTING -> RUNNING -> (STOPPING) -> one of the four ends."""
+    """QUEUED -> STARTING -> RUNNING -> (STOPPING) -> one of the four final states."""
 
     QUEUED = "QUEUED"
     STARTING = "STARTING"
@@ -19,12 +19,12 @@ class JobState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """True for the four ends, which are written once."""
+        """True for the four final states, which are written once."""
         return self in ENDS
 
     @property
     def resumable(self) -> bool:
-        """True where a new attempt may follow."""
+        """True if a new attempt may follow."""
         return self in ENDS and self is not JobState.SUCCEEDED
 
 

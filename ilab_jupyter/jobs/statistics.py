@@ -1,4 +1,4 @@
-"""Figures on the jobs for monitoring: how many stand where, how long they waited and worked."""
+"""Job statistics for monitoring: counts by state, waiting times and durations."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ilab_jupyter.jobs.store.rows import Store
 
 WAIT_BUCKETS = (0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 WORK_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)
-# A clock that is set back, or a supervisor that waited for the disk, must not hide an end.
+# Finds ends recorded late because a clock was set back or a supervisor waited for the disk.
 _OVERLAP_SECONDS = 600.0
 _AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What `Statistics.read` found. `jobs` by state, cause (empty where there is none) and kind."""
+    """The result of `Statistics.read`. `jobs` by state, cause (empty if there is none) and kind."""
 
     jobs: dict[tuple[str, str, str], int]
     waiting: dict[str, int]
@@ -36,20 +36,20 @@ class Figures:
 
 
 class Statistics:
-    """Figures of one store. Waits and durations count from the start of this object on."""
+    """Statistics of one store. Waiting times and durations count from the creation of this object."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._since = time.time()
         self._until = self._since
-        self._begun: dict[tuple[str, int], float] = {}
+        self._started: dict[tuple[str, int], float] = {}
         self._ended: dict[tuple[str, int], float] = {}
         self._wait: dict[str, Distribution] = {}
         self._work: dict[tuple[str, str], Distribution] = {}
 
     def read(self) -> Figures:
-        """The figures now, from indices alone but for what has changed since the last call."""
+        """Return the current statistics. Reads indices only, and what has changed since the last call."""
         with self._lock:
             with self._store.read() as connection:
                 jobs = _by_state(connection)
@@ -61,7 +61,7 @@ class Statistics:
     def _count(
         self, connection: Connection, jobs: dict[tuple[str, str, str], int]
     ) -> list[tuple[str, int, JobState]]:
-        """Take up what began or ended since the last time; gives the live attempts."""
+        """Add attempts that started or ended since the last call; return the live attempts."""
         table = schema.job
         columns = (table.c.id, table.c.kind, table.c.created, table.c.attempt, table.c.state, table.c.ended)
         present = sorted({JobState.QUEUED, *LIVE})
@@ -84,20 +84,20 @@ class Statistics:
 
     def _note(self, attempt: Any, kind: str, created: float) -> None:
         which = (attempt.job, attempt.n)
-        if attempt.started is not None and which not in self._begun:
-            self._begun[which] = attempt.ended or float("inf")
-            # When an attempt after the first was queued is not written anywhere.
+        if attempt.started is not None and which not in self._started:
+            self._started[which] = attempt.ended or float("inf")
+            # The time at which a later attempt was queued is not stored.
             if attempt.n == 1 and attempt.started >= self._since:
                 self._wait.setdefault(kind, Distribution(WAIT_BUCKETS)).add(attempt.started - created)
         if attempt.ended is not None and which not in self._ended:
-            self._ended[which] = self._begun[which] = attempt.ended
+            self._ended[which] = self._started[which] = attempt.ended
             if attempt.started is not None and attempt.ended >= self._since:
                 work = self._work.setdefault((kind, attempt.state), Distribution(WORK_BUCKETS))
                 work.add(attempt.ended - attempt.started)
 
     def _forget(self) -> None:
         oldest = self._until - 2 * _OVERLAP_SECONDS
-        for known in (self._begun, self._ended):
+        for known in (self._started, self._ended):
             for which in [which for which, ended in known.items() if ended < oldest]:
                 del known[which]
 

@@ -1,4 +1,4 @@
-"""The blocking form of a JobService, also inside a notebook, whose own event loop is already running."""
+"""Blocking form of a JobService that also works in a notebook, whose event loop is already running."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class _Loop:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
-                self._loop.set_exception_handler(_tell)
+                self._loop.set_exception_handler(_handle_exception)
                 threading.Thread(target=self._loop.run_forever, name="ilab-jobs", daemon=True).start()
             return self._loop
 
 
-def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The usual words, but none of what fails because the interpreter ends: its thread pools are closed."""
+def _handle_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report as usual, except errors that occur because the interpreter is shutting down."""
     if threading.main_thread().is_alive():
         loop.default_exception_handler(context)
 
@@ -58,7 +58,7 @@ _loop = _Loop()
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result. Works with and without a running loop; Ctrl-C cancels the coroutine."""
+    """Return the coroutine's result, with or without a running loop. Ctrl-C cancels the coroutine."""
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop.get())
     try:
         return future.result()
@@ -68,7 +68,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class SyncJobs:
-    """`service` with blocking methods of the same names; see JobService for what they do."""
+    """`service` with blocking methods of the same names; see JobService for their behaviour."""
 
     def __init__(self, service: JobService) -> None:
         self.service = service
@@ -161,7 +161,7 @@ class SyncJobs:
 
         async def close() -> None:
             if isinstance(stream, AsyncGenerator):
-                with suppress(RuntimeError):  # an interrupted step is still ending, and closes it itself
+                with suppress(RuntimeError):  # an interrupted step is still running and closes it itself
                     await stream.aclose()
 
         try:

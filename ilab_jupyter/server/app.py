@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ilab_jupyter.jobs.device import Device
     from ilab_jupyter.jobs.local import LocalJobs
-    from ilab_jupyter.jobs.store.marks import Mark
+    from ilab_jupyter.jobs.store.summaries import JobSummary
     from ilab_jupyter.server.services import Services
 
 EVENT_SCHEMA = "https://schema.ilab-jupyter.org/job_state/v1"
@@ -161,7 +161,7 @@ class IlabApp(ExtensionApp):
             slots=dict(self.slots),
             grace_seconds=self.grace_seconds,
             resume_at_start=self.resume_at_start,
-            no_glance=bool(self._database) or self.devices is not None or self.retries is not None,
+            always_open=bool(self._database) or self.devices is not None or self.retries is not None,
             log=self.log,
             max_streams=self.max_streams,
             max_completions=self.max_completions,
@@ -263,7 +263,7 @@ class IlabApp(ExtensionApp):
         assert self.serverapp is not None and self.serverapp.event_logger is not None
         self.serverapp.event_logger.emit(schema_id=AUDIT_SCHEMA, data=entry)
 
-    def _emit_state(self, job: Mark) -> None:
+    def _emit_state(self, job: JobSummary) -> None:
         from ilab_jupyter.server.pulse import state_event
 
         assert self.serverapp is not None and self.serverapp.event_logger is not None

@@ -32,7 +32,7 @@ class AuditTrail:
     async def tell(self, jobs: LocalJobs) -> None:
         """Emit what was added since the last call."""
         if self._after is None:
-            self._after = await jobs.last_audited(self._since)
+            self._after = await jobs.last_audit_seq(self._since)
         while entries := await jobs.audit(after=self._after, limit=_AT_ONCE):
             for entry in entries:
                 self._after = entry.seq

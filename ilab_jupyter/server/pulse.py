@@ -18,7 +18,7 @@ from ilab_jupyter.jobs.distribution import Distribution
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
     from ilab_jupyter.jobs.record import Job
-    from ilab_jupyter.jobs.store.marks import Mark
+    from ilab_jupyter.jobs.store.summaries import JobSummary
     from ilab_jupyter.server.services import Services
 
 TURN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
@@ -38,7 +38,7 @@ class Pulse:
         *,
         keep_alive: timedelta,
         on_active: Callable[[], None],
-        on_state: Callable[[Mark], None],
+        on_state: Callable[[JobSummary], None],
         busy_seconds: float = 1.0,
         idle_seconds: float = 5.0,
     ) -> None:
@@ -48,7 +48,7 @@ class Pulse:
         self._on_state = on_state
         self._busy = busy_seconds
         self._idle = idle_seconds
-        self._known: dict[str, Mark] = {}
+        self._known: dict[str, JobSummary] = {}
         self._shown: dict[str, Job] = {}
         self._next_turn = 0.0
         self._listeners: set[Listener] = set()
@@ -56,7 +56,7 @@ class Pulse:
         self._task: asyncio.Task[None] | None = None
         self._first = True
         self._since = datetime.now(UTC)
-        self.live: tuple[Mark, ...] = ()
+        self.live: tuple[JobSummary, ...] = ()
         self.turns = Distribution(TURN_BUCKETS)
 
     def start(self) -> None:
@@ -85,7 +85,7 @@ class Pulse:
         self._listeners.discard(listener)
 
     @property
-    def active(self) -> tuple[Mark, ...]:
+    def active(self) -> tuple[JobSummary, ...]:
         """Live jobs that keep this server alive: those no older than the administrator's cap."""
         now = datetime.now(UTC)
         return tuple(job for job in self.live if now - (job.started_at or job.created_at) < self._keep_alive)
@@ -123,14 +123,14 @@ class Pulse:
             taken = time.monotonic() - began
             self.turns.add(taken)
             self._next_turn = began + max(self._busy, MOST_TURNING * taken)
-        marks = await asyncio.to_thread(jobs.marks, WATCHED)
+        marks = await asyncio.to_thread(jobs.summaries, WATCHED)
         self.live = tuple(mark for mark in marks if not mark.state.ended)
         if self.active:
             self._on_active()
         await self._tell(jobs, {mark.id: mark for mark in marks})
         await self._services.audit.tell(jobs)
 
-    async def _tell(self, jobs: LocalJobs, seen: dict[str, Mark]) -> None:
+    async def _tell(self, jobs: LocalJobs, seen: dict[str, JobSummary]) -> None:
         known, first = self._known, self._first
         self._known, self._first = seen, False
         for mark in seen.values():
@@ -145,7 +145,7 @@ class Pulse:
             return
         # What is told of a job that has not ended is more than its mark: progress, place in the queue.
         ids = [mark.id for mark in seen.values() if known.get(mark.id) != mark or not mark.state.ended]
-        shown = await asyncio.to_thread(jobs.shown, ids)
+        shown = await asyncio.to_thread(jobs.get_many, ids)
         changed = [job for job in shown if self._shown.get(job.id) != job]
         self._shown = {job.id: job for job in shown if not job.state.ended}
         if changed:
@@ -153,7 +153,7 @@ class Pulse:
                 listener(changed)
 
 
-def state_event(job: Mark) -> dict[str, Any]:
+def state_event(job: JobSummary) -> dict[str, Any]:
     """What everybody on this server may hear of a job: no title, no argument, no log."""
     return {
         "job": job.id,

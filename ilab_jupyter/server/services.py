@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilab_jupyter.errors import InvalidInput, PublicError, TooMany, Unavailable
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.store.glance import Glance
+from ilab_jupyter.jobs.store.change_probe import ChangeProbe
 from ilab_jupyter.server.audit import AuditTrail
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Gate:
 
 
 class Services:
-    """One per server, in `settings["ilab"]`. `no_glance`: the store has to be opened to look at it."""
+    """One per server, in `settings["ilab"]`. `always_open`: the store has to be opened to look at it."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Services:
         slots: Mapping[str, int],
         grace_seconds: float | None,
         resume_at_start: bool,
-        no_glance: bool,
+        always_open: bool,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         max_streams: int,
         max_completions: int,
@@ -100,8 +100,8 @@ class Services:
         self._slots = slots
         self._grace_seconds = grace_seconds
         self._resume_at_start = resume_at_start
-        self._no_glance = no_glance
-        self._glance = Glance(StateFolder(state_dir.absolute()))
+        self._always_open = always_open
+        self._probe = ChangeProbe(StateFolder(state_dir.absolute()))
         self._opening = asyncio.Lock()
         self._complaint = ""
         self._upstream: httpx.AsyncClient | None = None
@@ -116,18 +116,18 @@ class Services:
 
     def changed(self) -> bool:
         """Whether the store may have been written since the last call; True at first."""
-        return self._no_glance or self._glance.changed()
+        return self._always_open or self._probe.changed()
 
     async def needed(self) -> bool:
         """Whether the store must be opened though no request wants it: a job is queued or live, or was
         interrupted and is to go on, the administrator's settings are not stored yet, or there is trouble that
         has to be said."""
-        if self._no_glance:
+        if self._always_open:
             return True
-        seen = await asyncio.to_thread(self._glance.look)
+        seen = await asyncio.to_thread(self._probe.run)
         if seen.interrupted and self._resume_at_start:
             return True
-        return seen.pending or seen.trouble or not seen.holds(self._slots, self._grace_seconds)
+        return seen.pending or seen.problem or not seen.settings_match(self._slots, self._grace_seconds)
 
     def _open(self) -> LocalJobs:
         try:
@@ -175,8 +175,8 @@ class Services:
 
     async def interrupt(self) -> None:
         """Let live jobs save their work and end, because they cannot outlive this server."""
-        if self.opened is None and not self._no_glance:
-            seen = await asyncio.to_thread(self._glance.look)
+        if self.opened is None and not self._always_open:
+            seen = await asyncio.to_thread(self._probe.run)
             if not seen.pending:
                 return
         try:

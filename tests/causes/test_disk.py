@@ -50,4 +50,4 @@ def test_cause_is_known_when_no_event_can_be_stored(works: Any) -> None:
         assert (ended.state, ended.cause, ended.exit_code) == (JobState.FAILED, "disk_full", 74), (
             supervisor_log
         )
-        assert "not even its end" in ended.message and ended.remedy == f"resume {job.id}"
+        assert "not even its result" in ended.message and ended.remedy == f"resume {job.id}"

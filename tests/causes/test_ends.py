@@ -23,7 +23,7 @@ def outcome(job: Job) -> tuple[JobState, str | None, int | None]:
     ("do", "cause", "code", "said", "remedy"),
     [
         (["exit", 139], "crashed", 139, "SIGSEGV", "logs {} --tail 100"),
-        (["exit", 74], "disk_full", 74, "not even its end", "resume {}"),
+        (["exit", 74], "disk_full", 74, "not even its result", "resume {}"),
     ],
 )
 def test_exit_code_of_launcher_has_cause_and_remedy(

@@ -73,8 +73,8 @@ def test_job_over_its_memory_request_is_ended_with_numbers(works: Any) -> None:
     job = works.end(works.code(GROW, memory_gb=0.5))
     assert (job.state, job.cause, job.exit_code) == (JobState.FAILED, "out_of_memory", -signal.SIGKILL)
     used = float(job.message.removeprefix("It used ").split(" GB")[0])
-    assert used > 0.5 and "more than the 0.5 GB that it asked for" in job.message
-    assert "ask for more memory" in job.hint
+    assert used > 0.5 and "more than the 0.5 GB that it requested" in job.message
+    assert "request more memory" in job.hint
 
 
 def test_child_processes_count_and_end_with_job(works: Any, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def joined(group: Path, code: str) -> str:
 def test_a_worker_that_the_kernel_kills_for_memory_says_so(works: Any, narrow: Path) -> None:
     job = works.end(works.code(joined(narrow, f"import time\ntime.sleep(2.5)\n{GROW}")))
     assert (job.state, job.cause, job.exit_code) == (JobState.FAILED, "out_of_memory", -signal.SIGKILL)
-    assert job.message == "The kernel killed its process because the memory ran out."
+    assert job.message == "The kernel killed its process because memory ran out."
 
 
 def test_training_killed_by_kernel_suggests_smaller_one(
@@ -202,12 +202,12 @@ def test_kills_of_long_ago_say_nothing_about_this_one(narrow: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         count = KillCount(process.pid)
-        assert count.lately() == 0
+        assert count.recent() == 0
         subprocess.run([sys.executable, "-c", joined(narrow, GROW)], check=False)
-        assert count.lately() == 1
+        assert count.recent() == 1
         for _ in range(8):
-            count.look()
-        assert count.lately() == 0
+            count.sample()
+        assert count.recent() == 0
         process.kill()
 
 

@@ -103,9 +103,11 @@ def test_every_cause_in_code_is_in_table() -> None:
 def row(cause: Cause) -> str:
     tried = "no"
     if cause.retry is not None:
-        longest = f", at most {cause.retry.longest_seconds:g} s"
+        longest = f", at most {cause.retry.max_seconds:g} s"
         growing = f", then {cause.retry.factor:g} times as long each time{longest}"
-        times = "as often as needed" if cause.retry.most is None else f"{cause.retry.most} times"
+        times = (
+            "as often as needed" if cause.retry.max_retries is None else f"{cause.retry.max_retries} times"
+        )
         tried = f"{times}: after {cause.retry.first_seconds:g} s{growing if cause.retry.factor > 1 else ''}"
     helps = "yes" if cause.resumable_helps else "no"
     return f"| `{cause.name}` | {cause.title} | {helps} | {tried} |"
@@ -162,7 +164,7 @@ def test_evaluation_out_of_memory_suggests_smaller_batch_then_cpu() -> None:
 
 
 def test_a_retry_waits_longer_each_time_and_gives_up() -> None:
-    policy = Retry(most=4, first_seconds=2, factor=3, longest_seconds=20)
+    policy = Retry(max_retries=4, first_seconds=2, factor=3, max_seconds=20)
     assert [policy.wait(retries) for retries in range(5)] == [2, 6, 18, 20, None]
     assert Retry(None, 5, 1, 5).wait(10**6) == 5 and Retry(None, 1, 2, 60).wait(10**6) == 60
     assert {name for name, cause in CAUSES.items() if cause.retry} == {"teacher_rate_limited", "preempted"}

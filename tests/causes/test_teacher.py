@@ -56,7 +56,7 @@ def test_rate_limit_waits_as_requested_then_starts_new_attempt(works: Any, teach
     waiting = works.jobs.get(job.id)
     assert (waiting.state, second.state) == (JobState.QUEUED, JobState.QUEUED)
     policy = causes.retry("teacher_rate_limited")
-    assert policy is not None and policy.most == 5
+    assert policy is not None and policy.max_retries == 5
     assert [policy.wait(n) for n in range(6)] == [15, 30, 60, 120, 240, None]
     assert "slow down" in works.jobs.logs(job.id, attempt=1).text
 

@@ -1,4 +1,4 @@
-"""Compares what clients were told with what workers truly did, and with what is stored in the end."""
+"""Compares the clients' histories with what workers did and with what is stored at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = ("lost", "changed", "twins", "double_starts", "overlaps", "wrong_moves",
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise that was broken: which kind, of which job, in words."""
+    """A violated guarantee: its kind, the job, and a description."""
 
     kind: str
     job: str
@@ -31,12 +31,12 @@ class Violation:
 
 @dataclass
 class World:
-    """All that is known after a run.
+    """All data of a run.
 
-    `entries`: the clients' histories, see history.py. `workers`: the records of trainer.py. `jobs`: the rows
-    in the end by id, `attempts`: their attempts by (id, number). `supervisors_die`: then an attempt whose
-    worker had run may be INTERRUPTED. `workers_die`: then one whose worker never came to its end may be
-    FAILED. `late`: jobs that had not ended in time.
+    `entries`: the clients' histories, see history.py. `workers`: the records of trainer.py. `jobs`: the final
+    rows by id, `attempts`: their attempts by (id, number). `supervisors_die`: an attempt whose worker ran may
+    be INTERRUPTED. `workers_die`: an attempt whose worker did not finish may be FAILED. `late`: jobs that had
+    not ended in time.
     """
 
     entries: Sequence[Entry]
@@ -49,7 +49,7 @@ class World:
 
 
 @dataclass
-class _Marks:
+class _Violations:
     violations: list[Violation] = field(default_factory=list)
 
     def __call__(self, kind: str, job: str, what: str) -> None:
@@ -58,7 +58,7 @@ class _Marks:
 
 
 def read_world(store: Store, histories: Path, world: Path, **more: Any) -> World:
-    """From the files of a run and its store."""
+    """Read the files of a run and its store."""
     with store.read() as connection:
         rows = [dict(row._mapping) for row in connection.execute(sa.select(schema.job))]
         attempts = [dict(row._mapping) for row in connection.execute(sa.select(schema.attempt))]
@@ -75,8 +75,8 @@ def read_world(store: Store, histories: Path, world: Path, **more: Any) -> World
 
 
 def check(world: World) -> list[Violation]:
-    """Every promise that was broken."""
-    mark = _Marks()
+    """Return all violations."""
+    mark = _Violations()
     _acknowledged(world, mark)
     _starts(world, mark)
     _observations(world, mark)
@@ -87,18 +87,18 @@ def check(world: World) -> list[Violation]:
 
 
 def tally(violations: Iterable[Violation]) -> dict[str, int]:
-    """How many of each kind, zeros too."""
+    """Count the violations of each kind."""
     found = Counter(violation.kind for violation in violations)
     return {kind: found[kind] for kind in KINDS}
 
 
-def _acknowledged(world: World, mark: _Marks) -> None:
-    """R1: what was acknowledged is there as it was asked for, and one key is one job."""
-    asked = {(entry["client"], entry["op"]): entry for entry in world.entries if entry["phase"] == "invoke"}
+def _acknowledged(world: World, mark: _Violations) -> None:
+    """R1: every acknowledged job is stored as submitted, and one key is one job."""
+    calls = {(entry["client"], entry["op"]): entry for entry in world.entries if entry["phase"] == "invoke"}
     for entry in world.entries:
         if entry["phase"] != "ok":
             continue
-        call = asked[entry["client"], entry["op"]]
+        call = calls[entry["client"], entry["op"]]
         for job in entry["jobs"]:
             row = world.jobs.get(job["id"])
             if row is None:
@@ -115,8 +115,8 @@ def _acknowledged(world: World, mark: _Marks) -> None:
             mark("twins", min(ids), f"the key {tag} made {len(ids)} jobs")
 
 
-def _starts(world: World, mark: _Marks) -> None:
-    """R3: a worker an attempt, and never two of a job at once."""
+def _starts(world: World, mark: _Violations) -> None:
+    """R3: one worker per attempt, and never two of a job at once."""
     starts = Counter((one["job"], one["attempt"]) for one in world.workers if one["what"] == "start")
     for (job, attempt), count in starts.items():
         if count > 1:
@@ -143,8 +143,8 @@ def _reachable() -> dict[str, set[str]]:
 REACHABLE = _reachable()
 
 
-def _observations(world: World, mark: _Marks) -> None:
-    """R2, for all clients together: who asks after an answer was given is never shown an older row."""
+def _observations(world: World, mark: _Violations) -> None:
+    """R2, over all clients: a request made after a response never returns an older row."""
     invoked: dict[tuple[str, int], dict[str, Entry]] = {}
     newest: dict[str, Entry] = {}
     versions: dict[tuple[str, int], Entry] = {}
@@ -179,8 +179,8 @@ def _wrong(before: Entry, after: Entry) -> str:
     return ""
 
 
-def _ends(world: World, mark: _Marks) -> None:
-    """R2, R4: the end that is told is the one that happened."""
+def _ends(world: World, mark: _Violations) -> None:
+    """R2, R4: the stored outcome is the actual one."""
     started = {(one["job"], one["attempt"]): one for one in world.workers if one["what"] == "start"}
     ended = {(one["job"], one["attempt"]): one for one in world.workers if one["what"] == "end"}
     stops = {entry["id"] for entry in world.entries if entry.get("what") == "cancel"}
@@ -201,7 +201,7 @@ def _ends(world: World, mark: _Marks) -> None:
 def _false(world: World, attempt: Entry, start: Entry | None, end: Entry | None, stopped: bool) -> str:
     state, code = attempt["state"], attempt["exit_code"]
     if code is not None and end is not None and code != end["exit"] and not (stopped and code == -9):
-        return f"exit code {code} is told, it was {end['exit']}"
+        return f"exit code {code} is stored, it was {end['exit']}"
     if state == "SUCCEEDED" and (end is None or end["exit"] != 0):
         return "its worker did not end well"
     if state == "FAILED" and end is None and start is not None and not (world.workers_die and code == -9):
@@ -209,11 +209,11 @@ def _false(world: World, attempt: Entry, start: Entry | None, end: Entry | None,
     if state == "FAILED" and end is not None and end["exit"] == 0:
         return "its worker ended well"
     if state == "CANCELLED" and not stopped:
-        return "nobody had cancelled it"
+        return "it had not been cancelled"
     if state == "CANCELLED" and end is not None and end["exit"] == 0:
         return "its worker had ended well"
     if state == "INTERRUPTED" and start is not None and not world.supervisors_die:
         return f"its worker had run, and no supervisor was killed ({attempt['cause']})"
-    if state in ("QUEUED", "STARTING", "RUNNING", "STOPPING") and end is not None and not end["told"]:
+    if state in ("QUEUED", "STARTING", "RUNNING", "STOPPING") and end is not None and not end["terminated"]:
         return f"its worker ended with {end['exit']}"
     return ""

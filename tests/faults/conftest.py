@@ -1,4 +1,4 @@
-"""How often each fault is done, the figures that it gives, and servers to be killed.
+"""Repetitions and figures of each fault, and servers that tests kill.
 
 `make faults` (`--faults=full`, or ILAB_FAULTS=full) does each fault as often as docs/reliability.md says;
 without it, each is done a few times. Test files are named after their fault: test_f01_... is F1.
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The full number takes as long as it takes."""
+    """No timeout for the full number."""
     if config.stash[FIGURES].full:
         for item in items:
             if HERE in item.path.parents:
@@ -62,7 +62,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """One of several processes has ended, and says what it counted."""
+    """Merge the counts of a test process that has ended."""
     node.config.stash[FIGURES].merge(getattr(node, "workeroutput", {}).get("faults", []))
 
 
@@ -84,7 +84,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Sheet:
-    """Where a test of a fault puts what it counted and measured, as it goes, so that a failure shows it too.
+    """Sheet for the figures of a fault, filled during the test so that a failure shows them too.
 
     `add(kills=1, lost=0)`, `most(end_seconds=1.2)`, `put(backend="sqlite")`.
     """
@@ -93,9 +93,8 @@ def figures(request: pytest.FixtureRequest) -> Sheet:
 
 @pytest.fixture
 def count(request: pytest.FixtureRequest, figures: Sheet) -> Callable[..., int]:
-    """`count(ci=5, full=100)`: how often the fault is to be done in this run. It adds up to the fault's n,
-    but for what is done besides (`adds=False`).
-    """
+    """`count(ci=5, full=100)`: number of repetitions in this run. It is added to the fault's n unless
+    `adds=False`."""
 
     def choose(ci: int, full: int, adds: bool = True) -> int:
         n = full if request.config.stash[FIGURES].full else ci
@@ -127,7 +126,7 @@ def pool() -> Iterator[Pool]:
 
 
 class Servers:
-    """Processes that hold a service of their own on the state folder and run a piece of code."""
+    """Processes with a separate service on the state folder that run a piece of code."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -162,7 +161,7 @@ def wait() -> Callable[..., Any]:
 
 @pytest.fixture
 def running(harness: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Submit a job and give it back once its worker has done all steps before a long sleep."""
+    """Submit a job and return it once its worker has done all steps before a long sleep."""
 
     def start(*do: Any) -> Any:
         ready = tmp_path / f"ready-{time.monotonic_ns()}"
@@ -175,7 +174,7 @@ def running(harness: Any, tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def abandon(harness: Any) -> Callable[[str], None]:
-    """Kill a job's supervisor and guardian at one stroke, so that nobody is left to clear up."""
+    """Kill a job's supervisor and guardian at once, so that no process is left to clean up."""
 
     def kill(id: str) -> None:
         pids = with_argument(harness.local._store.get(id).token)

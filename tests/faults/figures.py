@@ -1,4 +1,4 @@
-"""What the faults of a run came to: figures by fault, a last line for each, and a JSON file of them."""
+"""Figures of a fault run: per fault, a summary line for each, and a JSON file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("ilab-jupyter", "sqlalchemy", "jupyter-server", "hypothesis", "psyco
 
 @dataclass
 class Sheet:
-    """One fault's figures."""
+    """The figures of one fault."""
 
     fault: str
     n: int = 0
@@ -32,17 +32,17 @@ class Sheet:
     values: dict[str, Any] = field(default_factory=dict)
 
     def add(self, **counts: float) -> None:
-        """Add to counts; what was not counted before begins at zero."""
+        """Add to counts, which start at zero."""
         for name, count in counts.items():
             self.values[name] = self.values.get(name, 0) + count
 
     def most(self, **values: float) -> None:
-        """Keep the greatest, as of a time that something took."""
+        """Keep the maximum, such as of durations."""
         for name, value in values.items():
             self.values[name] = max(self.values.get(name, value), value)
 
     def put(self, **values: Any) -> None:
-        """Set figures as they are."""
+        """Set values."""
         self.values.update(values)
 
     @property
@@ -68,22 +68,22 @@ class Figures:
         self.sheets: dict[str, Sheet] = {}
 
     def of(self, path: Path) -> Sheet:
-        """The sheet of the fault that a test file is named after, as test_f01_... is F1's."""
+        """Return the sheet of the fault that a test file is named after: test_f01_... is F1."""
         found = re.match(FAULT, path.name)
         assert found is not None, f"{path.name} does not name its fault, as test_f01_... does"
         fault = f"F{int(found[1])}"
         return self.sheets.setdefault(fault, Sheet(fault))
 
     def merge(self, sheets: list[dict[str, Any]]) -> None:
-        """Take in what another process of this run counted. A fault's tests all run in one."""
+        """Merge the counts of another process of this run. The tests of a fault all run in one process."""
         self.sheets.update({sheet["fault"]: Sheet(**sheet) for sheet in sheets})
 
     def lines(self) -> list[str]:
-        """One a fault, in their order."""
+        """Return one line per fault, in order."""
         return [sheet.line for sheet in sorted(self.sheets.values(), key=lambda sheet: int(sheet.fault[1:]))]
 
     def write(self, path: Path) -> None:
-        """Into a JSON file, in which faults that did not run now keep what they had."""
+        """Write to a JSON file; faults that did not run keep their values."""
         data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         where = {
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -104,7 +104,7 @@ class Figures:
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
+    """Describe the machine."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": platform.machine(),
@@ -114,7 +114,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what takes part."""
+    """Return the versions of the packages involved."""
     found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What clients asked and were told, written down by each of them, durably, before and after every call."""
+"""Requests and responses of clients, written durably by each client before and after every call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ilab_jupyter.kinds.catalog import job_spec
 
 
 class History:
-    """An append-only file of one client. A line is on disk before the client goes on."""
+    """An append-only file of one client. A line is durable before the client continues."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,17 +25,17 @@ class History:
         self._op = 0
 
     def invoke(self, what: str, **details: Any) -> int:
-        """A call is about to be made; its number."""
+        """Record that a call is about to be made; return its number."""
         self._op += 1
         self._write(self._op, phase="invoke", what=what, **details)
         return self._op
 
     def returned(self, op: int, jobs: list[dict[str, Any]]) -> None:
-        """The call gave these jobs."""
+        """Record the jobs that the call returned."""
         self._write(op, phase="ok", jobs=[seen(job) for job in jobs])
 
     def refused(self, op: int, error: str) -> None:
-        """The call was refused, in words."""
+        """Record that the call was refused."""
         self._write(op, phase="refused", error=error)
 
     def _write(self, op: int, **fields: Any) -> None:
@@ -45,23 +45,23 @@ class History:
 
 
 def seen(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What the checker wants to know of a job that a client was shown."""
+    """Return the fields of a returned job that the checker needs."""
     kept = {name: job[name] for name in ("id", "attempt", "version", "state", "exit_code", "cause", "result")}
     return {**kept, "arguments": plain(job["spec"]["arguments"])}
 
 
-def asked(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What a fake trainer shall do, as the arguments of a training that the catalogue accepts."""
+def train_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a fake trainer as arguments of a valid training."""
     return {"data": [json.dumps(arguments)]}
 
 
 def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What `asked` was given."""
+    """Invert `train_arguments`."""
     return dict(json.loads(arguments["data"][0]))
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All histories of a folder in the order of time; the torn last line of a killed client is left out."""
+    """Return all histories of a folder ordered by time, without incomplete last lines."""
     entries = []
     for path in folder.glob("*.jsonl"):
         entries += read_lines(path)
@@ -69,22 +69,22 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file."""
+    """Return the complete lines of a file."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 class Client:
-    """A job service whose every call is written into a history."""
+    """A job service whose calls are recorded in a history."""
 
     def __init__(self, jobs: SyncJobs, history: History) -> None:
         self._jobs = jobs
         self._history = history
 
     def submit(self, arguments: Mapping[str, Any]) -> Job | None:
-        """Under the key that the arguments' tag is. None where it was refused."""
-        spec = job_spec("train", asked(arguments))
+        """Submit under the key that is the arguments' tag. None if it was refused."""
+        spec = job_spec("train", train_arguments(arguments))
         return self._call("submit", lambda: self._jobs.submit(spec, key=arguments["tag"]), **arguments)
 
     def get(self, id: str) -> Job | None:
@@ -100,7 +100,7 @@ class Client:
         return self._call("resume", lambda: self._jobs.resume(id), id=id)
 
     def list(self, filter: JobFilter | None = None) -> list[Job]:
-        """The newest hundred."""
+        """Return the newest hundred jobs."""
         op = self._history.invoke("list")
         page = self._jobs.list(filter or JobFilter(), limit=100)
         self._history.returned(op, [job.model_dump(mode="json") for job in page.jobs])

@@ -1,4 +1,4 @@
-"""Processes that start at once, as what they need was imported before: so that killing one costs little."""
+"""Processes that start fast because their imports are preloaded, so that killing one costs little."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["pytest", "httpx", "jupyter_server.serverapp", "jupyter_server.gateway.managers", "tests.faults.acts"]
+    ["pytest", "httpx", "jupyter_server.serverapp", "jupyter_server.gateway.managers", "tests.faults.actions"]
 )
 
 
 class Pool:
-    """Starts processes with the environment as it is now, and leaves none behind."""
+    """Starts processes with the current environment, and leaves none behind."""
 
     def __init__(self) -> None:
         self._started: list[ForkServerProcess] = []
 
     def start(self, act: Callable[..., None], *arguments: Any, **environment: str) -> ForkServerProcess:
-        """A process that does `act`, a function of a module, in a session of its own."""
+        """Start a process that runs the module-level function `act` in its own session."""
         process = _context.Process(target=_do, args=(act, arguments, {**os.environ, **environment}))
         process.start()
         self._started.append(process)
         return process
 
     def kill(self, process: ForkServerProcess) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait until the process is gone."""
         process.kill()
         process.join()
         self._started.remove(process)
 
     def clean(self) -> None:
-        """Kill what is left."""
+        """Kill the remaining processes."""
         for process in list(self._started):
             self.kill(process)
 

@@ -1,4 +1,4 @@
-"""The processes of a job's newest attempt, by their numbers."""
+"""PIDs of the processes of a job's newest attempt."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from ilab_jupyter.jobs.attempt.process import with_token
 
 
 def record(harness: Any, id: str) -> dict[str, Any]:
-    """What the supervisor wrote of itself."""
+    """Return the supervisor's record."""
     row = harness.local._store.get(id)
     text = (harness.local.folder(id) / f"attempts/{row.attempt}/supervisor.json").read_text()
     return json.loads(text)  # type: ignore[no-any-return]
 
 
 def token(harness: Any, id: str) -> str:
-    """The mark by which all that was started for the attempt is recognised."""
+    """Return the token that identifies the attempt's processes."""
     return harness.local._store.get(id).token  # type: ignore[no-any-return]
 
 
 def supervisor(harness: Any, id: str) -> int:
-    """The supervisor."""
+    """Return the supervisor's PID."""
     return int(record(harness, id)["pid"])
 
 
 def worker(harness: Any, id: str) -> int:
-    """The worker, where it has started nothing itself."""
+    """Return the worker's PID; it must not have started processes itself."""
     (pid,) = with_token(token(harness, id))
     return pid
 
 
 def written(pid_file: Path, seconds: float = 20) -> int:
-    """The number that a process writes of itself, once it has."""
+    """Return the PID that a process writes to a file, once it has."""
     deadline = time.monotonic() + seconds
     while not (pid_file.exists() and (text := pid_file.read_text())):
         assert time.monotonic() < deadline, f"{pid_file.name} was not written"

@@ -1,5 +1,5 @@
 /* Makes a file system refuse what network file systems refuse. REFUSE names it: flock-ENOLCK, flock-ENOTSUP,
-   fcntl-ENOLCK, shm-mmap, shm-open. MOUNTS is a file that stands in for /proc/self/mounts. */
+   fcntl-ENOLCK, shm-mmap, shm-open. MOUNTS is a file read instead of /proc/self/mounts. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

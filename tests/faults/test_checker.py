@@ -36,7 +36,7 @@ def honest() -> World:
     worker = {"job": "train-a", "attempt": 1, "nonce": "n", "pid": 2}
     workers = [
         {**worker, "what": "start", "alone": True, "at": 3},
-        {**worker, "what": "end", "exit": 0, "told": False, "at": 6},
+        {**worker, "what": "end", "exit": 0, "terminated": False, "at": 6},
     ]
     row = {"id": "train-a", "attempt": 1, "version": 4, "state": "SUCCEEDED", "exit_code": 0}
     jobs = {"train-a": {**row, "arguments": {"tag": "k"}, "result": {"nonce": "n"}}}
@@ -100,7 +100,7 @@ def be_late(world: Any) -> None:
     world.late = ["train-a"]
 
 
-def test_an_honest_history_is_accepted() -> None:
+def test_valid_history_has_no_violation() -> None:
     assert check(honest()) == []
 
 
@@ -125,7 +125,7 @@ def test_an_honest_history_is_accepted() -> None:
         (be_late, "unfinished"),
     ],
 )
-def test_a_lie_is_found(forge: Callable[[Any], None], kind: str) -> None:
+def test_violation_is_detected(forge: Callable[[Any], None], kind: str) -> None:
     world = copy.deepcopy(honest())
     forge(world)
     assert kind in {violation.kind for violation in check(world)}

@@ -1,4 +1,5 @@
-"""F2: a process that is killed at any write step of the state machine leaves what the next one can finish."""
+"""F2: a process killed at any write step of the state machine leaves a state that the next process can
+finish."""
 
 from __future__ import annotations
 
@@ -24,9 +25,9 @@ from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store.row import Row
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.faults import acts
+from tests.faults import actions
 from tests.faults.checker import Violation, check, read_world, tally
-from tests.faults.ground import TRAINER, limit
+from tests.faults.environment import TRAINER, limit
 from tests.faults.history import Client, History, read_lines
 from tests.faults.pool import Pool
 from tests.faults.processes import token
@@ -41,7 +42,7 @@ TRIES = 8
 
 @dataclass
 class Case:
-    """A job that is led through its life while one process of it dies at a step."""
+    """A job that runs through its states while one of its processes is killed at a step."""
 
     world: World
     tag: str
@@ -52,11 +53,11 @@ class Case:
 
     @property
     def done(self) -> Path:
-        """There once the process was killed at the step."""
+        """Exists once the process was killed at the step."""
         return self.world.folder / f"{self.tag}.killed"
 
     def act(self, role: str, what: str, subject: Any = None) -> None:
-        """One call by a process of its own; it ends by itself or is killed at the step."""
+        """Make one call in a separate process; it exits or is killed at the step."""
         environment = {
             "ILAB_CRASH_UNDER": str(self.world.folder / "state"),
             "ILAB_CRASH_AT": self.at,
@@ -67,7 +68,7 @@ class Case:
             environment["ILAB_JUPYTER_DATABASE_URL"] = self.world.database_url
         if self.trace:
             environment["ILAB_CRASH_TRACE"] = str(self.trace)
-        process = self.world.pool.start(acts.once, self.world.folder, role, what, subject, **environment)
+        process = self.world.pool.start(actions.once, self.world.folder, role, what, subject, **environment)
         process.join(60)
         self.world.pool.kill(process)
 
@@ -75,7 +76,7 @@ class Case:
         return {"tag": self.tag, "world": str(self.world.folder / "world"), "seconds": 0.05, **more}
 
     def find(self) -> Job | None:
-        """The job, where its submission came as far as that."""
+        """Return the job if its submission got that far."""
         for job in self.world.local_jobs().list(limit=5).jobs:
             if self.tag in job.spec.arguments["data"][0]:
                 self.id = job.id
@@ -89,7 +90,7 @@ class Case:
         return row
 
     def wait(self, condition: Callable[[], Any], seconds: float = 120) -> None:
-        """Until it holds, or until the process was killed."""
+        """Wait until the condition holds or the process was killed."""
         deadline = time.monotonic() + seconds
         while not condition() and not self.done.exists():
             assert time.monotonic() < deadline, f"{self.tag}: nothing happened"
@@ -104,7 +105,7 @@ class Case:
         )
 
     def recover(self, again: Callable[[Client], Any]) -> None:
-        """A server starts, the client asks again, and all must have ended soon after."""
+        """Start a server and repeat the client's request; all jobs must end soon after."""
         began, allowed = time.monotonic(), limit()
         local = self.world.open()
         client = self.world.client(local, f"after-{self.tag}")
@@ -123,7 +124,7 @@ class Case:
 
 @dataclass
 class World:
-    """A store in which one case follows the other."""
+    """A store in which one case follows another."""
 
     folder: Path
     pool: Pool
@@ -136,7 +137,7 @@ class World:
             (self.folder / name).mkdir(parents=True)
         make_interpreter(self.folder / "trainer", TRAINER)
         self._local = self.open()
-        self._local._heart.stop()  # it would now and then do what the process under test shall do
+        self._local._background.stop()  # it would now and then do what the process under test shall do
         self._local.configure(slots={"batch": 1}, grace_seconds=5)
 
     def open(self) -> LocalJobs:
@@ -174,7 +175,7 @@ class World:
 
 
 def submitting(case: Case) -> None:
-    """Submitter, supervisor, worker: from the submission to a good end."""
+    """Submitter, supervisor, worker: from the submission to success."""
     given = case.arguments()
     case.act("submitter", "submit", given)
     if case.find() is not None:
@@ -185,7 +186,7 @@ def submitting(case: Case) -> None:
 
 
 def turning(case: Case) -> None:
-    """Turner: a job that waits is started."""
+    """Turner: a waiting job is started."""
     case.world.configure(slots=0)
     client = case.world.client(case.world._local, f"before-{case.tag}")
     client.submit(case.arguments())
@@ -196,7 +197,7 @@ def turning(case: Case) -> None:
 
 
 def cancelling(case: Case) -> None:
-    """Canceller: a job that runs is cancelled; asked again where no answer came."""
+    """Canceller: a running job is cancelled; the request is repeated if there was no response."""
     client = case.world.client(case.world._local, f"before-{case.tag}")
     client.submit(case.arguments(seconds=60, save_seconds=0.05))
     case.world._local.turn()
@@ -207,22 +208,22 @@ def cancelling(case: Case) -> None:
 
 
 def resuming(case: Case) -> None:
-    """Resumer: a job that failed gets a second attempt; asked again where no answer came."""
+    """Resumer: a failed job gets a second attempt; the request is repeated if there was no response."""
     client = case.world.client(case.world._local, f"before-{case.tag}")
     client.submit(case.arguments(attempts=[{"exit": 7}, {"exit": 0}]))
     case.world._local.turn()
     case.wait(lambda: case.known().state.ended)
     case.act("resumer", "resume", case.id)
     case.recover(lambda client: client.resume(case.id) if case.known().attempt == 1 else None)
-    # One that never began is followed by another.
+    # An attempt that never started is followed by another.
     assert case.known().state is JobState.SUCCEEDED and case.known().attempt in (2, 3)
 
 
 def guarding(case: Case) -> None:
-    """Guardian: the supervisor is killed, and what it left is cleared up."""
-    # One that is killed before it has a supervisor leaves an attempt that never began; another follows.
+    """Guardian: the supervisor is killed, and its processes are cleaned up."""
+    # If it is killed before it has a supervisor, the attempt never starts; another follows.
     given = case.arguments(attempts=[{"seconds": 60}, {"seconds": 0.05}])
-    case.act("nobody", "submit", given)
+    case.act("client", "submit", given)
     case.wait(case.started)
     if case.started():
         row = case.world._local._store.get(case.id)
@@ -245,7 +246,7 @@ FLOWS: dict[Flow, set[str]] = {
 
 
 def points(world: World, flow: Flow, lives: int) -> list[str]:
-    """The steps of a life without a fault that every one of so many lives has."""
+    """Return the steps that occur in every one of `lives` runs without a fault."""
     traces = []
     for number in range(lives):
         trace = world.folder / f"trace-{flow.__name__}-{number}"
@@ -256,7 +257,7 @@ def points(world: World, flow: Flow, lives: int) -> list[str]:
 
 
 def sample(every: list[Point], size: int, chance: random.Random) -> list[Point]:
-    """So many, at least one of every role."""
+    """Draw `size` points, at least one of every role."""
     chance.shuffle(every)
     roles = {name.partition(":")[0]: (flow, name) for flow, name in every}
     return list(dict.fromkeys([*roles.values(), *every[: max(0, size - len(roles))]]))
@@ -275,7 +276,7 @@ def worlds(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool, backend: 
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_no_false_end(
+def test_process_killed_at_any_step_keeps_jobs_consistent(
     worlds: list[World], count: Any, figures: Any, backend: str
 ) -> None:
     chance = random.Random(2)
@@ -293,7 +294,7 @@ def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_n
     slowest = [0.0]
 
     def one(world: World, number: int, flow: Flow, name: str) -> None:
-        # Another process may do the work before the one that is to die.
+        # Another process may do the work before the one that is to be killed.
         for again in range(TRIES):
             case = world.case(f"case-{number}-{again}", name)
             flow(case)
@@ -317,23 +318,21 @@ def test_a_process_killed_at_any_step_loses_no_job_starts_none_twice_and_tells_n
         for done in [threads.submit(work, world) for world in worlds]:
             done.result()
     violations = [violation for world in worlds for violation in world.check()]
-    asked = Counter(name for _, name in wanted)
-    never = [name for name in asked if missed[name] == asked[name]]
+    planned = Counter(name for _, name in wanted)
+    never = [name for name in planned if missed[name] == planned[name]]
     figures.add(kills=len(wanted) - missed.total(), missed=missed.total(), **tally(violations))
     figures.most(slowest_end_s=slowest[0])
     assert violations == [] and never == []
 
 
-def test_a_canceller_that_was_killed_before_its_signal_is_made_up_for(harness: Any, running: Any) -> None:
+def test_cancel_takes_effect_if_canceller_is_killed_before_signal(harness: Any, running: Any) -> None:
     job = running()
     store = harness.local._store
     assert store.move(store.get(job.id), JobState.STOPPING, stop_reason="cancel")
-    assert harness.end(job.id, seconds=10).state is JobState.CANCELLED, "the supervisor looks at its row"
+    assert harness.end(job.id, seconds=10).state is JobState.CANCELLED, "the supervisor reads its row"
 
 
-def test_a_spawner_killed_between_row_and_process_leaves_a_job_that_starts_again_by_itself(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_job_starts_again_if_spawner_is_killed_after_row(harness: Any, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["write", str(ran), "x"])
@@ -344,7 +343,7 @@ def test_a_spawner_killed_between_row_and_process_leaves_a_job_that_starts_again
     assert moved is not None
     harness.local.configure(slots={"batch": 1})
     harness.local.turn()
-    assert harness.jobs.get(job.id).state is JobState.STARTING, "it might still be coming"
+    assert harness.jobs.get(job.id).state is JobState.STARTING, "a supervisor may still appear"
     time.sleep(2.1)
     harness.local.turn()
     ended = harness.end(job.id)
@@ -352,7 +351,7 @@ def test_a_spawner_killed_between_row_and_process_leaves_a_job_that_starts_again
     assert store.attempts(job.id)[0].cause == "lost"
 
 
-def test_a_supervisor_that_comes_too_late_starts_nothing(harness: Any, state: Path, tmp_path: Path) -> None:
+def test_delayed_supervisor_starts_nothing(harness: Any, state: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["write", str(ran), "x"])
@@ -369,9 +368,7 @@ def test_a_supervisor_that_comes_too_late_starts_nothing(harness: Any, state: Pa
     assert not ran.exists() and harness.jobs.get(job.id).state is JobState.QUEUED
 
 
-def test_a_second_supervisor_of_the_same_attempt_starts_nothing(
-    harness: Any, state: Path, tmp_path: Path
-) -> None:
+def test_second_supervisor_of_an_attempt_starts_nothing(harness: Any, state: Path, tmp_path: Path) -> None:
     job = harness.submit(["write", str(tmp_path / "ran"), "x"], ["sleep", 1])
     harness.reach(job.id, JobState.RUNNING)
     command = [

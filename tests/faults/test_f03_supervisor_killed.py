@@ -1,4 +1,5 @@
-"""F3: who watches a job is killed: its tree dies at once, the job is INTERRUPTED, the slot is free."""
+"""F3: supervisor or guardian is killed: the process tree ends at once, the job is INTERRUPTED, the slot is
+free."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ LIMIT = 2.0
 
 
 def tree(harness: Any, id: str, *pid_files: Path) -> list[Identity]:
-    """The worker, what carries its token, and the processes named in files."""
+    """Return the worker, the processes with its token, and the processes named in files."""
     pids = [*with_token(harness.local._store.get(id).token), *map(written, pid_files)]
     found = [Identity.of(pid) for pid in set(pids)]
     assert all(found)
@@ -29,7 +30,7 @@ def tree(harness: Any, id: str, *pid_files: Path) -> list[Identity]:
 
 
 def until_dead(processes: list[Identity], since: float) -> float:
-    """Seconds from `since` until none of them is alive."""
+    """Return the seconds from `since` until none of them is alive."""
     deadline = time.monotonic() + 20
     while any(process.alive for process in processes):
         assert time.monotonic() < deadline, "a process of the job lives on"
@@ -44,7 +45,7 @@ def leases(harness: Any, id: str) -> int:
 
 
 def watchers(harness: Any, row: Any) -> list[int]:
-    """Guardian and supervisor, without a worker that is one in name only, between its fork and its exec."""
+    """Return guardian and supervisor, excluding a worker between its fork and its exec."""
     path = harness.local.folder(row.id) / f"attempts/{row.attempt}/supervisor.json"
     known = json.loads(path.read_text())["pid"] if path.exists() else None
     found = []
@@ -55,10 +56,10 @@ def watchers(harness: Any, row: Any) -> list[int]:
     return found
 
 
-def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted_and_the_slot_free(
+def test_killed_supervisor_leaves_no_process_and_frees_the_slot(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
-    times, told = [], []
+    times, reported = [], []
     for number in range(count(3, 150)):
         child, daemon = tmp_path / f"child-{number}", tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["child", str(child)], ["daemon", str(daemon)])
@@ -68,20 +69,20 @@ def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_job_interrupted
         killed = time.monotonic()
         os.kill(supervisor(harness, job.id), signal.SIGKILL)
         times.append(until_dead(processes, killed))
-        # Nobody asks: the guardian alone tells the end and moves the queue.
+        # No client is active: the guardian alone records the end and runs the scheduler.
         ended = harness.end(job.id)
-        told.append(time.monotonic() - killed)
+        reported.append(time.monotonic() - killed)
         assert (ended.state, ended.cause, ended.exit_code) == (JobState.INTERRUPTED, "supervisor_lost", None)
         assert ended.remedy == f"resume {job.id}"
         assert "Resume" in ended.hint and harness.log(job.id) == "ready\n"
         assert leases(harness, job.id) == 0
         assert harness.end(next_one.id).state is JobState.SUCCEEDED, "the slot is free"
         figures.add(kills=1)
-        figures.most(tree_dead_seconds=times[-1], told_seconds=told[-1])
+        figures.most(tree_dead_seconds=times[-1], reported_seconds=reported[-1])
     assert max(times) <= LIMIT
 
 
-def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_whoever_is_alive(
+def test_any_process_cleans_up_after_killed_supervisor_and_guardian(
     harness: Any, running: Any, abandon: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     times = []
@@ -92,10 +93,10 @@ def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_wh
         killed = time.monotonic()
         abandon(job.id)
         until_dead([worker], killed)
-        assert orphan.alive, "nobody was left to kill it, so this shows who does"
+        assert orphan.alive, "no process was left to kill it"
         harness.local.turn()
         assert harness.jobs.get(job.id).state is JobState.INTERRUPTED
-        assert not orphan.alive, "the job was told to have ended before all of it was dead"
+        assert not orphan.alive, "the job was reported to have ended before all of it was dead"
         times.append(time.monotonic() - killed)
         assert with_token(harness.local._store.get(job.id).token) == [] and leases(harness, job.id) == 0
         figures.add(kills=1)
@@ -103,7 +104,7 @@ def test_supervisor_and_guardian_killed_at_one_stroke_are_cleared_up_after_by_wh
     assert max(times) <= LIMIT
 
 
-def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
+def test_supervisors_killed_at_random_leave_correct_states(
     harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     chance = random.Random(7)
@@ -133,9 +134,7 @@ def test_supervisors_killed_at_any_moment_leave_true_ends_and_run_nothing_twice(
     figures.add(kills=kills, false_ends=0)
 
 
-def test_whoever_only_follows_a_job_learns_that_everything_of_it_was_killed(
-    harness: Any, running: Any, abandon: Any
-) -> None:
+def test_watcher_sees_end_after_all_processes_were_killed(harness: Any, running: Any, abandon: Any) -> None:
     job = running()
     stream = harness.jobs.watch(job.id)
     assert next(stream).fields["job"]["state"] == "RUNNING"

@@ -1,4 +1,4 @@
-"""F4: a worker that dies is told as what it died of, and the end of its log is there."""
+"""F4: the death of a worker is reported with its cause, and its log is complete."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ for step in range(10**6):
         ("SIGTERM", -signal.SIGTERM, JobState.INTERRUPTED, "terminated", "", "resume {}"),
     ],
 )
-def test_a_worker_that_dies_is_told_as_what_it_died_of(
+def test_death_of_worker_has_the_right_cause(
     harness: Any,
     running: Callable[..., Any],
     count: Any,
@@ -75,17 +75,17 @@ def test_a_worker_that_dies_is_told_as_what_it_died_of(
             before = time.monotonic()
             os.kill(worker(harness, id), -code)
         ended = harness.end(id)
-        told = time.monotonic() - before
+        reported = time.monotonic() - before
         assert (ended.state, ended.cause, ended.exit_code) == (end, cause, code)
         assert ended.message and said in ended.message and ended.hint
         assert ended.remedy == remedy.format(id)
         lines = [line for line in harness.log(id).splitlines() if line != "ready"]
         assert lines[-100:] == LINES[-100:]
         figures.add(deaths=1, false_causes=0)
-        figures.most(told_seconds=told)
+        figures.most(reported_seconds=reported)
 
 
-def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails_the_job(
+def test_death_of_one_rank_fails_the_job(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     script = tmp_path / "rank.py"
@@ -101,7 +101,7 @@ def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails
         before = time.monotonic()
         os.kill(ranks[number % 2].pid, signal.SIGKILL)
         ended = harness.end(job.id, seconds=60)
-        told = time.monotonic() - before
+        reported = time.monotonic() - before
         assert (ended.state, ended.exit_code) == (JobState.FAILED, 1)
         assert ended.cause in ("crashed", "killed") and ended.hint
         assert not any(rank.alive for rank in ranks) and with_token(token(harness, job.id)) == []
@@ -109,4 +109,4 @@ def test_the_death_of_one_rank_of_a_distributed_training_ends_them_all_and_fails
         assert [line for line in log.splitlines() if line.startswith("line ")][-100:] == LINES[-100:]
         assert "SIGKILL" in log, "the launcher's own report is in the log"
         figures.add(rank_deaths=1)
-        figures.most(rank_told_seconds=told)
+        figures.most(rank_reported_seconds=reported)

@@ -1,4 +1,4 @@
-"""F6: records that lie get nobody signalled and no end believed."""
+"""F6: forged records cause no signal to other processes and no wrong outcome."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import pytest
 
 from ilab_jupyter.jobs.attempt.process import Identity, boot_id, with_argument, with_token
 from ilab_jupyter.jobs.logs.events import EventWriter
-from ilab_jupyter.jobs.queue import heart
+from ilab_jupyter.jobs.queue import background
 from ilab_jupyter.jobs.state import JobState
 
 BYSTANDER = """
 import os, signal, sys, time
-def told(number, frame):
+def signals(number, frame):
     with open(sys.argv[1], "a") as file:
         file.write(f"{number}\\n")
 for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
     try:
-        signal.signal(number, told)
+        signal.signal(number, signals)
     except OSError:
         pass
 print("ready", flush=True)
@@ -38,13 +38,13 @@ time.sleep(300)
 
 @pytest.fixture(autouse=True)
 def no_turn_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No beat of the service's own comes between the death of a supervisor and the lie about it."""
-    monkeypatch.setattr(heart, "BEAT_SECONDS", 3600.0)
+    """Prevent turns of the background scheduler between the death of a supervisor and the forgery."""
+    monkeypatch.setattr(background, "INTERVAL_SECONDS", 3600.0)
 
 
 @dataclass
 class Bystander:
-    """A process that has nothing to do with any job, and remembers every signal that it gets."""
+    """A process unrelated to any job that records every signal it receives."""
 
     process: subprocess.Popen[str]
     heard: Path
@@ -73,8 +73,8 @@ def start_bystander(tmp_path: Path) -> Iterator[Callable[[], Bystander]]:
 
 
 @pytest.fixture
-def told() -> Iterator[list[int]]:
-    """The requests to end that this process gets."""
+def signals() -> Iterator[list[int]]:
+    """Record the termination signals that this process receives."""
     numbers: list[int] = []
     wanted = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = {one: signal.signal(one, lambda number, _: numbers.append(number)) for one in wanted}
@@ -84,7 +84,7 @@ def told() -> Iterator[list[int]]:
 
 
 def lies(record: dict[str, Any], bystander: int) -> dict[str, Any]:
-    """Contents of a record by what is wrong with it; a text stands as it is."""
+    """Return forged contents of a record by name; a text is written as it is."""
 
     def who(pid: int) -> dict[str, Any]:
         identity = Identity.of(pid)
@@ -116,12 +116,12 @@ def lies(record: dict[str, Any], bystander: int) -> dict[str, Any]:
 LIES = tuple(lies(dict.fromkeys(("pid", "starttime", "boot_id", "namespace", "token"), ""), os.getpid()))
 
 
-def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted(
+def test_forged_record_signals_no_process_and_interrupts_the_job(
     harness: Any,
     running: Any,
     abandon: Any,
     start_bystander: Callable[[], Bystander],
-    told: list[int],
+    signals: list[int],
     count: Any,
     figures: Any,
 ) -> None:
@@ -138,17 +138,17 @@ def test_a_record_that_lies_gets_nobody_signalled_and_leaves_the_job_interrupted
             harness.local.turn()
         ended = harness.jobs.get(job.id)
         assert (ended.state, ended.cause) == (JobState.INTERRUPTED, "supervisor_lost"), lie
-        assert bystander.unharmed and told == [], lie
+        assert bystander.unharmed and signals == [], lie
         figures.add(forms=1, signalled=0)
 
 
 @pytest.mark.parametrize("lie", ["pid of an older process", "the whole identity of another", "pid ours"])
-def test_a_cancel_signals_nobody_either(
+def test_cancel_with_forged_record_signals_no_process(
     harness: Any,
     running: Any,
     abandon: Any,
     start_bystander: Callable[[], Bystander],
-    told: list[int],
+    signals: list[int],
     lie: str,
 ) -> None:
     bystander = start_bystander()
@@ -159,12 +159,12 @@ def test_a_cancel_signals_nobody_either(
     path.write_text(json.dumps(lies(record, bystander.process.pid)[lie]))
     harness.jobs.cancel(job.id)
     ended = harness.end(job.id)
-    assert ended.state is JobState.CANCELLED, "it was asked to stop, and nothing of it lives"
-    assert bystander.unharmed and told == []
+    assert ended.state is JobState.CANCELLED, "it was cancelled, and none of its processes is alive"
+    assert bystander.unharmed and signals == []
 
 
 def take_number(pid: int, start: Callable[[], Bystander]) -> Bystander:
-    """A bystander that got the number of a process that has ended, from the kernel itself."""
+    """Create a bystander with the PID of a process that has ended."""
     last = Path("/proc/sys/kernel/ns_last_pid")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -183,7 +183,7 @@ def take_number(pid: int, start: Callable[[], Bystander]) -> Bystander:
     pytest.fail("The kernel did not give the number again: ns_last_pid is closed, pid_max large.")
 
 
-def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone(
+def test_process_with_reused_pid_is_not_signalled(
     harness: Any,
     running: Any,
     abandon: Any,
@@ -198,7 +198,7 @@ def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone
         abandon(job.id)
         wait(lambda pid=record["pid"]: not Path(f"/proc/{pid}").exists())
         bystander = take_number(record["pid"], start_bystander)
-        assert Identity.of(record["pid"]) is not None, "there is a process of that number"
+        assert Identity.of(record["pid"]) is not None, "a process has that PID"
         if cancelled:
             harness.jobs.cancel(job.id)
         harness.local.turn()
@@ -209,7 +209,7 @@ def test_a_process_that_really_got_the_number_of_a_dead_supervisor_is_left_alone
 
 
 @pytest.mark.parametrize("torn", ['{"pid": ', "[" * 200_000], ids=["cut", "without end"])
-def test_a_torn_record_beside_a_supervisor_that_lives_costs_the_job_nothing(
+def test_truncated_record_of_live_supervisor_does_not_end_the_job(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], torn: str
 ) -> None:
     harness.local.configure(slots={"batch": 2})
@@ -221,7 +221,7 @@ def test_a_torn_record_beside_a_supervisor_that_lives_costs_the_job_nothing(
     harness.local.turn()
     assert [harness.jobs.get(one.id).state for one in (job, other)] == [JobState.RUNNING] * 2
     harness.jobs.cancel(other.id)
-    assert harness.end(other.id).state is JobState.CANCELLED, "its supervisor looks at its row"
+    assert harness.end(other.id).state is JobState.CANCELLED, "its supervisor reads its row"
     go.touch()
     ended = harness.end(job.id)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
@@ -234,7 +234,7 @@ def exit_of(token: str | None) -> str:
     return json.dumps({"token": token, "exit_code": 0, **flags, "ended": time.time()})
 
 
-def test_an_exit_of_another_attempt_is_not_believed(harness: Any, running: Any, abandon: Any) -> None:
+def test_exit_of_another_attempt_is_ignored(harness: Any, running: Any, abandon: Any) -> None:
     job = running()
     abandon(job.id)
     (harness.local.folder(job.id) / "attempts/1/exit.json").write_text(exit_of("another"))
@@ -242,7 +242,7 @@ def test_an_exit_of_another_attempt_is_not_believed(harness: Any, running: Any, 
     assert harness.jobs.get(job.id).state is JobState.INTERRUPTED
 
 
-def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(
+def test_exit_is_applied_if_supervisor_died_before_moving_row(
     harness: Any, running: Any, abandon: Any
 ) -> None:
     """The supervisor died between the file and the row."""
@@ -256,7 +256,7 @@ def test_an_exit_whose_row_was_not_moved_any_more_is_taken_up(
     assert (ended.state, ended.result) == (JobState.SUCCEEDED, {"steps": 3})
 
 
-def test_after_a_reboot_the_first_who_looks_finds_the_job_interrupted(
+def test_first_reader_after_reboot_finds_job_interrupted(
     harness: Any, running: Any, abandon: Any, state: Path
 ) -> None:
     job = running()

@@ -1,4 +1,4 @@
-"""F7: readers of a log, none or 200 or bad ones: the worker notices nothing, the server's memory stays."""
+"""F7: log readers (none, 200 or misbehaving) do not affect the worker or the server's memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def spent(server: Any, *todo: str) -> float:
     return float(server.end(server.submit(*todo))["result"]["s"])
 
 
-def test_a_worker_that_floods_stderr_is_not_stopped_by_nobody_reading_it(
+def test_flooding_worker_is_not_blocked_without_readers(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
     size = len(streaming.LINE % 0)
@@ -53,10 +53,10 @@ def test_a_worker_that_floods_stderr_is_not_stopped_by_nobody_reading_it(
     assert grown <= 50
 
 
-def test_readers_that_stall_or_drop_do_not_slow_the_worker(
+def test_stalled_or_dropped_readers_do_not_slow_the_worker(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
-    """In turns: a worker alone, with 200 readers that do not read, with one that drops all the time."""
+    """Alternate: no reader, 200 stalled readers, one reader that reconnects all the time."""
     rounds = count(2, 9)
     count(2, 9)  # each round is done with either kind of reader
     alone, stalled, dropping = [], [], []

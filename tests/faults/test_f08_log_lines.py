@@ -33,7 +33,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 class Follower(threading.Thread):
-    """Reads the stream of a log to its end, over any number of lost connections, by Last-Event-ID."""
+    """Reads a log stream to its end, reconnecting with Last-Event-ID."""
 
     def __init__(self, server: Any, id: str) -> None:
         super().__init__(daemon=True)
@@ -63,17 +63,17 @@ class Follower(threading.Thread):
                 elif name == "event":
                     kind = value
                 elif name == "data" and kind == "log":
-                    told = json.loads(value)
-                    if told["offset"] != self._at:
-                        self.gaps.append((self._at, told["offset"]))
-                    self.text.append(told["text"])
-                    self._at, self._cursor = told["next_offset"], cursor
+                    chunk = json.loads(value)
+                    if chunk["offset"] != self._at:
+                        self.gaps.append((self._at, chunk["offset"]))
+                    self.text.append(chunk["text"])
+                    self._at, self._cursor = chunk["next_offset"], cursor
                 elif kind == "end" and name == "data":
                     self.ended = True
                     return
 
 
-def test_each_line_is_there_once_and_in_order_in_the_file_and_for_every_reader(
+def test_file_and_readers_have_each_line_once_in_order(
     server: Any, count: Callable[[int, int], int], figures: Any
 ) -> None:
     lines = count(30_000, 1_000_000)
@@ -96,7 +96,7 @@ def test_each_line_is_there_once_and_in_order_in_the_file_and_for_every_reader(
     for one in followers:
         one.join(60)
         assert one.ended
-    assert server.end(id)["attempt"] == 1, "it was run once"
+    assert server.end(id)["attempt"] == 1, "it ran once"
     wanted = b"".join(streaming.LINE % number for number in range(lines)).decode()
     assert server.log(id).read_text() == wanted
     text, offset = [], 0

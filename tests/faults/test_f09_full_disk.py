@@ -1,4 +1,4 @@
-"""F9: a disk that is full, a quota, a disk that fails: advice, delay, a true end, and nothing lost."""
+"""F9: full disk, quota, failing disk: errors have hints, states are delayed but correct, nothing is lost."""
 
 from __future__ import annotations
 
@@ -30,15 +30,17 @@ def check_database(state: Path) -> None:
 
 
 def check_checkpoints(folder: Path) -> int:
-    """The number of the last one; all are whole."""
+    """Return the number of the last checkpoint; all must be complete."""
     steps = sorted(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))
     assert steps == list(range(1, len(steps) + 1)) and steps
     for step in steps:
-        assert (folder / f"checkpoint-{step}").read_bytes() == bytes([step]) * SIZE, "a torn checkpoint"
+        assert (folder / f"checkpoint-{step}").read_bytes() == bytes([step]) * SIZE, (
+            "an incomplete checkpoint"
+        )
     return steps[-1]
 
 
-def test_on_a_full_disk_a_submission_is_refused_with_advice_and_what_was_stored_is_intact(
+def test_submission_on_full_disk_is_refused_with_hint(
     harness: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -63,9 +65,7 @@ def test_on_a_full_disk_a_submission_is_refused_with_advice_and_what_was_stored_
             figures.add(full_disks=1, false_ends=0)
 
 
-def test_a_disk_that_fills_while_a_job_ends_delays_its_end_and_does_not_falsify_it(
-    harness: Any, tmp_path: Path, count: Any, figures: Any
-) -> None:
+def test_full_disk_delays_the_end_of_a_job(harness: Any, tmp_path: Path, count: Any, figures: Any) -> None:
     for number in range(count(1, 2)):
         with small_disk(tmp_path / f"disk-{number}") as disk:
             small = type(harness)(disk / "state")
@@ -74,7 +74,7 @@ def test_a_disk_that_fills_while_a_job_ends_delays_its_end_and_does_not_falsify_
             filler = fill(disk)
             (tmp_path / f"go-{number}").touch()
             time.sleep(1.5)
-            assert small.jobs.get(job.id).state is JobState.RUNNING, "an end that is not written is not told"
+            assert small.jobs.get(job.id).state is JobState.RUNNING, "an end that is not stored is not shown"
             filler.unlink()
             ended = small.end(job.id)
             assert (ended.state, ended.exit_code) == (JobState.FAILED, 5)
@@ -84,7 +84,7 @@ def test_a_disk_that_fills_while_a_job_ends_delays_its_end_and_does_not_falsify_
             figures.add(full_disks=1, false_ends=0)
 
 
-def test_a_disk_of_the_logs_that_is_full_fails_the_job_as_what_it_is_once_that_can_be_written(
+def test_full_log_disk_fails_the_job_with_disk_full(
     harness: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -107,13 +107,13 @@ def test_a_disk_of_the_logs_that_is_full_fails_the_job_as_what_it_is_once_that_c
             assert check_checkpoints(saved) == 60
             check_database(state)
             figures.add(full_disks=1, false_ends=0)
-            with harness.local._store.write() as connection:  # its folder goes with the disk
+            with harness.local._store.write() as connection:  # its folder is removed with the disk
                 for table in ("attempt", "lease", "job"):
                     column = "id" if table == "job" else "job"
                     connection.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = ?", (job.id,))
 
 
-def test_a_disk_of_the_checkpoints_that_is_full_fails_the_job_and_keeps_what_was_saved(
+def test_full_checkpoint_disk_fails_the_job_and_keeps_checkpoints(
     harness: Any, state: Path, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -133,7 +133,7 @@ def test_a_disk_of_the_checkpoints_that_is_full_fails_the_job_and_keeps_what_was
             figures.add(full_disks=1, false_ends=0)
 
 
-# A disk that refuses: what is written below a prefix fails, while a file says with which error.
+# A failing disk: writes below a prefix fail with the error named in a file.
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -195,22 +195,22 @@ OPENING(open)
 OPENING(open64)
 """
 
-# A server of its own that does what files tell it, and answers with a line.
+# A server process that executes commands from files and answers each with a line.
 SERVER = """
 import json, os
 from pathlib import Path
 from ilab_jupyter.errors import PublicError
 number = 0
 while True:
-    asked = Path(sys.argv[2]) / str(number)
-    if not asked.exists():
+    command = Path(sys.argv[2]) / str(number)
+    if not command.exists():
         try:
             local.turn()
         except PublicError:
             pass
         time.sleep(0.05)
         continue
-    verb, *rest = json.loads(asked.read_text())
+    verb, *rest = json.loads(command.read_text())
     number += 1
     try:
         if verb == "submit":
@@ -224,8 +224,8 @@ while True:
 
 
 @dataclass
-class Asked:
-    """The server below the shim, and the disk that refuses on demand."""
+class CommandServer:
+    """The server under the shim, and the disk that fails on demand."""
 
     process: subprocess.Popen[str]
     folder: Path
@@ -259,15 +259,15 @@ class Asked:
 
 
 @pytest.fixture
-def asked(
+def command_server(
     harness: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Path], Asked]]:
+) -> Iterator[Callable[[Path], CommandServer]]:
     source, shim, refusals = tmp_path / "shim.c", tmp_path / "shim.so", tmp_path / "refusals"
     source.write_text(SHIM)
     subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-w", "-o", shim, source, "-ldl"], check=True)
-    started: list[Asked] = []
+    started: list[CommandServer] = []
 
-    def start(folder: Path) -> Asked:
+    def start(folder: Path) -> CommandServer:
         folder.mkdir()
         environment = {**os.environ, "LD_PRELOAD": str(shim), "REFUSALS": str(refusals)}
         code = (
@@ -281,7 +281,7 @@ def asked(
             text=True,
             env=environment,
         )
-        started.append(Asked(process, folder, refusals))
+        started.append(CommandServer(process, folder, refusals))
         return started[-1]
 
     yield start
@@ -302,14 +302,14 @@ REFUSALS = [
 ]
 
 
-def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is_well_again(
-    asked: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
+def test_server_reports_disk_errors_and_recovers(
+    command_server: Any, state: Path, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
-    server = asked(tmp_path / "asked")
+    server = command_server(tmp_path / "command_server")
     kept = server.ask("submit", ["print", "x"])["id"]
     assert server.end(kept)["state"] == "SUCCEEDED"
     for round, (where, number, moment) in enumerate(REFUSALS[:: len(REFUSALS) // count(3, len(REFUSALS))]):
-        told = f"{errno.errorcode[number]} of the {where} at the {moment}"
+        fault = f"{errno.errorcode[number]} of the {where} at the {moment}"
         saved, go = tmp_path / f"checkpoints-{round}", tmp_path / f"go-{round}"
         saved.mkdir()
         prefix = {"state": state, "jobs": state / "jobs", "checkpoints": saved}[where]
@@ -317,9 +317,9 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
         if moment == "submission":
             server.refuse(number, prefix)
             answer = server.ask("submit", ["print", "y"])
-            assert answer.get("refused") and answer["message"] and answer["hint"], told
-            assert answer["cause"] == "disk_full" or not full, f"{told}: {answer}"
-            assert server.ask("get", kept)["state"] == "SUCCEEDED", told
+            assert answer.get("refused") and answer["message"] and answer["hint"], fault
+            assert answer["cause"] == "disk_full" or not full, f"{fault}: {answer}"
+            assert server.ask("get", kept)["state"] == "SUCCEEDED", fault
             server.allow()
         elif moment == "run":
             job = server.ask("submit", ["save_checkpoints", str(saved), 40, SIZE])["id"]
@@ -327,15 +327,15 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
             server.refuse(number, prefix)
             time.sleep(1)
             seen = server.ask("get", job)
-            assert seen["state"] in ("RUNNING", "FAILED"), told
+            assert seen["state"] in ("RUNNING", "FAILED"), fault
             server.allow()
             ended = server.end(job)
-            assert ended["state"] == "FAILED" and ended["message"] and ended["hint"], f"{told}: {ended}"
-            assert (ended["cause"] == "disk_full") is full, f"{told}: {ended}"
+            assert ended["state"] == "FAILED" and ended["message"] and ended["hint"], f"{fault}: {ended}"
+            assert (ended["cause"] == "disk_full") is full, f"{fault}: {ended}"
             last = check_checkpoints(saved)
             server.ask("resume", job)
             ended = server.end(job)
-            assert (ended["state"], ended["result"]["first"]) == ("SUCCEEDED", last + 1), told
+            assert (ended["state"], ended["result"]["first"]) == ("SUCCEEDED", last + 1), fault
             assert check_checkpoints(saved) == 40
         else:
             ready = saved / "ready"
@@ -344,20 +344,20 @@ def test_a_disk_that_refuses_is_said_and_the_server_stays_and_goes_on_once_it_is
             server.refuse(number, prefix)
             go.touch()
             time.sleep(1)
-            assert server.ask("get", job)["state"] == "RUNNING", f"{told}: an end that cannot be written"
+            assert server.ask("get", job)["state"] == "RUNNING", f"{fault}: an end that cannot be written"
             server.allow()
             ended = server.end(job)
-            assert (ended["state"], ended["exit_code"], ended["attempt"]) == ("FAILED", 5, 1), told
+            assert (ended["state"], ended["exit_code"], ended["attempt"]) == ("FAILED", 5, 1), fault
         assert server.process.poll() is None
         after = server.ask("submit", ["print", "again"])["id"]
-        assert server.end(after)["state"] == "SUCCEEDED", told
+        assert server.end(after)["state"] == "SUCCEEDED", fault
         check_database(state)
         figures.add(refusals=1, false_ends=0)
 
 
 if not may_mount():
 
-    def test_all_of_this_in_a_user_namespace_where_disks_may_be_mounted(tmp_path: Path) -> None:
+    def test_full_disks_in_a_user_namespace_that_may_mount(tmp_path: Path) -> None:
         command = ["unshare", "-rm", sys.executable, "-m", "pytest", "-q", __file__]
         done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, f"No disk may be mounted, also in no namespace: {done.stdout}"
+        assert done.returncode == 0, f"Mounting failed, also in a user namespace: {done.stdout}"

@@ -1,4 +1,4 @@
-"""F11: a process that is stopped for a minute is not taken for dead, and nothing is started in its place."""
+"""F11: a process stopped for a minute is not considered dead, and nothing is started in its place."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.faults.processes import supervisor, token
 
 
 def keep_turning(harness: Any, seconds: float, look: Callable[[], None] = lambda: None) -> None:
-    """What a server does that goes on beside the stopped one."""
+    """Run the scheduler like a server that runs beside the stopped one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with suppress(Unavailable):  # who is stopped may hold the database's write lock
+        with suppress(Unavailable):  # the stopped process may hold the database's write lock
             harness.local.turn()
         look()
         time.sleep(0.25)
 
 
-def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_again(
+def test_job_of_stopped_supervisor_is_not_started_again(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     n = count(4, 12)
@@ -55,7 +55,7 @@ def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_a
         def look() -> None:
             for job in jobs:
                 now = harness.jobs.get(job.id)
-                assert (now.state, now.attempt) == (JobState.RUNNING, 1), "a verdict on the living"
+                assert (now.state, now.attempt) == (JobState.RUNNING, 1), "a live job changed its state"
 
         keep_turning(harness, pause, look)
     finally:
@@ -70,7 +70,7 @@ def test_a_stopped_supervisor_is_not_taken_for_dead_and_its_job_is_not_started_a
     figures.put(stopped_seconds=pause)
 
 
-def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
+def test_supervisor_stopped_before_writing_its_record_is_waited_for(
     harness: Any, tmp_path: Path, wait: Callable[..., Any], count: Any, figures: Any
 ) -> None:
     for number in range(count(1, 2)):
@@ -80,7 +80,7 @@ def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
         try:
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
-            keep_turning(harness, 3.0)  # longer than a spawner that was killed is waited for
+            keep_turning(harness, 3.0)  # longer than the wait for a killed spawner
             seen = harness.jobs.get(job.id)
             assert seen.attempt == 1 and seen.state in LIVE
         finally:
@@ -91,8 +91,8 @@ def test_a_supervisor_stopped_before_it_has_said_who_it_is_is_waited_for(
         figures.add(supervisors_stopped=1)
 
 
-def told(server: Any) -> list[str]:
-    """The ids that a server still prints before it says that it is done."""
+def printed_ids(server: Any) -> list[str]:
+    """Return the ids that a server prints before it reports that it is done."""
     ids = []
     while (line := server.stdout.readline().strip()) != "done":
         assert line, f"the server ended before it was done: {server.wait()}"
@@ -100,7 +100,7 @@ def told(server: Any) -> list[str]:
     return ids
 
 
-def test_servers_stopped_at_any_moment_and_woken_later_start_nothing_a_second_time(
+def test_servers_stopped_and_continued_start_nothing_twice(
     harness: Any, servers: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     n = count(2, 6)
@@ -124,7 +124,7 @@ while True:
         assert server.stdout.readline().strip() == "ready"
     go.touch()
     for server in started:
-        # None is waited for: the one before may hold the database's write lock as long as it is stopped.
+        # Do not wait: a stopped server may hold the database's write lock.
         time.sleep(chance.random() * 0.1)
         server.send_signal(signal.SIGSTOP)
     try:
@@ -133,7 +133,7 @@ while True:
         for server in started:
             server.send_signal(signal.SIGCONT)
     for server in started:
-        ids += told(server)
+        ids += printed_ids(server)
     assert len(ids) == len(set(ids)) == n * each
     for id in ids:
         ended = harness.end(id, seconds=120)
@@ -143,7 +143,7 @@ while True:
     figures.add(servers_stopped=n, second_starts=0)
 
 
-def test_a_server_that_is_stopped_in_the_middle_of_a_turn_holds_up_nobodys_submission(
+def test_server_stopped_during_turn_does_not_block_submissions(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ilab_jupyter.jobs.queue import scheduler

@@ -1,4 +1,4 @@
-"""F13: a job runs out of the GPU's memory or breaks its context: it fails as that, and the GPU is free."""
+"""F13: a job that exhausts the GPU's memory or breaks its context fails with that cause and frees the GPU."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def a_gpu() -> None:
 
 
 def used() -> int:
-    """MiB in use on the first GPU, whoever uses them."""
+    """MiB in use on the first GPU, by any process."""
     query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip())
 
 
 def until_free(before: int) -> int:
-    """MiB that are in use once they are about as few as before, or after some seconds."""
+    """Return the MiB in use once they are close to `before`, or after a timeout."""
     deadline = time.monotonic() + LIMIT
     while (now := used()) > before + NEAR and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -44,7 +44,7 @@ def until_free(before: int) -> int:
     [("out of memory", {"gpu_out_of_memory"}), ("cuda error", {"crashed"})],
     ids=["out of memory", "cuda error"],
 )
-def test_a_job_that_breaks_on_the_gpu_fails_as_that_and_leaves_the_gpu_to_the_next_one(
+def test_gpu_failure_has_its_cause_and_frees_the_gpu(
     harness: Any, tmp_path: Path, count: Any, figures: Any, how: str, causes: set[str]
 ) -> None:
     before = used()
@@ -62,4 +62,4 @@ def test_a_job_that_breaks_on_the_gpu_fails_as_that_and_leaves_the_gpu_to_the_ne
         assert after.state is JobState.SUCCEEDED and after.result["memory"] > 0
         assert until_free(before) <= before + NEAR, "memory of a job that has ended is still in use"
         figures.add(breaks=1, false_causes=0)
-        figures.most(told_seconds=took)
+        figures.most(reported_seconds=took)

@@ -1,4 +1,4 @@
-"""F14: a database that was cut, changed or robbed of its journal, or is older, is read truly or refused."""
+"""F14: a truncated, changed or older database, or one without its journal, is read correctly or refused."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ OLDER = sorted((Path(__file__).parent.parent / "jobs/data").glob("schema_*.sql")
 Truth = list[dict[str, Any]]
 
 
-def told(state: Path, owner: str | None = None) -> Truth | PublicError:
-    """What a service on this folder answers, or how it refuses."""
+def read_jobs(state: Path, owner: str | None = None) -> Truth | PublicError:
+    """Return what a service on this folder answers, or its error."""
     try:
         local = LocalJobs(state, owner=owner)
     except PublicError as error:
@@ -46,7 +46,7 @@ def told(state: Path, owner: str | None = None) -> Truth | PublicError:
 
 @dataclass
 class Original:
-    """A state folder with jobs of every kind of end: as it is while a service has it open, and closed."""
+    """A state folder with jobs in every final state, as it is while a service has it open, and closed."""
 
     open: Path
     closed: Path
@@ -73,7 +73,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Original:
     shutil.copytree(folder / "state", folder / "open")
     local.close()
     whole(folder / "state")
-    found = told(folder / "state")
+    found = read_jobs(folder / "state")
     assert isinstance(found, list) and len(found) == 8
     return Original(folder / "open", folder / "state", found)
 
@@ -87,7 +87,7 @@ def _wait(jobs: SyncJobs) -> None:
 
 @pytest.fixture
 def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Path, Any], None]:
-    """Damage a copy of a state folder, and see that it is refused or answers the truth."""
+    """Damage a copy of a state folder; it must be refused or read correctly."""
     truth = original.truth
 
     def look(what: str, state: Path, damage: Callable[[Path], None]) -> None:
@@ -95,13 +95,13 @@ def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Pa
         shutil.copytree(state, copy)
         damage(copy)
         before = sorted(path.name for path in (copy / "jobs").iterdir())
-        found = told(copy)
+        found = read_jobs(copy)
         if isinstance(found, PublicError):
             assert found.hint and found.cause.startswith(("store_", "state_")), (what, found)
             assert sorted(path.name for path in (copy / "jobs").iterdir()) == before
             figures.add(refused=1, false=0)
         else:
-            figures.add(told_truly=found == truth, false=found != truth)
+            figures.add(read_correctly=found == truth, false=found != truth)
             assert found == truth, what
         shutil.rmtree(copy)
 
@@ -109,14 +109,14 @@ def judge(tmp_path: Path, original: Original, figures: Any) -> Callable[[str, Pa
 
 
 def whole(state: Path) -> Path:
-    """The database with everything in its main file."""
+    """Checkpoint the database into its main file."""
     with closing(sqlite3.connect(state / "jobs.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return state / "jobs.db"
 
 
-def test_a_database_that_was_cut_is_refused(judge: Any, count: Any, original: Original) -> None:
-    """At every page, then anywhere."""
+def test_truncated_database_file_is_refused(judge: Any, count: Any, original: Original) -> None:
+    """Truncate at every page, then at random offsets."""
     whole_size = original.closed.joinpath("jobs.db").stat().st_size
     dice, pages = random.Random(), list(range(PAGE, whole_size, PAGE))
     dice.shuffle(pages)
@@ -132,7 +132,7 @@ def test_a_database_that_was_cut_is_refused(judge: Any, count: Any, original: Or
         judge(f"cut at {size}", original.closed, cut)
 
 
-def test_flipped_bits_are_noticed_or_do_no_harm(judge: Any, count: Any, original: Original) -> None:
+def test_flipped_bits_are_detected_or_harmless(judge: Any, count: Any, original: Original) -> None:
     dice = random.Random()
     for _ in range(count(ci=12, full=120)):
         seed = dice.getrandbits(32)
@@ -148,10 +148,8 @@ def test_flipped_bits_are_noticed_or_do_no_harm(judge: Any, count: Any, original
 
 
 @pytest.mark.parametrize("how", ["deleted", "cut", "flipped", "deleted with its index"])
-def test_a_journal_that_is_lost_takes_no_job_with_it(
-    how: str, judge: Any, count: Any, original: Original
-) -> None:
-    """What was written lately is in the journal alone while a service has the database open."""
+def test_lost_journal_loses_no_job(how: str, judge: Any, count: Any, original: Original) -> None:
+    """While a service has the database open, recent writes are only in the journal."""
     journal = original.open / "jobs.db-wal"
     assert journal.stat().st_size > 10 * PAGE
     dice = random.Random()
@@ -175,10 +173,10 @@ def test_a_journal_that_is_lost_takes_no_job_with_it(
 
 
 @pytest.mark.parametrize("move", ["cancel", "resume"])
-def test_what_was_told_last_is_not_denied_by_a_journal_without_its_end(
+def test_truncated_journal_does_not_revert_acknowledged_changes(
     move: str, figures: Any, tmp_path: Path
 ) -> None:
-    """The last transaction alone is lost: SQLite takes the rest for the whole."""
+    """Only the last transaction is lost, which SQLite does not detect."""
     state = tmp_path / "state"
     local = LocalJobs(state)
     jobs = SyncJobs(local)
@@ -195,12 +193,12 @@ def test_what_was_told_last_is_not_denied_by_a_journal_without_its_end(
     (tmp_path / "copy/jobs.db-shm").unlink()
     with (tmp_path / "copy/jobs.db-wal").open("r+b") as file:
         file.truncate(size)
-    found = told(tmp_path / "copy")
+    found = read_jobs(tmp_path / "copy")
     assert isinstance(found, PublicError) and found.cause == "store_damaged" and id in found.message, found
     figures.add(refused=1)
 
 
-def test_a_database_of_an_older_version_tells_all_its_jobs(count: Any, figures: Any, tmp_path: Path) -> None:
+def test_database_of_older_version_keeps_its_jobs(count: Any, figures: Any, tmp_path: Path) -> None:
     for number in range(count(ci=2, full=4)):
         state = tmp_path / f"old-{number}"
         (state / "jobs").mkdir(parents=True)
@@ -209,6 +207,6 @@ def test_a_database_of_an_older_version_tells_all_its_jobs(count: Any, figures: 
             connection.execute("UPDATE setting SET value = '{\"batch\": 0}' WHERE name = 'slots'")
             connection.commit()
             ids = [id for (id,) in connection.execute("SELECT id FROM job ORDER BY seq DESC")]
-        found = told(state, "ada")
+        found = read_jobs(state, "ada")
         assert isinstance(found, list) and [job["id"] for job in found] == ids
-        figures.add(told_truly=1)
+        figures.add(read_correctly=1)

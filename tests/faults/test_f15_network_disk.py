@@ -1,4 +1,4 @@
-"""F15: on a file system without locks or shared memory, jobs work or the folder is refused by name."""
+"""F15: without file locks or shared memory, jobs work or the folder is refused with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.support.jobs import WORKER
 
 HERE = Path(__file__).parent
-# In a process of its own, with the refusing file system below it and below the supervisor that it starts.
+# A separate process; the failing file system applies to it and to its supervisors.
 PROGRAM = """
 import json, sqlite3, sys, time
 from pathlib import Path
@@ -61,7 +61,7 @@ def on(shim: Path, state: Path, **refusal: str) -> Any:
 
 
 @pytest.mark.parametrize("refusal", ["flock-ENOLCK", "flock-ENOTSUP", "fcntl-ENOLCK"])
-def test_without_locks_the_folder_is_refused_by_name(
+def test_file_system_without_locks_is_refused(
     refusal: str, shim: Path, state: Path, count: Any, figures: Any
 ) -> None:
     count(1, 1)
@@ -72,7 +72,7 @@ def test_without_locks_the_folder_is_refused_by_name(
 
 
 @pytest.mark.parametrize("refusal", ["shm-mmap", "shm-open"])
-def test_without_shared_memory_jobs_run_with_a_rollback_journal(
+def test_jobs_run_with_rollback_journal_without_shared_memory(
     refusal: str, shim: Path, state: Path, count: Any, figures: Any
 ) -> None:
     count(1, 1)
@@ -80,8 +80,8 @@ def test_without_shared_memory_jobs_run_with_a_rollback_journal(
     assert first["state"] == "SUCCEEDED" and first["log"] == "hello\n" and first["mode"] == "delete"
     assert len(first["advice"]) == 1 and "write-ahead log" in first["advice"][0]
     assert "PostgreSQL" in first["advice"][0] and str(state) in first["advice"][0]
-    assert not list(state.glob(".wal*")), "the question leaves nothing behind"
-    # A database that was made on a local disk and moved there; and back again.
+    assert not list(state.glob(".wal*")), "the probe leaves no file behind"
+    # A database created on a local disk and moved there, and back again.
     local = on(shim, state)
     assert local["mode"] == "wal" and local["advice"] == [] and local["jobs"] == 2
     again = on(shim, state, REFUSE=refusal)
@@ -89,7 +89,7 @@ def test_without_shared_memory_jobs_run_with_a_rollback_journal(
     figures.add(rollback_journal=1)
 
 
-def test_a_network_file_system_is_recognised_before_anything_is_written(
+def test_network_file_system_is_detected_before_writing(
     shim: Path, state: Path, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     count(1, 1)

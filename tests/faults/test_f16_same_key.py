@@ -1,4 +1,4 @@
-"""F16: one submission that is sent a hundred times at once, under one idempotency key, is one job."""
+"""F16: one submission sent a hundred times at once under one idempotency key creates one job."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 import httpx
 
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.faults import acts, history
-from tests.faults.ground import Ground
+from tests.faults import actions, history
+from tests.faults.environment import FaultEnvironment
 from tests.faults.history import Client, History
 from tests.faults.pool import Pool
 
 PARALLEL = 100
 
 
-def test_a_hundred_parallel_submissions_with_one_key_are_one_job_and_all_get_the_same_answer(
+def test_parallel_submissions_with_one_key_create_one_job(
     tmp_path: Path, pool: Pool, count: Any, figures: Any
 ) -> None:
-    ground = Ground(tmp_path / "keyed", pool, slots=0)
-    url = ground.address(ground.jupyter())
+    environment = FaultEnvironment(tmp_path / "keyed", pool, slots=0)
+    url = environment.address(environment.jupyter())
     rounds = count(ci=3, full=100)
     headers = {"Authorization": "token t"}
 
     async def send(http: httpx.AsyncClient, number: int, seconds: float, which: int) -> httpx.Response:
-        given = {**acts.quick(ground.folder / "world", f"key-{number}"), "seconds": seconds}
-        body = {"kind": "train", "arguments": history.asked(given)}
+        given = {**actions.quick(environment.folder / "world", f"key-{number}"), "seconds": seconds}
+        body = {"kind": "train", "arguments": history.train_arguments(given)}
         key = f"key-{number}"
         if which % 2:
             return await http.post("jobs", json={**body, "key": key})
@@ -50,14 +50,14 @@ def test_a_hundred_parallel_submissions_with_one_key_are_one_job_and_all_get_the
                 assert another.status_code == 409, "the same key for another job is refused"
 
     asyncio.run(all_rounds())
-    ground.local.configure(slots={"batch": 4})
-    _, late = ground.settle(0)
-    # A hundred queued jobs take longer than a restart may: those that wait are cancelled.
-    client = Client(SyncJobs(ground.local), History(ground.folder / "histories/canceller.jsonl"))
+    environment.local.configure(slots={"batch": 4})
+    _, late = environment.settle(0)
+    # A hundred queued jobs take longer than the limit of a restart: waiting ones are cancelled.
+    client = Client(SyncJobs(environment.local), History(environment.folder / "histories/canceller.jsonl"))
     for id in late:
         client.cancel(id)
-    ground.settle(1)
-    world, violations = ground.close()
+    environment.settle(1)
+    world, violations = environment.close()
     figures.add(jobs=len(world.jobs), violations=len(violations))
     tags = sorted(row["arguments"]["tag"] for row in world.jobs.values())
     assert violations == []

@@ -1,4 +1,4 @@
-"""F17: a server or pod that is stopped in the middle of a training: it saves, and the next server goes on."""
+"""F17: a server or pod stopped during a training: the training saves, and continues on the next server."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.support.waiting import until
 
 __all__ = ["pairs", "tiny"]
 
-# Real trainings, which import torch seven times: a busy machine takes its time.
+# Real trainings that import torch seven times, which is slow on a busy machine.
 pytestmark = pytest.mark.timeout(900)
 
-# Of the pod; a worker has less, so that its server has time to see it end.
+# Of the pod; a worker has less, so that its server can see it end.
 GRACE = 30.0
 WORKER_GRACE = 20.0
 STEPS, SAVE_STEPS = 160, 20
@@ -40,7 +40,7 @@ SETTINGS = (f"--IlabApp.grace_seconds={WORKER_GRACE}", f"--IlabApp.slots={{'batc
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., JupyterServerProcess]]:
-    """Start a Jupyter server on the folder of this test; all of them are gone in the end."""
+    """Start Jupyter servers on the folder of this test; all are stopped at the end."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     started: list[JupyterServerProcess] = []
 
@@ -58,7 +58,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 def of_jobs() -> list[psutil.Process]:
-    """Every process of a job of this test, by the environment that it was started with."""
+    """Return every process of a job of this test, by its environment."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -71,7 +71,7 @@ def of_jobs() -> list[psutil.Process]:
 
 
 def kill_all() -> int:
-    """What the end of a pod does to what is left; how many there were."""
+    """Kill the remaining processes, as at the end of a pod; return how many there were."""
     left = of_jobs()
     for process in left:
         process.kill()
@@ -104,20 +104,20 @@ def ended(server: JupyterServerProcess, id: str) -> dict[str, Any]:
 
 
 def at_steps(server: JupyterServerProcess, ids: list[str], step: int) -> list[int]:
-    """How far these trainings are, once all have begun and the first has come to `step`."""
+    """Wait until all trainings have started and the first has reached `step`; return their steps."""
 
     def look() -> list[int] | None:
         jobs = [server.http.get(f"ilab/api/jobs/{id}").json() for id in ids]
         assert not any(job["ended_at"] for job in jobs), jobs
-        told = [job["progress"] for job in jobs]
-        steps = [one["step"] if one["total"] == STEPS else 0 for one in told]
+        progress = [job["progress"] for job in jobs]
+        steps = [one["step"] if one["total"] == STEPS else 0 for one in progress]
         return steps if min(steps) >= 2 and max(steps) >= step else None
 
     return list(until(look, 120))
 
 
 def saved(id: str) -> int:
-    """The step of the newest whole checkpoint."""
+    """Return the step of the newest complete checkpoint."""
     folders = (paths.checkpoints_dir() / id).glob("checkpoint-*")
     sealed = [folder for folder in folders if (folder / "ilab-complete.json").exists()]
     return max((int(folder.name.removeprefix("checkpoint-")) for folder in sealed), default=0)
@@ -127,7 +127,7 @@ _known: dict[Path, tuple[float, float]] = {}
 
 
 def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
-    """The final loss of a training that nobody stops, and how far a second one is from it: the tolerance.
+    """Final loss of an uninterrupted training, and the difference to a second one as tolerance.
 
     Both run here, without a server, and only for the first test that asks: they are the same for every one.
     """
@@ -143,11 +143,11 @@ def uninterrupted(model: Path, data: Path) -> tuple[float, float]:
         assert done.final_loss is not None
         found.append(done.final_loss)
     spread = abs(found[0] - found[1])
-    assert spread < 1e-3, "runs of one seed differ so much that no tolerance can be told from them"
+    assert spread < 1e-3, "runs with one seed differ too much to derive a tolerance"
     return _known.setdefault(model, (found[0], max(2 * spread, 1e-6)))
 
 
-def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_that_they_would_have_had(
+def test_trainings_of_a_stopped_server_resume_to_the_same_result(
     server: Callable[..., JupyterServerProcess], tiny: Path, pairs: Path, count: Any, figures: Any
 ) -> None:
     chance = random.Random(17)
@@ -156,10 +156,10 @@ def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_th
     for round in range(count(2, 48) // AT_ONCE):
         ids = [submit(running, tiny, pairs, f"parts-{round}-{number}") for number in range(AT_ONCE)]
         reached = at_steps(running, ids, chance.randrange(2, STEPS // 2))
-        asked = time.monotonic()
+        started = time.monotonic()
         running.stop(GRACE)
-        took = time.monotonic() - asked
-        assert kill_all() == 0, "something of a job outlived the server that had asked it to save"
+        took = time.monotonic() - started
+        assert kill_all() == 0, "a process of a job survived the server"
         kept = [saved(id) for id in ids]
         running = server("--IlabApp.stop_jobs=always")
         for id, step, checkpoint in zip(ids, reached, kept, strict=True):
@@ -175,7 +175,7 @@ def test_trainings_of_a_server_that_is_stopped_go_on_by_themselves_to_the_end_th
 
 @pytest.fixture
 def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers are the first process of a PID namespace, as in a pod: it dies with them."""
+    """Run servers as the first process of a PID namespace, which ends with them, as in a pod."""
     enter = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid():
         enter.append("--map-root-user")
@@ -188,7 +188,7 @@ def own_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(python))
 
 
-def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_it_had_saved(
+def test_next_pod_resumes_jobs_of_a_terminated_pod(
     server: Callable[..., JupyterServerProcess],
     tiny: Path,
     pairs: Path,
@@ -202,7 +202,7 @@ def test_a_pod_that_ends_takes_everything_along_and_the_next_one_goes_on_where_i
         id = submit(pod, tiny, pairs, f"parts-{number}")
         (step,) = at_steps(pod, [id], SAVE_STEPS + 5)
         if how == "stopped":
-            # Nothing was set: that its jobs cannot outlive it, the server finds out by itself.
+            # No setting: the server detects that its jobs cannot outlive it.
             (first,) = psutil.Process(pod._process.pid).children()
             first.send_signal(signal.SIGTERM)
             pod._process.wait(GRACE)

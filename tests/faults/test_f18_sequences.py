@@ -32,27 +32,27 @@ from hypothesis.stateful import (
 from ilab_jupyter.errors import Conflict, PublicError
 from ilab_jupyter.jobs.attempt.process import with_argument
 from ilab_jupyter.jobs.folder import StateFolder
-from ilab_jupyter.jobs.queue import steering
+from ilab_jupyter.jobs.queue import control
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import ENDS, LIVE, MOVES, JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
 from ilab_jupyter.jobs.store.submission import Submissions
 from ilab_jupyter.jobs.sync import SyncJobs
-from tests.faults import acts
+from tests.faults import actions
 from tests.faults.checker import tally
-from tests.faults.ground import Ground, limit
+from tests.faults.environment import FaultEnvironment, limit
 from tests.faults.history import Client, History
-from tests.faults.linear import Call, Value, linearizable
+from tests.faults.linearizability import Call, Value, linearizable
 from tests.faults.pool import Pool
 
-OWNER = "somebody"
+OWNER = "ada"
 STORES = 3
 STEPS = 12
 
 
 @dataclass
 class Known:
-    """What the model knows of a job."""
+    """The model's state of a job."""
 
     id: str
     spec: JobSpec
@@ -64,21 +64,21 @@ class Known:
 
 @dataclass
 class Model:
-    """Jobs in the order in which they start, and the keys that were used."""
+    """Jobs in the order in which they start, and the keys in use."""
 
     jobs: dict[str, Known] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
 
     def waiting(self) -> list[str]:
-        """Ids of those that wait for the first time, the next one first."""
+        """Ids of jobs waiting for their first start, the next one first."""
         known = [self.jobs[id] for id in self.order]
         first = [job for job in known if job.state is JobState.QUEUED and not job.resumed]
         return [job.id for job in sorted(first, key=lambda job: -job.spec.priority)]
 
 
 class Rows(RuleBasedStateMachine):
-    """The rows of one state folder, through several stores at once, as several processes have."""
+    """The rows of one state folder, accessed through several stores as by several processes."""
 
     stores: list[Store]
     ran = 0
@@ -122,13 +122,13 @@ class Rows(RuleBasedStateMachine):
 
     @rule(target=rows, store=which, row=rows, choice=st.integers(0, 8))
     def move_again(self, store: int, row: Row, choice: int) -> Any:
-        """Moves are what there is most of."""
+        """Moves are the most frequent command."""
         return self.move(store, row, choice)
 
     @rule(target=rows, store=which, row=rows)
     def read(self, store: int, row: Row) -> Row:
         found = self.stores[store].get(row.id)
-        assert found is not None, "a stored job is gone"
+        assert found is not None, "a stored job is missing"
         return found
 
     def _is_stale(self, row: Row) -> bool:
@@ -145,7 +145,7 @@ class Rows(RuleBasedStateMachine):
             return multiple()
         to = allowed[choice % len(allowed)]
         moved = self.stores[store].move(row, to)
-        assert (moved is None) == self._is_stale(row), "an old row was swapped, or the newest was not"
+        assert (moved is None) == self._is_stale(row), "a stale row was changed, or the newest was not"
         if moved is None:
             return multiple()
         known.state, known.version = to, moved.version
@@ -155,9 +155,9 @@ class Rows(RuleBasedStateMachine):
     def resume(self, store: int, row: Row) -> Any:
         if not row.state.resumable:
             with pytest.raises(ValueError):
-                self.stores[store].again(row, row.launch)
+                self.stores[store].requeue(row, row.launch)
             return multiple()
-        again = self.stores[store].again(row, row.launch)
+        again = self.stores[store].requeue(row, row.launch)
         assert (again is None) == self._is_stale(row)
         if again is None:
             return multiple()
@@ -175,20 +175,20 @@ class Rows(RuleBasedStateMachine):
         fits = known.state is other.state is JobState.QUEUED and known.spec.priority == other.spec.priority
         if not fits or known.id == other.id:
             with pytest.raises(PublicError):
-                steering.reorder(self.stores[store], now, before.id, OWNER)
+                control.reorder(self.stores[store], now, before.id, OWNER)
             return
-        steering.reorder(self.stores[store], now, before.id, OWNER)
+        control.reorder(self.stores[store], now, before.id, OWNER)
         self.model.order.remove(known.id)
         self.model.order.insert(self.model.order.index(other.id), known.id)
 
     @rule(store=which, pause=st.booleans())
     def pause(self, store: int, pause: bool) -> None:
         if pause:
-            steering.pause(self.stores[store], OWNER, self.mark)
+            control.pause(self.stores[store], OWNER, self.mark)
         else:
-            steering.unpause(self.stores[store], OWNER)
+            control.unpause(self.stores[store], OWNER)
         other = self.stores[(store + 1) % STORES]
-        assert steering.state(other, OWNER).paused == pause
+        assert control.state(other, OWNER).paused == pause
 
     @invariant()
     def rows_are_as_the_model_says(self) -> None:
@@ -197,7 +197,7 @@ class Rows(RuleBasedStateMachine):
             assert row is not None
             assert (row.state, row.attempt) == (known.state, known.attempt)
             known.version = max(known.version, row.version) if row.state is JobState.QUEUED else known.version
-            assert row.version == known.version, "the row changed by itself"
+            assert row.version == known.version, "the row changed without a command"
 
     def teardown(self) -> None:
         store = self.stores[0]
@@ -207,9 +207,9 @@ class Rows(RuleBasedStateMachine):
                 assert [row.n for row in rows] == list(range(1, known.attempt + 1))
                 assert rows[-1].state is known.state
                 assert all(row.state.resumable for row in rows[:-1])
-            shown = steering.state(store, OWNER).waiting
+            shown = control.state(store, OWNER).waiting
             mine = self.model.waiting()
-            assert [id for id in shown if id in mine] == mine, "they wait in another order"
+            assert [id for id in shown if id in mine] == mine, "the order of waiting jobs differs"
         for known in self.model.jobs.values():
             row = store.get(known.id)
             if row is not None and not row.state.ended:
@@ -218,7 +218,7 @@ class Rows(RuleBasedStateMachine):
 
 
 def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
-    """Without shrinking: each try costs real commits, and the sequences are short."""
+    """Run without shrinking: each try costs real commits, and the sequences are short."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
@@ -233,9 +233,7 @@ def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None
     )
 
 
-def test_any_sequence_of_commands_leaves_the_rows_as_the_model_says(
-    tmp_path: Path, count: Any, figures: Any
-) -> None:
+def test_random_command_sequences_match_the_model(tmp_path: Path, count: Any, figures: Any) -> None:
     sequences = count(ci=100, full=10_000)
     Rows.stores = [Store(StateFolder(tmp_path / "state")) for _ in range(STORES)]
     Rows.ran = 0
@@ -251,7 +249,7 @@ def test_any_sequence_of_commands_leaves_the_rows_as_the_model_says(
 
 
 def race(stores: list[Store], id: str, chance: random.Random, calls: int) -> tuple[list[Call], Value]:
-    """Threads with stores of their own read and move one row at once; what each saw, and the first value."""
+    """Let threads with separate stores read and move one row; return their calls and the first value."""
     first = stores[0].get(id)
     assert first is not None
     found: list[Call] = []
@@ -274,7 +272,7 @@ def race(stores: list[Store], id: str, chance: random.Random, calls: int) -> tup
             if to is None and not row.state.resumable:
                 row = store.get(id) or row
                 continue
-            moved = store.again(row, row.launch) if to is None else store.move(row, to)
+            moved = store.requeue(row, row.launch) if to is None else store.move(row, to)
             new = (str(to or JobState.QUEUED), row.attempt + (to is None), row.version + 1)
             found.append(Call(began, time.monotonic(), value(row), new, succeeded=moved is not None))
             row = moved or row
@@ -294,9 +292,7 @@ def value(row: Row) -> Value:
     return (str(row.state), row.attempt, row.version)
 
 
-def test_what_clients_see_at_once_is_explained_by_an_order_of_their_calls(
-    tmp_path: Path, count: Any, figures: Any
-) -> None:
+def test_concurrent_calls_are_linearizable(tmp_path: Path, count: Any, figures: Any) -> None:
     stores = [Store(StateFolder(tmp_path / "state")) for _ in range(4)]
     chance = random.Random(18)
     unexplained = calls = 0
@@ -328,7 +324,7 @@ A, B, C = ("QUEUED", 1, 1), ("STARTING", 1, 2), ("CANCELLED", 1, 2)
         ([Call(0, 5, A, B, succeeded=False)], False),
     ],
 )
-def test_a_history_that_no_order_explains_is_found(calls: list[Call], fine: bool) -> None:
+def test_history_that_is_not_linearizable_is_detected(calls: list[Call], fine: bool) -> None:
     assert linearizable(calls, A) is fine
 
 
@@ -336,9 +332,9 @@ def test_a_history_that_no_order_explains_is_found(calls: list[Call], fine: bool
 
 
 class Processes(RuleBasedStateMachine):
-    """Jobs with supervisors and workers that really run, and servers and supervisors that are killed."""
+    """Jobs with real supervisors and workers, and servers and supervisors that are killed."""
 
-    make: Callable[[], Ground]
+    make: Callable[[], FaultEnvironment]
     pool: Pool
     ran = 0
     totals: dict[str, int]
@@ -354,16 +350,16 @@ class Processes(RuleBasedStateMachine):
         seconds=st.sampled_from([0.02, 0.3, 2.0]), code=st.sampled_from([0, 7, -9]), repeated=st.booleans()
     )
     def begin(self, seconds: float, code: int, repeated: bool) -> None:
-        self.ground = Processes.make()
-        self.ground.local._heart.stop()
+        self.environment = Processes.make()
+        self.environment.local._background.stop()
         self.client = Client(
-            SyncJobs(self.ground.local), History(self.ground.folder / "histories/commands.jsonl")
+            SyncJobs(self.environment.local), History(self.environment.folder / "histories/commands.jsonl")
         )
         self.submit(again=False, seconds=seconds, code=code, chosen=0)
         self.submit(again=repeated, seconds=seconds, code=0, chosen=0)
 
     def _row(self, chosen: int) -> Row:
-        row = self.ground.local._store.get(list(self.submitted.values())[chosen % len(self.submitted)])
+        row = self.environment.local._store.get(list(self.submitted.values())[chosen % len(self.submitted)])
         assert row is not None
         return row
 
@@ -376,7 +372,12 @@ class Processes(RuleBasedStateMachine):
     def submit(self, again: bool, seconds: float, code: int, chosen: int) -> None:
         self.number += 1
         tag = f"t{self.number}"
-        given = {"tag": tag, "world": str(self.ground.folder / "world"), "seconds": seconds, "exit": code}
+        given = {
+            "tag": tag,
+            "world": str(self.environment.folder / "world"),
+            "seconds": seconds,
+            "exit": code,
+        }
         if again and self.submitted:
             tag = list(self.submitted)[chosen % len(self.submitted)]
         given = self.given.setdefault(tag, given)
@@ -397,31 +398,31 @@ class Processes(RuleBasedStateMachine):
         row = self._row(chosen)
         job = self.client.resume(row.id)
         if row.state is JobState.SUCCEEDED:
-            assert job is None, "what succeeded was resumed"
+            assert job is None, "a succeeded job was resumed"
         if job is not None:
             assert job.attempt == row.attempt + 1
 
     @rule()
     def turn(self) -> None:
-        self.ground.local.turn()
+        self.environment.local.turn()
 
     @precondition(lambda self: self.submitted)
     @rule(chosen=st.integers(0, 9))
     def finish(self, chosen: int) -> None:
-        """A server is there until the job has ended."""
+        """Run the scheduler until the job has ended."""
         row = self._row(chosen)
         deadline = time.monotonic() + 30 + limit()
-        while not self.ground.local._store.get(row.id).state.ended:  # type: ignore[union-attr]
+        while not self.environment.local._store.get(row.id).state.ended:  # type: ignore[union-attr]
             assert time.monotonic() < deadline, "it never ended"
-            self.ground.local.turn()
+            self.environment.local.turn()
             time.sleep(0.02)
         self.client.get(row.id)
 
     @precondition(lambda self: self.submitted)
     @rule(chosen=st.integers(0, 9), who=st.integers(0, 1))
     def kill_supervisor(self, chosen: int, who: int) -> None:
-        """Or its guardian."""
-        live = [row for row in self.ground.local._store.in_states(LIVE) if row.token]
+        """Kill the supervisor or the guardian."""
+        live = [row for row in self.environment.local._store.in_states(LIVE) if row.token]
         if live:
             pids = with_argument(live[chosen % len(live)].token or "")
             with suppress(ProcessLookupError, IndexError):
@@ -430,17 +431,17 @@ class Processes(RuleBasedStateMachine):
 
     @rule(moment=st.floats(0, 0.3))
     def kill_server(self, moment: float) -> None:
-        """A server opens the folder, moves the queue, and is killed."""
-        server = self.pool.start(acts.recover, self.ground.folder, self.number)
+        """Start a server that opens the folder and runs the scheduler, then kill it."""
+        server = self.pool.start(actions.recover, self.environment.folder, self.number)
         time.sleep(moment)
         self.pool.kill(server)
         Processes.totals["kills"] = Processes.totals.get("kills", 0) + 1
 
     def teardown(self) -> None:
-        if not hasattr(self, "ground"):
+        if not hasattr(self, "environment"):
             return
-        _, late = self.ground.settle(10_000)
-        world, violations = self.ground.close(supervisors_die=True, workers_die=True, late=late)
+        _, late = self.environment.settle(10_000)
+        world, violations = self.environment.close(supervisors_die=True, workers_die=True, late=late)
         for name, number in tally(violations).items():
             Processes.totals[name] = Processes.totals.get(name, 0) + number
         Processes.totals["jobs"] = Processes.totals.get("jobs", 0) + len(world.jobs)
@@ -448,12 +449,12 @@ class Processes(RuleBasedStateMachine):
         assert all(JobState(row["state"]) in ENDS for row in world.jobs.values())
 
 
-def test_any_sequence_of_commands_and_kills_of_real_processes_keeps_the_promises(
+def test_random_commands_and_kills_violate_no_guarantee(
     tmp_path: Path, pool: Pool, count: Any, figures: Any
 ) -> None:
     sequences = count(ci=4, full=200, adds=False)
     Processes.pool, Processes.ran, Processes.totals = pool, 0, {}
-    Processes.make = staticmethod(lambda: Ground(tmp_path / f"ground-{Processes.ran}", pool, slots=2))  # type: ignore[assignment]
+    Processes.make = staticmethod(lambda: FaultEnvironment(tmp_path / f"run-{Processes.ran}", pool, slots=2))  # type: ignore[assignment]
     try:
         run(Processes, sequences, 10)
     finally:

@@ -1,4 +1,4 @@
-"""F19: a backup under load, restored elsewhere, has every job that was acknowledged before it was taken."""
+"""F19: a backup under load, restored elsewhere, has every job that was acknowledged before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.support.postgres import ON_BOTH
 
-# Submits without end, and notes when each was acknowledged.
+# Submits continuously, and records when each was acknowledged.
 CLIENT = """
 number = 0
 while True:
@@ -26,7 +26,7 @@ while True:
 
 
 @ON_BOTH
-def test_a_restored_backup_has_every_job_that_was_acknowledged_before_it(
+def test_restored_backup_has_every_acknowledged_job(
     harness: Any,
     servers: Any,
     count: Any,
@@ -84,7 +84,7 @@ def test_a_restored_backup_has_every_job_that_was_acknowledged_before_it(
             JobState.RUNNING,
             JobState.STOPPING,
         }
-        assert not live, "nothing is taken for a process that runs"
+        assert not live, "no job is mistaken for a running one"
         cut = [job for job in found.values() if job.state is JobState.INTERRUPTED]
         assert all(job.cause == "restored" for job in cut)
         for job in found.values():

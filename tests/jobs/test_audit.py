@@ -1,4 +1,4 @@
-"""Who did what: kept with the change itself or not at all, and shown to whom it concerns."""
+"""The audit log: written in the transaction of the change, and filtered by owner."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 
 
-def said(harness: Any, **asked: Any) -> list[tuple[str, str, str]]:
-    return [(one.actor, one.action, one.target) for one in harness.jobs.audit(**asked)]
+def said(harness: Any, **query: Any) -> list[tuple[str, str, str]]:
+    return [(one.actor, one.action, one.target) for one in harness.jobs.audit(**query)]
 
 
-def test_what_a_person_does_is_kept_with_who_did_it(harness: Any, state: Any) -> None:
+def test_user_actions_are_audited_with_their_actor(harness: Any, state: Any) -> None:
     me = harness.local.owner
     harness.local.configure(slots={"batch": 0})
     harness.local.configure(slots={"batch": 0})
@@ -47,7 +47,7 @@ def test_what_a_person_does_is_kept_with_who_did_it(harness: Any, state: Any) ->
     admin.close()
 
 
-def test_another_owner_sees_what_was_done_to_the_queue_and_not_to_my_jobs(harness: Any, state: Any) -> None:
+def test_another_owner_sees_queue_actions_only(harness: Any, state: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     harness.submit(["print"])
     other = LocalJobs(state, owner="grace")
@@ -55,7 +55,7 @@ def test_another_owner_sees_what_was_done_to_the_queue_and_not_to_my_jobs(harnes
     other.close()
 
 
-def test_a_change_without_its_entry_does_not_happen(harness: Any) -> None:
+def test_change_without_audit_entry_is_rolled_back(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     id = harness.submit(["print"], key="once").id
     assert harness.submit(["print"], key="once").id == id
@@ -77,11 +77,11 @@ def test_a_change_without_its_entry_does_not_happen(harness: Any) -> None:
     assert len(list(harness.local.state.jobs.iterdir())) == 1
 
 
-def test_what_nobody_asked_for_is_kept_as_done_by_the_engine(harness: Any) -> None:
+def test_automatic_actions_are_audited_as_the_engine(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     store, id = harness.local._store, harness.submit(["print"]).id
     ended = store.move(store.get(id), JobState.CANCELLED)
-    assert store.again(ended, ended.launch, why="restart", retries=1).retries == 1
+    assert store.requeue(ended, ended.launch, why="restart", retries=1).retries == 1
     last = harness.jobs.audit()[-1]
     assert (last.actor, last.action, last.detail["why"]) == ("ilab-jupyter", "retry", "restart")
     assert [one.why for one in harness.jobs.attempts(id)] == ["submitted", "restart"]

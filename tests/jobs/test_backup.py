@@ -1,4 +1,4 @@
-"""Backup while jobs run, and restore: all or nothing, checked, and nothing taken for a process that runs."""
+"""Backup of running jobs, and restore: all or nothing, verified, and no job mistaken for a running one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import pytest
 
 from ilab_jupyter.__main__ import main
 from ilab_jupyter.errors import Conflict, NotFound, PublicError, Unavailable, Unprocessable
+from ilab_jupyter.jobs.backup.create import create_backup
+from ilab_jupyter.jobs.backup.restore import restore_backup
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.jobs.state import JobState
-from ilab_jupyter.jobs.store.backup import take
-from ilab_jupyter.jobs.store.restore import restore
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.support.jobs import WORKER
 from tests.support.postgres import ON_BOTH
@@ -43,7 +43,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StateFold
         local = LocalJobs(folder / "state", worker_module="scripted")
         jobs = SyncJobs(local)
         Finish(jobs, jobs.submit(JobSpec(kind="train", arguments={"do": [["print", "hello"]]})).id)()
-        yield local.state, take(local.state, folder / "jobs.tar.gz").path
+        yield local.state, create_backup(local.state, folder / "jobs.tar.gz").path
         local.close()
 
 
@@ -53,7 +53,7 @@ def archive(sample: tuple[StateFolder, Path]) -> Path:
 
 
 @ON_BOTH
-def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
+def test_backup_of_running_jobs_is_restored(
     harness: Any, tmp_path: Path, database_url: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = harness.end(harness.submit(["print", "hello"], key="once", name="Grüße").id)
@@ -69,12 +69,12 @@ def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
     (artifacts / "deep").mkdir()
     (artifacts / "deep/weights.bin").write_bytes(bytes(range(256)) * 5000)
 
-    taken = take(harness.local.state, tmp_path / "jobs.tar.gz", url=database_url)
+    taken = create_backup(harness.local.state, tmp_path / "jobs.tar.gz", url=database_url)
     assert (taken.jobs, taken.live, taken.queued) == (4, 1, 1)
     assert taken.left_out == (f"jobs/{done.id}/artifacts/link",)
     assert b"sesame" not in gzip.decompress(taken.path.read_bytes())
 
-    # What was taken from either kind of database is restored into SQLite.
+    # Backups of both kinds of database are restored into SQLite.
     other = tmp_path / "other"
     assert main(["restore", str(taken.path), "--state", str(other)]) == 0
     said = capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_what_was_backed_up_while_jobs_ran_is_there_after_a_restore(
     same = JobSpec(kind="train", arguments={"do": [["print", "later"]]}, priority=3)
     assert jobs.submit(same, key="later").id == waiting.id
     assert "restore" in [entry.action for entry in jobs.audit(limit=1000)]
-    assert jobs.resume(live.id).attempt == 2, "a live one can go on, and the original is left alone"
+    assert jobs.resume(live.id).attempt == 2, "a live job can be resumed, and the original is unchanged"
     assert harness.jobs.get(live.id).state is JobState.RUNNING
     assert jobs.cancel(live.id).state is JobState.CANCELLED
     local.configure(slots={"batch": 1})
@@ -120,11 +120,11 @@ class Finish:
             time.sleep(0.05)
 
 
-def test_a_backup_of_sqlite_is_restored_into_postgresql(
+def test_backup_of_sqlite_is_restored_into_postgresql(
     archive: Path, tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(WORKER))
-    restore(StateFolder(tmp_path / "other"), archive, url=postgres_database, actor="ada")
+    restore_backup(StateFolder(tmp_path / "other"), archive, url=postgres_database, actor="ada")
     local = LocalJobs(tmp_path / "other", worker_module="scripted", database_url=postgres_database)
     jobs = SyncJobs(local)
     (job,) = jobs.list().jobs
@@ -135,7 +135,7 @@ def test_a_backup_of_sqlite_is_restored_into_postgresql(
     local.close()
 
 
-def test_artifacts_may_be_left_behind(harness: Any, tmp_path: Path) -> None:
+def test_backup_without_artifacts(harness: Any, tmp_path: Path) -> None:
     job = harness.end(harness.submit(["print"]).id)
     (harness.local.folder(job.id) / "artifacts/large.bin").write_bytes(b"x" * 1000)
     path = tmp_path / "small.tar.gz"
@@ -147,23 +147,23 @@ def test_artifacts_may_be_left_behind(harness: Any, tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_backup_neither_overwrites_nor_makes_a_store(harness: Any, tmp_path: Path) -> None:
+def test_backup_neither_overwrites_a_file_nor_creates_a_store(harness: Any, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     with pytest.raises(Conflict):
-        take(harness.local.state, tmp_path / "there")
+        create_backup(harness.local.state, tmp_path / "there")
     with pytest.raises(NotFound):
-        take(StateFolder(tmp_path / "typo"), tmp_path / "new.tar.gz")
+        create_backup(StateFolder(tmp_path / "typo"), tmp_path / "new.tar.gz")
     assert not (tmp_path / "typo").exists()
 
 
-def test_a_restore_refuses_a_folder_with_jobs_and_a_file_that_is_not_there(
+def test_restore_refuses_folder_with_jobs_and_missing_file(
     sample: tuple[StateFolder, Path], tmp_path: Path
 ) -> None:
     state, archive = sample
     with pytest.raises(Conflict, match="has jobs"):
-        restore(state, archive, actor="ada")
+        restore_backup(state, archive, actor="ada")
     with pytest.raises(NotFound):
-        restore(StateFolder(tmp_path / "other"), tmp_path / "nonesuch", actor="ada")
+        restore_backup(StateFolder(tmp_path / "other"), tmp_path / "nonesuch", actor="ada")
     assert len(list(state.jobs.iterdir())) == 1 and not state.restoring.exists()
 
 
@@ -182,7 +182,7 @@ def pack(path: Path, content: Members) -> Path:
 
 
 def inserted(name: Callable[[str], str], **fields: Any) -> Callable[[Members], None]:
-    """A change: another member before the list of files, named from the prefix of the job."""
+    """A change that inserts a member before the manifest, named after the prefix of the job."""
 
     def change(content: Members) -> None:
         job = next(one.name for one, _ in content if one.name.startswith("jobs/")).split("/")[1]
@@ -245,25 +245,25 @@ def bomb(content: Members) -> None:
         bomb,
     ],
 )
-def test_an_archive_that_is_not_what_was_written_leaves_nothing(
+def test_invalid_archive_leaves_nothing(
     archive: Path, tmp_path: Path, change: Callable[[Members], None]
 ) -> None:
     content = members(archive)
     change(content)
     other = StateFolder(tmp_path / "other")
     with pytest.raises(Unprocessable) as refused:
-        restore(other, pack(tmp_path / "evil.tar.gz", content), actor="ada")
+        restore_backup(other, pack(tmp_path / "evil.tar.gz", content), actor="ada")
     assert "Nothing was restored" in refused.value.hint
     assert not list(other.jobs.iterdir()) and not other.restoring.exists()
     assert not [path for path in tmp_path.rglob("evil") if path.name == "evil"]
     jobs = LocalJobs(other.path)
     assert jobs.active() == 0
     jobs.close()
-    assert restore(other, archive, actor="ada").jobs == 1, "the folder can still be used"
+    assert restore_backup(other, archive, actor="ada").jobs == 1, "the folder can still be used"
 
 
 def changed(intact: bytes, place: int) -> bytes:
-    """With a bit flipped at the place, or next to it where that says the same in other words of the gzip."""
+    """Flip a bit at the offset, or next to it if the gzip would still decode equally."""
     while True:
         data = bytearray(intact)
         data[place] ^= 4
@@ -275,36 +275,34 @@ def changed(intact: bytes, place: int) -> bytes:
         place += 1
 
 
-def test_an_archive_that_was_cut_short_or_changed_anywhere_is_refused(archive: Path, tmp_path: Path) -> None:
+def test_truncated_or_changed_archive_is_refused(archive: Path, tmp_path: Path) -> None:
     intact = archive.read_bytes()
     broken = tmp_path / "broken.tar.gz"
     for part in range(1, 8):
         broken.write_bytes(intact[: len(intact) * part // 8])
         with pytest.raises(Unprocessable):
-            restore(StateFolder(tmp_path / "other"), broken, actor="ada")
+            restore_backup(StateFolder(tmp_path / "other"), broken, actor="ada")
     for part in range(1, 8):
         broken.write_bytes(changed(intact, len(intact) * part // 8))
         with pytest.raises(Unprocessable):
-            restore(StateFolder(tmp_path / "other"), broken, actor="ada")
+            restore_backup(StateFolder(tmp_path / "other"), broken, actor="ada")
     assert not list((tmp_path / "other/jobs").iterdir())
 
 
-def test_a_backup_that_does_not_fit_is_refused_before_it_is_unpacked(archive: Path, tmp_path: Path) -> None:
+def test_backup_that_does_not_fit_is_refused_before_unpacking(archive: Path, tmp_path: Path) -> None:
     content = members(archive)
     head = json.loads(content[0][1])
     content[0] = (content[0][0], json.dumps({**head, "bytes": 10**16}).encode())
     with pytest.raises(Unavailable) as refused:
-        restore(StateFolder(tmp_path / "other"), pack(tmp_path / "large.tar.gz", content), actor="ada")
+        restore_backup(StateFolder(tmp_path / "other"), pack(tmp_path / "large.tar.gz", content), actor="ada")
     assert refused.value.cause == "disk_full"
 
 
-def test_a_restore_that_was_killed_leaves_no_half_store_and_can_be_run_again(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_killed_restore_leaves_nothing_and_can_be_repeated(harness: Any, tmp_path: Path) -> None:
     job = harness.end(harness.submit(["print"]).id)
     for n in range(300):
         (harness.local.folder(job.id) / f"artifacts/{n}").write_bytes(b"x" * 20_000)
-    archive = take(harness.local.state, tmp_path / "jobs.tar.gz").path
+    archive = create_backup(harness.local.state, tmp_path / "jobs.tar.gz").path
     other = tmp_path / "other"
     command = [sys.executable, "-m", "ilab_jupyter", "restore", str(archive), "--state", str(other)]
     outcomes = set()

@@ -1,4 +1,4 @@
-"""Control characters in what a worker says, and damaged events, reach no reader."""
+"""Control characters in worker output, and damaged events, are not shown to readers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_failed_job_shows_no_control_characters(harness: Any) -> None:
     job = harness.submit(
         ["event", "phase", {"name": EVIL, "message": EVIL}],
         ["event", "warning", {"message": EVIL}],
-        ["event", "error", {"cause": "asked", "message": EVIL + "x" * 10_000, "hint": EVIL}],
+        ["event", "error", {"cause": "custom", "message": EVIL + "x" * 10_000, "hint": EVIL}],
         ["exit", 1],
     )
     failed = harness.end(job.id)
@@ -40,7 +40,7 @@ def test_failed_job_shows_no_control_characters(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("character", [*BAD, "\n", "\u200b", "\ufeff", "\u2028", "\x7f"])
-def test_job_name_refuses_characters_that_cannot_be_seen(character: str) -> None:
+def test_job_name_refuses_invisible_characters(character: str) -> None:
     with pytest.raises(ValueError, match="name"):
         JobSpec(kind="train", name=f"a{character}b")
     assert JobSpec(kind="train", name="Übung \u00bb1\u00ab \U0001f600 कृपया").name
@@ -57,6 +57,6 @@ def test_event_with_unpaired_surrogate_can_be_sent(value: str) -> None:
     json.dumps(event, ensure_ascii=False).encode()
 
 
-def test_event_nested_deeply_is_left_out() -> None:
+def test_deeply_nested_event_is_left_out() -> None:
     assert events.parse(line("[" * 300 + "]" * 300)) is None
     assert events.parse(line("[" * 50 + "]" * 50)) is not None

@@ -1,4 +1,4 @@
-"""How jobs end: the true outcome, its cause in words, cancelling, resuming."""
+"""Outcomes of jobs: final state, cause, cancellation, resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.waiting import until
         ('echo "$0: No module named ilab_jupyter" >&2; exit 1', "python cannot run this job"),
     ],
 )
-def test_an_interpreter_that_does_no_work_is_named_and_never_a_success(
+def test_interpreter_without_engine_fails_with_its_name(
     harness: Any, tmp_path: Path, program: str, said: str
 ) -> None:
     python = tmp_path / "python"
@@ -36,13 +36,13 @@ def test_an_interpreter_that_does_no_work_is_named_and_never_a_success(
     assert job.state is JobState.FAILED and said in job.message and "worker_python" in job.hint
 
 
-def test_a_result_without_a_clean_exit_is_no_success(harness: Any) -> None:
+def test_result_followed_by_crash_is_a_failure(harness: Any) -> None:
     job = harness.end(harness.submit(["event", "result", {"result": {"a": 1}}], ["die", signal.SIGSEGV]).id)
     assert (job.state, job.exit_code, job.cause, job.result) == (JobState.FAILED, -11, "crashed", {})
     assert "SIGSEGV" in job.message
 
 
-def test_a_missing_worker_module_is_a_failure_with_its_traceback_in_the_log(
+def test_missing_worker_module_fails_with_traceback_in_log(
     harness: Any, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harness.local, "_module", "no_such_module")
@@ -50,9 +50,7 @@ def test_a_missing_worker_module_is_a_failure_with_its_traceback_in_the_log(
     assert job.state is JobState.FAILED and "no_such_module" in harness.log(job.id)
 
 
-def test_an_interpreter_that_was_removed_while_the_job_waited_is_named(
-    harness: Any, state: Path, tmp_path: Path
-) -> None:
+def test_interpreter_removed_before_start_fails_the_job(harness: Any, state: Path, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\n")
     python.chmod(0o755)
@@ -66,7 +64,7 @@ def test_an_interpreter_that_was_removed_while_the_job_waited_is_named(
     assert "No such file" in ended.message and "worker_python" in ended.hint
 
 
-def test_a_worker_that_is_told_to_stop_may_save_first(harness: Any, tmp_path: Path) -> None:
+def test_cancelled_worker_may_save_first(harness: Any, tmp_path: Path) -> None:
     job = harness.submit(["save_on_term", str(tmp_path / "saved")], ["print", "ready"], ["sleep", 60])
     until_logged(harness, job.id, "ready")
     stopping = harness.jobs.cancel(job.id)
@@ -75,10 +73,10 @@ def test_a_worker_that_is_told_to_stop_may_save_first(harness: Any, tmp_path: Pa
     assert (ended.state, ended.cause, ended.exit_code) == (JobState.CANCELLED, "cancelled", 143)
     assert (tmp_path / "saved").read_text() == "saved"
     again = harness.jobs.cancel(job.id)
-    assert again == ended, "cancelling what has ended changes nothing"
+    assert again == ended, "cancelling an ended job changes nothing"
 
 
-def test_a_job_that_finishes_although_it_was_cancelled_has_succeeded(harness: Any, tmp_path: Path) -> None:
+def test_cancelled_job_that_finishes_has_succeeded(harness: Any, tmp_path: Path) -> None:
     job = harness.submit(["ignore_term"], ["print", "ready"], ["wait_for", str(tmp_path / "go")])
     until_logged(harness, job.id, "ready")
     harness.jobs.cancel(job.id)
@@ -86,9 +84,7 @@ def test_a_job_that_finishes_although_it_was_cancelled_has_succeeded(harness: An
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_a_job_that_is_cancelled_while_it_starts_never_starts_its_worker_or_stops_it(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_job_cancelled_while_starting_does_no_work(harness: Any, tmp_path: Path) -> None:
     for number in range(5):
         job = harness.submit(["sleep", 60], ["write", str(tmp_path / "done"), "x"])
         time.sleep(0.06 * number)
@@ -97,7 +93,7 @@ def test_a_job_that_is_cancelled_while_it_starts_never_starts_its_worker_or_stop
     assert not (tmp_path / "done").exists()
 
 
-def test_nothing_of_a_worker_outlives_its_end(harness: Any, tmp_path: Path) -> None:
+def test_no_process_of_a_worker_survives_its_end(harness: Any, tmp_path: Path) -> None:
     child, daemon = tmp_path / "child", tmp_path / "daemon"
     job = harness.submit(["daemon", str(daemon)], ["child", str(child)], ["wait_for", str(child)])
     assert harness.end(job.id).state is JobState.SUCCEEDED
@@ -105,7 +101,7 @@ def test_nothing_of_a_worker_outlives_its_end(harness: Any, tmp_path: Path) -> N
         assert Identity.of(int(file.read_text())) is None
 
 
-def test_a_job_that_a_job_submitted_outlives_it(
+def test_job_submitted_by_a_job_survives_it(
     harness: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nested = tmp_path / "nested_worker.py"
@@ -132,7 +128,7 @@ def test_a_job_that_a_job_submitted_outlives_it(
 # Resume.
 
 
-def test_resume_is_a_new_attempt_of_the_same_job_with_a_log_of_its_own(harness: Any) -> None:
+def test_resume_creates_new_attempt_with_separate_log(harness: Any) -> None:
     job = harness.submit(
         [["print", "first"], ["event", "phase", {"name": "training"}], ["exit", 1]],
         [["print", "second"], ["event", "result", {"result": {"ok": True}}]],
@@ -155,7 +151,7 @@ def test_resume_is_a_new_attempt_of_the_same_job_with_a_log_of_its_own(harness: 
     ]
 
 
-def test_what_lives_or_has_succeeded_cannot_be_resumed(harness: Any, tmp_path: Path) -> None:
+def test_live_or_succeeded_job_cannot_be_resumed(harness: Any, tmp_path: Path) -> None:
     job = harness.submit(["wait_for", str(tmp_path / "go")])
     with pytest.raises(Conflict):
         harness.jobs.resume(job.id)
@@ -165,7 +161,7 @@ def test_what_lives_or_has_succeeded_cannot_be_resumed(harness: Any, tmp_path: P
         harness.jobs.resume(job.id)
 
 
-def test_a_cancelled_job_can_be_resumed_at_once(harness: Any) -> None:
+def test_cancelled_job_can_be_resumed(harness: Any) -> None:
     job = harness.submit([["sleep", 60]], [["print", "on"]])
     harness.reach(job.id, JobState.RUNNING)
     harness.jobs.cancel(job.id)
@@ -176,8 +172,8 @@ def test_a_cancelled_job_can_be_resumed_at_once(harness: Any) -> None:
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_resume_kills_what_is_left_of_the_last_attempt_first(harness: Any, tmp_path: Path) -> None:
-    """A process of attempt 1 that its supervisor could not kill must not meet attempt 2."""
+def test_resume_kills_remaining_processes_of_last_attempt(harness: Any, tmp_path: Path) -> None:
+    """A process that survived attempt 1 must not run beside attempt 2."""
     job = harness.submit([["exit", 1]], [["print", "on"]])
     harness.end(job.id)
     token = harness.local._store.get(job.id).token
@@ -187,7 +183,7 @@ def test_resume_kills_what_is_left_of_the_last_attempt_first(harness: Any, tmp_p
     try:
         time.sleep(0.2)
         assert with_token(token) == [left.pid]
-        # It is our child and stays a zombie until we wait, which is dead enough.
+        # It is our child and stays a zombie until we wait for it, which counts as dead.
         harness.jobs.resume(job.id)
         assert left.wait(timeout=5) == -signal.SIGKILL
         assert harness.end(job.id).state is JobState.SUCCEEDED

@@ -1,4 +1,4 @@
-"""Progress bars in a log: people read what a terminal would show, however the log is cut."""
+"""Progress bars in a log: readers see what a terminal would show, for pieces of any size."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BAR = "".join(f"\r\x1b[32m{n:3d}%|{'#' * (n // 10):<10}|\x1b[0m {n}/100" for n i
         ("", ""),
     ],
 )
-def test_a_folded_log_is_what_a_terminal_shows(log: str, shown: str) -> None:
+def test_folded_log_equals_terminal_display(log: str, shown: str) -> None:
     assert fold(log) == shown
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_a_log_folds_the_same_however_it_is_cut(seed: int) -> None:
+def test_folding_does_not_depend_on_pieces(seed: int) -> None:
     chance = random.Random(seed)
     log = "".join(chance.choice(["ab", "\r", "\n", "xyz", "\x1b[31m", "é", "\r\r", "7"]) for _ in range(60))
     cuts = sorted(chance.randrange(len(log) + 1) for _ in range(6))
@@ -38,7 +38,7 @@ def test_a_log_folds_the_same_however_it_is_cut(seed: int) -> None:
     assert fold("".join(map(shorten, pieces))) == fold(log)
 
 
-def test_a_bar_that_redraws_itself_for_hours_stays_short() -> None:
+def test_redrawn_progress_bar_stays_short() -> None:
     assert len(shorten(BAR * 1000)) < 200
     folder = Folder()
     for _ in range(1000):

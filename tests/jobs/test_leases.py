@@ -1,4 +1,4 @@
-"""Jobs and the GPUs, memory and disk that they share. The GPUs are declared, as where NVML is not."""
+"""GPUs, memory and disk that jobs share. The GPUs are configured, as on a machine without NVML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VISIBLE = ["show_env", "CUDA_VISIBLE_DEVICES"]
 
 @pytest.fixture
 def gpu(harness: Any) -> Any:
-    """A harness with one GPU and slots enough."""
+    """A harness with one GPU and four slots."""
     harness.local.configure(devices=GPUS[:1], slots={"batch": 4})
     return harness
 
@@ -46,7 +46,7 @@ def held(harness: Any) -> list[tuple[str, str]]:
 
 
 @ON_BOTH
-def test_a_job_has_the_gpu_for_itself_and_the_next_one_says_for_whom_it_waits(gpu: Any, state: Path) -> None:
+def test_gpu_is_exclusive_and_waiting_job_names_its_holder(gpu: Any, state: Path) -> None:
     first = gpu.submit(VISIBLE, ["wait_for", str(state / "go")])
     assert gpu.reach(first.id, JobState.RUNNING).devices == ["GPU-a"]
     second = gpu.submit(VISIBLE)
@@ -62,7 +62,7 @@ def test_a_job_has_the_gpu_for_itself_and_the_next_one_says_for_whom_it_waits(gp
     assert held(gpu) == []
 
 
-def test_two_gpus_go_to_two_jobs_and_one_that_wants_both_gets_both(harness: Any, state: Path) -> None:
+def test_two_gpus_serve_two_jobs_or_one(harness: Any, state: Path) -> None:
     harness.local.configure(devices=GPUS, slots={"batch": 4})
     jobs = [harness.submit(VISIBLE, ["wait_for", str(state / "go")]) for _ in range(2)]
     for job in jobs:
@@ -79,7 +79,7 @@ def test_two_gpus_go_to_two_jobs_and_one_that_wants_both_gets_both(harness: Any,
     assert sees(harness, both) == "GPU-a,GPU-b"
 
 
-def test_jobs_that_ask_for_a_part_of_the_memory_share_a_gpu(gpu: Any, state: Path) -> None:
+def test_jobs_with_memory_requests_share_a_gpu(gpu: Any, state: Path) -> None:
     part = Resources(gpus=1, gpu_memory_gb=35)
     jobs = [gpu.submit(VISIBLE, ["wait_for", str(state / "go")], resources=part) for _ in range(2)]
     for job in jobs:
@@ -94,14 +94,14 @@ def test_jobs_that_ask_for_a_part_of_the_memory_share_a_gpu(gpu: Any, state: Pat
     assert {sees(gpu, job) for job in [*jobs, third]} == {"GPU-a"}
 
 
-def test_a_job_that_asks_for_no_gpu_sees_none_and_does_not_wait_for_one(gpu: Any, state: Path) -> None:
+def test_job_without_gpu_sees_none_and_does_not_wait(gpu: Any, state: Path) -> None:
     gpu.reach(gpu.submit(["wait_for", str(state / "go")]).id, JobState.RUNNING)
     job = gpu.submit(VISIBLE, resources=Resources(gpus=0))
     assert gpu.end(job.id).state is JobState.SUCCEEDED
     assert sees(gpu, job) == ""
 
 
-def test_where_no_device_is_known_a_job_keeps_what_its_submitter_chose(
+def test_job_keeps_submitters_devices_without_known_gpus(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
@@ -114,30 +114,30 @@ def test_where_no_device_is_known_a_job_keeps_what_its_submitter_chose(
     ("chosen", "left"),
     [(None, "ab"), ("", "ab"), ("-1", "ab"), ("1", "b"), ("1,0", "ba"), ("GPU-b,9,0", "b"), ("MIG-1", "")],
 )
-def test_what_a_process_hides_from_itself_is_not_hidden_from_the_queue(
+def test_hidden_devices_of_a_process_stay_visible_to_the_queue(
     monkeypatch: pytest.MonkeyPatch, chosen: str | None, left: str
 ) -> None:
     if chosen is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    monkeypatch.setattr(leases, "_ask_nvml", lambda: tuple(GPUS))
-    monkeypatch.setattr(leases, "_seen", None)
+    monkeypatch.setattr(leases, "_query_nvml", lambda: tuple(GPUS))
+    monkeypatch.setattr(leases, "_cached", None)
     assert [device.uuid for device in leases.devices("")] == [f"GPU-{letter}" for letter in left]
 
 
-def test_a_kernel_without_gpus_starts_another_s_job_on_the_gpu_that_is_free(
+def test_kernel_without_gpus_starts_other_jobs_on_free_gpu(
     harness: Any, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "_ask_nvml", lambda: tuple(GPUS))
-    monkeypatch.setattr(leases, "_seen", None)
+    monkeypatch.setattr(leases, "_query_nvml", lambda: tuple(GPUS))
+    monkeypatch.setattr(leases, "_cached", None)
     harness.local.configure(slots={"batch": 4})
     first = harness.submit(VISIBLE, ["wait_for", str(state / "go")])
     harness.reach(first.id, JobState.RUNNING)
     harness.jobs.pause()
     other = harness.submit(VISIBLE)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(leases, "_seen", None)
+    monkeypatch.setattr(leases, "_cached", None)
     mine = harness.submit(VISIBLE)
     harness.jobs.unpause()
     for job in (other, mine):
@@ -148,7 +148,7 @@ def test_a_kernel_without_gpus_starts_another_s_job_on_the_gpu_that_is_free(
     assert sees(harness, mine) == "" and harness.jobs.get(mine.id).spec.resources.gpus == 0
 
 
-def test_devices_that_an_administrator_took_away_are_seen_by_nobody(harness: Any) -> None:
+def test_devices_removed_by_administrator_are_not_visible(harness: Any) -> None:
     harness.local.configure(devices=[])
     job = harness.submit(VISIBLE)
     harness.end(job.id)
@@ -156,7 +156,7 @@ def test_devices_that_an_administrator_took_away_are_seen_by_nobody(harness: Any
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("requested", "message"),
     [
         (Resources(gpus=4), "It asks for 4 GPUs; this machine has 1."),
         (Resources(gpus=1, gpu_memory_gb=141), "It asks for 141 GB of GPU memory; a GPU here has 80 GB."),
@@ -165,14 +165,14 @@ def test_devices_that_an_administrator_took_away_are_seen_by_nobody(harness: Any
         (Resources(disk_gb=999_999), "It asks for 999999 GB of disk; this one has "),
     ],
 )
-def test_what_this_machine_can_never_give_is_refused_at_once(gpu: Any, asked: Resources, said: str) -> None:
+def test_unsatisfiable_request_is_refused(gpu: Any, requested: Resources, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        gpu.submit(["print"], resources=asked)
-    assert refused.value.message.startswith(said)
+        gpu.submit(["print"], resources=requested)
+    assert refused.value.message.startswith(message)
     assert gpu.jobs.list().jobs == []
 
 
-def test_a_machine_without_a_gpu_refuses_one_that_is_asked_for(harness: Any) -> None:
+def test_gpu_request_without_gpu_is_refused(harness: Any) -> None:
     harness.local.configure(devices=[])
     with pytest.raises(InvalidInput, match="It asks for 1 GPU; this machine has none"):
         harness.submit(["print"], resources=Resources(gpus=1))
@@ -187,13 +187,13 @@ def test_a_machine_without_a_gpu_refuses_one_that_is_asked_for(harness: Any) -> 
         [GPUS[0], GPUS[0]],
     ],
 )
-def test_senseless_devices_are_refused(harness: Any, devices: list[Device]) -> None:
+def test_invalid_devices_are_refused(harness: Any, devices: list[Device]) -> None:
     with pytest.raises(InvalidInput):
         harness.local.configure(devices=devices)
 
 
 @pytest.mark.parametrize("end", ["fails", "crashes", "cancelled", "supervisor killed"])
-def test_however_a_job_ends_its_gpu_is_free_again(gpu: Any, state: Path, end: str) -> None:
+def test_gpu_is_free_after_any_end_of_job(gpu: Any, state: Path, end: str) -> None:
     do = {"fails": ["exit", 3], "crashes": ["die", int(signal.SIGSEGV)]}.get(end, ["sleep", 60])
     job = gpu.submit(["wait_for", str(state / "go")], do)
     gpu.reach(job.id, JobState.RUNNING)
@@ -208,7 +208,7 @@ def test_however_a_job_ends_its_gpu_is_free_again(gpu: Any, state: Path, end: st
     assert gpu.end(gpu.submit(["print"]).id).state is JobState.SUCCEEDED
 
 
-def test_a_gpu_whose_last_process_is_still_there_is_given_to_nobody_until_it_is_gone(harness: Any) -> None:
+def test_gpu_is_kept_until_its_last_process_is_gone(harness: Any) -> None:
     harness.local.configure(devices=GPUS[:1], slots={"batch": 0})
     store = harness.local._store
     job = harness.submit(["print"])
@@ -228,14 +228,14 @@ def test_a_gpu_whose_last_process_is_still_there_is_given_to_nobody_until_it_is_
     assert held(harness) == []
 
 
-def test_memory_that_jobs_have_asked_for_is_not_promised_twice(harness: Any, state: Path) -> None:
+def test_requested_memory_is_not_assigned_twice(harness: Any, state: Path) -> None:
     harness.local.configure(slots={"batch": 4})
     most = round(machine(state, ()).memory / GB * 0.6, 1)
     first = harness.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, memory_gb=most))
     harness.reach(first.id, JobState.RUNNING)
     second = harness.submit(["print"], resources=Resources(gpus=0, memory_gb=most))
     third = harness.submit(["print"], resources=Resources(gpus=0))
-    assert harness.end(third.id).state is JobState.SUCCEEDED, "who asks for nothing does not wait"
+    assert harness.end(third.id).state is JobState.SUCCEEDED, "a job without requests does not wait"
     reason = harness.jobs.get(second.id).pending_reason
     assert reason.startswith(f"It waits for {most:g} GB of memory; ")
     assert reason.endswith(" GB are free.")
@@ -243,7 +243,7 @@ def test_memory_that_jobs_have_asked_for_is_not_promised_twice(harness: Any, sta
     assert harness.end(second.id).state is JobState.SUCCEEDED
 
 
-def test_processors_that_jobs_have_asked_for_are_not_promised_twice(harness: Any, state: Path) -> None:
+def test_requested_processors_are_not_assigned_twice(harness: Any, state: Path) -> None:
     harness.local.configure(slots={"batch": 4})
     all_of_them = len(os.sched_getaffinity(0))
     first = harness.submit(["wait_for", str(state / "go")], resources=Resources(gpus=0, cpus=all_of_them))
@@ -255,7 +255,7 @@ def test_processors_that_jobs_have_asked_for_are_not_promised_twice(harness: Any
     assert harness.end(second.id).state is JobState.SUCCEEDED
 
 
-def test_a_job_waits_until_the_disk_has_room_and_holds_nobody_up(harness: Any, state: Path) -> None:
+def test_job_waiting_for_disk_does_not_block_others(harness: Any, state: Path) -> None:
     disk = shutil.disk_usage(state)
     between = round((disk.free + (disk.total - disk.free) / 2) / GB, 1)
     job = harness.submit(["print"], resources=Resources(gpus=0, disk_gb=between))
@@ -264,10 +264,10 @@ def test_a_job_waits_until_the_disk_has_room_and_holds_nobody_up(harness: Any, s
     assert harness.jobs.get(job.id).pending_reason.startswith(f"It waits for {between:g} GB of disk; ")
 
 
-# A deployment that has the GPU, and a job that wants it.
+# A deployment that holds the GPU, and a job that needs it.
 
 
-def test_an_idle_deployment_makes_room_for_a_training_and_comes_back_after_it(gpu: Any, state: Path) -> None:
+def test_idle_deployment_is_preempted_and_returns(gpu: Any, state: Path) -> None:
     served = gpu.submit(
         [["serve_until_preempted"]],
         [[*VISIBLE], ["wait_for", str(state / "end")]],
@@ -293,7 +293,7 @@ def test_an_idle_deployment_makes_room_for_a_training_and_comes_back_after_it(gp
     assert gpu.end(served.id).state is JobState.SUCCEEDED
 
 
-def test_a_deployment_is_not_asked_any_more_when_the_job_that_waited_is_gone(gpu: Any, state: Path) -> None:
+def test_unload_request_is_withdrawn_when_waiting_job_is_gone(gpu: Any, state: Path) -> None:
     served = gpu.submit(["wait_for", str(state / "go")], kind="serve", queue="serving")
     gpu.reach(served.id, JobState.RUNNING)
     waiting = gpu.submit(["print"])
@@ -301,9 +301,7 @@ def test_a_deployment_is_not_asked_any_more_when_the_job_that_waited_is_gone(gpu
     until(note.exists)
     assert json.loads(note.read_text())["for"] == waiting.id
     reason = gpu.jobs.get(waiting.id).pending_reason
-    assert (
-        reason == f"It waits for 1 GPU: it is used by {served.id}. {served.id} is asked to unload when idle."
-    )
+    assert reason == f"It waits for 1 GPU: it is used by {served.id}. {served.id} will unload when idle."
     gpu.jobs.cancel(waiting.id)
     gpu.local.turn()
     assert not note.exists()

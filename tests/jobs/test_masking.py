@@ -1,4 +1,4 @@
-"""Secrets in logs, events and errors: none is shown, however it is written, cut, coloured or looked for."""
+"""Secrets in logs, events and errors are masked in every form, split, coloured or searched."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cut(path: Path, mask: Mask, at: int, *, final: bool = True) -> str:
 
 
 @pytest.mark.parametrize(("shape", "secret"), SECRETS)
-def test_what_looks_like_a_secret_is_hidden_and_nothing_around_it(shape: str, secret: str) -> None:
+def test_secret_patterns_are_masked_without_their_surroundings(shape: str, secret: str) -> None:
     before, after = shape.format("\0").split("\0")
     shown = GENERAL.text(f"first\n{before}{secret}{after}\nlast")
     stars = "".join("\n" if letter == "\n" else "*" for letter in secret)
@@ -56,14 +56,12 @@ def test_what_looks_like_a_secret_is_hidden_and_nothing_around_it(shape: str, se
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_what_a_training_prints_is_left_as_it_is(text: str) -> None:
+def test_training_output_is_not_masked(text: str) -> None:
     assert GENERAL.text(text) == text
 
 
 @pytest.mark.parametrize(("shape", "secret"), [*SECRETS, ("password of mine: {} it is", OWN)])
-def test_wherever_a_log_is_cut_it_shows_the_same_and_no_part_of_a_secret(
-    tmp_path: Path, shape: str, secret: str
-) -> None:
+def test_masking_does_not_depend_on_pieces(tmp_path: Path, shape: str, secret: str) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
     text = f"🙂 begin\n{shape.format(secret)}\nend\n"
     path.write_text(text, encoding="utf-8")
@@ -74,25 +72,23 @@ def test_wherever_a_log_is_cut_it_shows_the_same_and_no_part_of_a_secret(
 
 
 @pytest.mark.parametrize(("shape", "secret"), [*SECRETS, ("{}", OWN)])
-def test_a_reader_of_a_growing_log_sees_no_beginning_of_a_secret(
-    tmp_path: Path, shape: str, secret: str
-) -> None:
+def test_growing_log_shows_no_start_of_a_secret(tmp_path: Path, shape: str, secret: str) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
     before, after = f"x\n{shape}\ny\n".format("\0").encode().split(b"\0")
     data = before + secret.encode() + after
     whole = mask.apply(data).decode()
     for step in (1, 3):
-        told, offset = "", 0
+        shown, offset = "", 0
         for size in [*range(0, len(data), step), len(data)]:
             path.write_bytes(data[:size])
             piece = logs.read(path, offset, 65536, final=False, mask=mask)
-            told, offset = told + piece.text, piece.next_offset
-        # What every token of its kind begins with, such as `hf_`, is no secret: it may be told already.
-        known = next(n for n in range(len(data)) if told[len(before) + n :] == whole[len(before) + n :])
-        assert told[: len(before)] == whole[: len(before)] and known <= (0 if secret == OWN else 11)
+            shown, offset = shown + piece.text, piece.next_offset
+        # The common prefix of a kind of token, such as `hf_`, is not secret and may be shown.
+        known = next(n for n in range(len(data)) if shown[len(before) + n :] == whole[len(before) + n :])
+        assert shown[: len(before)] == whole[: len(before)] and known <= (0 if secret == OWN else 11)
 
 
-def test_colours_and_terminal_titles_are_no_hiding_place() -> None:
+def test_secrets_between_escape_sequences_are_masked() -> None:
     token = "hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ"
     for hidden in (
         "\x1b[1m".join(token),
@@ -106,7 +102,7 @@ def test_colours_and_terminal_titles_are_no_hiding_place() -> None:
         assert shown.startswith("a ") and shown.endswith(" b") and len(shown) == len(hidden) + 4
 
 
-def test_a_coloured_secret_is_hidden_wherever_it_is_cut(tmp_path: Path) -> None:
+def test_coloured_secret_is_masked_in_pieces_of_any_size(tmp_path: Path) -> None:
     path, mask = tmp_path / "log", Mask([OWN])
     data = "".join(f"\x1b[3{n % 8}m{letter}" for n, letter in enumerate(OWN)).encode() + b"\x1b[0m\n"
     path.write_bytes(data)
@@ -116,7 +112,7 @@ def test_a_coloured_secret_is_hidden_wherever_it_is_cut(tmp_path: Path) -> None:
         assert cut(path, mask, at) == whole
 
 
-def test_a_jobs_own_secret_is_hidden_as_json_in_a_url_and_line_by_line() -> None:
+def test_own_secret_is_masked_in_json_url_and_lines() -> None:
     mask = Mask([OWN, 'qu"o\\te-é', "first-line\nsecond-line", "short"])
     for text in (
         json.dumps({"a": 'qu"o\\te-é'}),
@@ -131,18 +127,18 @@ def test_a_jobs_own_secret_is_hidden_as_json_in_a_url_and_line_by_line() -> None
     assert mask.text("short") == "short"
 
 
-def test_a_private_key_is_hidden_from_its_first_line_on_also_without_an_end() -> None:
+def test_private_key_is_masked_also_without_its_end() -> None:
     open_key = KEY[: KEY.index("-----END")] + "more\n" * 10
     shown = GENERAL.text(open_key)
     assert set(shown) == {"*", "\n"}
     assert GENERAL.text(f"{KEY}\nafter").endswith("\nafter")
 
 
-def test_a_job_that_succeeded_forgets_its_secrets_and_they_stay_hidden(harness: Any) -> None:
+def test_secrets_of_succeeded_job_are_deleted_and_stay_masked(harness: Any) -> None:
     job = harness.submit(
         ["show_env", "MY_PASSWORD"],
         ["event", "warning", {"message": f"refused {OWN}", "n": [1, {"deep": OWN}]}],
-        ["event", "result", {"result": {"told": OWN}}],
+        ["event", "result", {"result": {"echo": OWN}}],
         secrets={"MY_PASSWORD": OWN},
     )
     ended = harness.end(job.id)
@@ -152,29 +148,29 @@ def test_a_job_that_succeeded_forgets_its_secrets_and_they_stay_hidden(harness: 
     while folder.secrets.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert OWN in folder.attempt(1).log.read_text(), "the log on disk is what was printed"
+    assert OWN in folder.attempt(1).log.read_text(), "the log on disk is not masked"
     assert OWN not in (folder.path / "masks.json").read_text()
-    told = [event.model_dump_json() for event in harness.jobs.events(job.id)]
+    events = [event.model_dump_json() for event in harness.jobs.events(job.id)]
     stream = harness.jobs.watch(job.id, log_offset=0)
     streamed = [event.model_dump_json() for event in stream if event.type != "state"]
-    texts = [harness.log(job.id), *told, *streamed]
+    texts = [harness.log(job.id), *events, *streamed]
     assert not any(OWN in text or "battery" in text for text in texts)
-    assert '"MY_PASSWORD": "****' in texts[0] and any("refused ****" in text for text in told)
+    assert '"MY_PASSWORD": "****' in texts[0] and any("refused ****" in text for text in events)
 
 
-def test_a_failure_tells_no_secret_in_its_message(harness: Any) -> None:
+def test_failure_message_contains_no_secret(harness: Any) -> None:
     job = harness.submit(
-        ["event", "error", {"cause": "asked", "message": f"no access with {OWN}", "hint": f"not {OWN}"}],
+        ["event", "error", {"cause": "custom", "message": f"no access with {OWN}", "hint": f"not {OWN}"}],
         ["exit", 1],
         secrets={"MY_PASSWORD": OWN},
     )
     failed = harness.end(job.id)
-    assert failed.cause == "asked" and failed.message is not None
+    assert failed.cause == "custom" and failed.message is not None
     assert failed.message.startswith("no access with ***")
     assert OWN not in failed.model_dump_json(exclude={"spec"})
 
 
-def test_ranges_of_a_sealed_log_are_found_across_the_pieces_in_which_it_is_read(
+def test_sealed_ranges_are_found_across_read_boundaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(masking, "_WINDOW", 65536)
@@ -189,7 +185,7 @@ def test_ranges_of_a_sealed_log_are_found_across_the_pieces_in_which_it_is_read(
     assert shown == f"x{'*' * len(OWN)}y\n" * 10_000
 
 
-def test_ordinary_text_is_masked_fast_and_no_text_takes_long(tmp_path: Path) -> None:
+def test_masking_is_fast_for_any_text(tmp_path: Path) -> None:
     ordinary = b"".join(
         b"step %d of 20000  loss 1.%04d  tokens_per_second %d\n" % (n, n, n) for n in range(20_000)
     )
@@ -200,7 +196,7 @@ def test_ordinary_text_is_masked_fast_and_no_text_takes_long(tmp_path: Path) -> 
         started = time.process_time()
         assert GENERAL.apply(ordinary) is ordinary
         times.append(time.process_time() - started)
-    # The benchmark has the figure; this is a tenth of it, so that a busy machine does not fail.
+    # A tenth of the benchmark's figure, so that a busy machine does not fail.
     assert len(ordinary) / min(times) > 20e6
     for text in nasty:
         started = time.process_time()

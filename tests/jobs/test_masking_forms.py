@@ -1,4 +1,4 @@
-"""Secrets of the environment, and secrets that are written in another form, are masked too."""
+"""Secrets of the environment, and secrets in other encodings, are masked too."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_secret_in_another_form_is_masked(form: str) -> None:
     shown = Mask([KEY]).text(f"before {written} after")
     assert shown.startswith("before ") and shown.endswith(" after")
     middle = shown[len("before ") : -len(" after")]
-    # The characters at both ends of base64 belong to what comes before and after, too.
+    # The characters at both ends of base64 also depend on their neighbours.
     assert middle.count("*") >= 0.7 * len(KEY)
     readable, _ = plain(middle.encode())
     assert KEY[3:12].encode() not in readable and written[6:20] not in shown
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_secret_at_the_end_of_a_growing_log_is_held_back(form: str) -> None:
+def test_secret_at_end_of_growing_log_is_held_back(form: str) -> None:
     written = FORMS[form](KEY).encode()
     mask = Mask([KEY])
     assert mask.held(b"before " + written[: len(written) // 2]) > 0
@@ -78,46 +78,44 @@ def test_variable_is_a_secret_by_its_name(
     assert (value in environment_secrets()) is secret
 
 
-def test_password_in_an_address_of_the_environment_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_in_an_environment_url_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANY_DATABASE_URL", "postgresql://me:pass-of-words@host/db")
     assert "pass-of-words" in environment_secrets()
 
 
-def test_key_of_the_environment_is_masked_wherever_a_job_repeats_it(
-    harness: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_key_is_masked_in_all_job_output(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", KEY)
     job = harness.submit(
         ["show_env", "SOME_API_KEY"],
         ["event", "warning", {"message": f"refused {KEY}"}],
-        ["event", "error", {"cause": "asked", "message": f"no access with {KEY}", "hint": f"not {KEY}"}],
+        ["event", "error", {"cause": "custom", "message": f"no access with {KEY}", "hint": f"not {KEY}"}],
         ["exit", 1],
     )
     failed = harness.end(job.id)
 
-    def told() -> list[str]:
+    def texts() -> list[str]:
         events = [event.model_dump_json() for event in harness.jobs.events(job.id)]
         return [harness.log(job.id), harness.jobs.get(job.id).model_dump_json(exclude={"spec"}), *events]
 
     assert failed.message is not None and failed.message.startswith("no access with ***")
-    assert not any("walrus" in text for text in told())
+    assert not any("walrus" in text for text in texts())
     masks = harness.local.state.job(job.id).path / "masks.json"
     deadline = time.monotonic() + 10
     while not masks.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    # A server that is started later may know another key.
+    # A server that is started later may have another key.
     monkeypatch.delenv("SOME_API_KEY")
-    assert not any("walrus" in text for text in told())
+    assert not any("walrus" in text for text in texts())
 
 
 @pytest.mark.parametrize("pattern", ["", "a b", "PATH;", "lower_key", "A" * 100])
-def test_pattern_with_other_characters_than_a_name_is_refused(pattern: str) -> None:
+def test_secret_name_pattern_with_other_characters_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidInput):
         check_patterns([pattern])
 
 
-def test_administrator_changes_the_names_of_secrets(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_administrator_configures_secret_names(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILAB_JUPYTER_SECRET_NAMES", "MY_*")
     harness.submit(["print"], secrets={"MY_THING": "anything at all"})
     with pytest.raises(InvalidInput, match="MY_\\*"):

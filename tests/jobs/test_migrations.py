@@ -1,4 +1,4 @@
-"""A database of an older version is brought up to date at open, whole or not at all, and nothing is lost."""
+"""A database of an older version is upgraded when it is opened, completely or not at all, without losses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WAITING, CANCELLED = {"train-6n2csxk7", "train-3uy5zj2z"}, "train-obj7ltqg"
 
 @pytest.fixture(params=DATA)
 def version(request: pytest.FixtureRequest) -> str:
-    """Of what is upgraded."""
+    """The version to upgrade from."""
     return str(request.param)
 
 
@@ -61,7 +61,7 @@ def old(state: Path, version: str) -> Path:
 
 @pytest.fixture
 def supervisor(old: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """What looks after the live job: holds its lock, and has said who it is."""
+    """Hold the lock of the live job and write its supervisor's record."""
     folder = StateFolder(old).job(LIVE).attempt(1)
     code = f"import fcntl, time; f = open({str(folder.lock)!r}, 'w'); fcntl.flock(f, 2); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -98,9 +98,7 @@ def statements(version: str) -> list[str]:
     return [one.strip() for one in re.split(r";\s*\n", text) if one.strip()]
 
 
-def test_every_job_key_and_attempt_is_there_after_the_upgrade(
-    old: Path, supervisor: subprocess.Popen[bytes]
-) -> None:
+def test_upgrade_keeps_every_job_key_and_attempt(old: Path, supervisor: subprocess.Popen[bytes]) -> None:
     over = StateFolder(old).job(OVER)
     events = [
         {
@@ -128,7 +126,7 @@ def test_every_job_key_and_attempt_is_there_after_the_upgrade(
             "do": [["print", "hello"]]
         }
         assert listed[DONE].state is JobState.SUCCEEDED and listed[TWICE].state is JobState.FAILED
-        assert listed[LIVE].state is JobState.RUNNING, "its supervisor lives: it is adopted"
+        assert listed[LIVE].state is JobState.RUNNING, "its supervisor is alive: it is adopted"
         assert listed[OVER].state is JobState.SUCCEEDED and listed[OVER].result == {"saved": "m"}
         assert listed[LOST].state is JobState.INTERRUPTED and listed[LOST].cause == "supervisor_lost"
         assert {id for id, job in listed.items() if job.state is JobState.QUEUED} == WAITING
@@ -144,13 +142,13 @@ def test_every_job_key_and_attempt_is_there_after_the_upgrade(
         local.close()
 
 
-def test_a_copy_of_the_old_database_is_kept(old: Path) -> None:
+def test_upgrade_keeps_a_copy_of_the_old_database(old: Path) -> None:
     before = [tuple(found) for found in _dump(old / "jobs.db")]
     Store(StateFolder(old)).close()
     kept = old / f"jobs.db.before-{schema.VERSION}"
     assert [tuple(found) for found in _dump(kept)] == before and kept.stat().st_mode & 0o077 == 0
     assert Store(StateFolder(old)).setting("schema", "") == schema.VERSION
-    assert [path.name for path in old.glob("jobs.db.*")] == [kept.name], "an upgrade is done once"
+    assert [path.name for path in old.glob("jobs.db.*")] == [kept.name], "it is upgraded once"
 
 
 def _dump(path: Path) -> list[Any]:
@@ -200,7 +198,7 @@ def upgrade_postgres(engine: sa.Engine, version: str, state: Path, url: str) -> 
     Store(StateFolder(state), url).close()
 
 
-def test_a_killed_upgrade_leaves_the_old_database_or_the_new_one(old: Path, version: str) -> None:
+def test_killed_upgrade_leaves_old_or_new_database(old: Path, version: str) -> None:
     code = (
         "import sys, pathlib; from ilab_jupyter.jobs.store.rows import Store;"
         "from ilab_jupyter.jobs.folder import StateFolder; Store(StateFolder(pathlib.Path(sys.argv[1])))"
@@ -229,14 +227,14 @@ def test_a_killed_upgrade_leaves_the_old_database_or_the_new_one(old: Path, vers
 
 
 def shape(state: Path) -> tuple[str, str]:
-    """The version that a database says it has, and its tables and indexes."""
+    """Return the stored schema version, the tables and the indexes."""
     with closing(sqlite3.connect(state / "jobs.db")) as connection:
         said = connection.execute("SELECT value FROM setting WHERE name = 'schema'").fetchone()[0]
         parts = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
         return said, "\n".join(sql for (sql,) in parts)
 
 
-def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(old: Path) -> None:
+def test_database_of_newer_version_is_refused_unchanged(old: Path) -> None:
     Store(StateFolder(old)).put_setting("schema", "99")
     before = _dump(old / "jobs.db")
     with pytest.raises(Unavailable, match="schema 99") as refused:
@@ -245,12 +243,12 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(old: Path) -
     assert _dump(old / "jobs.db") == before
 
 
-def test_a_process_of_version_1_that_still_runs_may_move_its_job(old: Path) -> None:
-    """It knows nothing of the new columns, and writes as it always did."""
+def test_running_process_of_version_1_may_move_its_job(old: Path) -> None:
+    """It does not know the new columns and writes as before."""
     store = Store(StateFolder(old))
     waiting = store.get(CANCELLED)
     assert waiting is not None
-    again = store.again(waiting, waiting.launch)
+    again = store.requeue(waiting, waiting.launch)
     assert again is not None
     with closing(sqlite3.connect(old / "jobs.db")) as connection:
         connection.execute(
@@ -262,7 +260,7 @@ def test_a_process_of_version_1_that_still_runs_may_move_its_job(old: Path) -> N
     store.close()
 
 
-def test_a_server_that_needs_no_upgrade_does_not_load_alembic(state: Path) -> None:
+def test_alembic_is_not_imported_without_upgrade(state: Path) -> None:
     code = (
         "import sys, pathlib; from ilab_jupyter.jobs.local import LocalJobs;"
         "LocalJobs(pathlib.Path(sys.argv[1]));"

@@ -1,4 +1,4 @@
-"""A page of the list holds the right jobs, and is found without looking at the others."""
+"""A page of the job list has the right jobs, and is found without reading the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS = ("", "nightly", "NIGHTLY run 7", "100%", "_", "a/b")
 
 
 def fill(store: Store, jobs: list[dict[str, Any]]) -> None:
-    """Rows with these columns, in this order; the others are the same in all."""
+    """Insert rows with these columns in this order; other columns are constant."""
     common = {
         **{"attempt": 1, "version": 1, "spec": "{}", "launch": "{}", "spec_hash": "", "queue": "batch"},
         **{"priority": 0, "created": 1.0, "owner": "ada", "kind": "train", "name": "nightly"},
@@ -35,7 +35,7 @@ def fill(store: Store, jobs: list[dict[str, Any]]) -> None:
 
 
 @ON_BOTH
-def test_every_filter_gives_the_newest_that_it_lets_through(state: Path, database_url: str | None) -> None:
+def test_every_filter_returns_its_newest_jobs(state: Path, database_url: str | None) -> None:
     draw = random.Random(7)
     jobs = [
         {
@@ -70,8 +70,9 @@ def test_every_filter_gives_the_newest_that_it_lets_through(state: Path, databas
     assert shown > 1000
 
 
-def test_a_page_costs_the_same_however_many_jobs_there_are(state: Path) -> None:
-    """Counted in steps of SQLite's machine. The one running job is the oldest, the one merge the second."""
+def test_page_cost_does_not_depend_on_number_of_jobs(state: Path) -> None:
+    """Counts steps of SQLite's virtual machine. The only running job is the oldest, the only merge the
+    second."""
     states = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
     filters = [
         JobFilter(states=states, kinds=kinds)
@@ -94,7 +95,7 @@ def test_a_page_costs_the_same_however_many_jobs_there_are(state: Path) -> None:
 
 
 def steps(store: Store, filter: JobFilter) -> int:
-    """How many steps it takes to find a page."""
+    """Return how many steps it takes to find a page."""
     seen = 0
 
     def step() -> int:
@@ -113,7 +114,7 @@ def steps(store: Store, filter: JobFilter) -> int:
 
 
 @ON_BOTH
-def test_more_kinds_than_one_may_ask_for_are_refused(harness: Any) -> None:
+def test_too_many_kinds_are_refused(harness: Any) -> None:
     most = tuple(f"kind-{number}" for number in range(50))
     assert harness.jobs.list(JobFilter(kinds=most)).jobs == []
     with pytest.raises(InvalidInput, match="at most 50 kinds"):

@@ -1,4 +1,4 @@
-"""Rows in PostgreSQL: the same promises as on SQLite; trouble is said in words, without a password."""
+"""Rows in PostgreSQL: the same guarantees as on SQLite; errors never contain a password."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = re.compile(r"s3cret|p@ss|p%40ss")
 
 
 @ON_BOTH
-def test_a_job_runs_to_its_end_and_again(harness: Any) -> None:
+def test_job_runs_and_resumes(harness: Any) -> None:
     note = ["event", "note", {"text": "\0"}]
     job = harness.submit(["print", "hello"], note, key="once", name="Grüße an \u4e16\u754c")
     ended = harness.end(job.id)
@@ -41,7 +41,7 @@ def test_a_job_runs_to_its_end_and_again(harness: Any) -> None:
 
 
 @ON_BOTH
-def test_a_hundred_submissions_under_one_key_are_one_job(harness: Any) -> None:
+def test_many_submissions_with_one_key_create_one_job(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     spec = JobSpec(kind="train", arguments={"do": []})
     with ThreadPoolExecutor(25) as pool:
@@ -53,7 +53,7 @@ def test_a_hundred_submissions_under_one_key_are_one_job(harness: Any) -> None:
 
 
 @ON_BOTH
-def test_of_many_who_move_the_same_row_one_succeeds(harness: Any) -> None:
+def test_concurrent_moves_of_a_row_succeed_once(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     store, id = harness.local._store, harness.submit(["print"]).id
     row = store.get(id)
@@ -64,7 +64,7 @@ def test_of_many_who_move_the_same_row_one_succeeds(harness: Any) -> None:
 
 
 @ON_BOTH
-def test_a_list_goes_on_where_its_last_page_ended(harness: Any) -> None:
+def test_list_continues_after_its_last_page(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     ids = [harness.submit(["print"], name=f"Job {n} of 100%").id for n in range(7)]
     first = harness.jobs.list(limit=4)
@@ -73,7 +73,7 @@ def test_a_list_goes_on_where_its_last_page_ended(harness: Any) -> None:
 
 
 @ON_POSTGRES
-def test_the_address_reaches_supervisors_and_no_worker_no_log_and_no_file(
+def test_database_address_reaches_supervisors_only(
     harness: Any, state: Path, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -86,7 +86,7 @@ def test_the_address_reaches_supervisors_and_no_worker_no_log_and_no_file(
     assert not SECRET.search(caplog.text)
 
 
-def test_an_address_of_something_else_is_refused_and_not_repeated(state: Path) -> None:
+def test_invalid_database_address_is_refused_and_not_repeated(state: Path) -> None:
     for address in (
         "mysql://u:s3cret@h/d",
         "postgresql://u:s3cret@h:port/d",
@@ -105,9 +105,7 @@ def refused(state: Path, url: str) -> PublicError:
     return caught.value
 
 
-def test_a_server_that_is_not_there_or_lets_nobody_in_is_said_with_a_hint(
-    state: Path, postgres_server: Server
-) -> None:
+def test_unreachable_database_server_is_reported_with_hint(state: Path, postgres_server: Server) -> None:
     gone = "postgresql://tester:s3cret@/jobs?host=/nonexistent"
     assert refused(state, gone).cause == "store_unreachable"
     assert refused(state, "postgresql://tester:s3cret@127.0.0.1:9/jobs").cause == "store_unreachable"
@@ -116,7 +114,7 @@ def test_a_server_that_is_not_there_or_lets_nobody_in_is_said_with_a_hint(
 
 
 @ON_POSTGRES
-def test_a_server_that_goes_away_and_comes_back_costs_no_job(harness: Any, postgres_server: Server) -> None:
+def test_restart_of_database_server_loses_no_job(harness: Any, postgres_server: Server) -> None:
     job = harness.submit(["print", "before"], ["sleep", 2])
     harness.reach(job.id, JobState.RUNNING)
     postgres_server.kill()
@@ -130,7 +128,7 @@ def test_a_server_that_goes_away_and_comes_back_costs_no_job(harness: Any, postg
 
 
 @ON_POSTGRES
-def test_a_server_without_a_free_connection_says_so(
+def test_database_server_without_free_connection_is_reported(
     harness: Any, state: Path, tmp_path: Path, database_url: str
 ) -> None:
     held = []
@@ -146,9 +144,7 @@ def test_a_server_without_a_free_connection_says_so(
 
 
 @ON_POSTGRES
-def test_a_database_that_may_only_be_read_says_so(
-    harness: Any, database_url: str, postgres_server: Server
-) -> None:
+def test_read_only_database_is_reported(harness: Any, database_url: str, postgres_server: Server) -> None:
     name = harness.local._store.where.split(" ")[0]
     harness.local.configure(slots={"batch": 0})
     postgres_server.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -162,7 +158,7 @@ def test_a_database_that_may_only_be_read_says_so(
 
 
 @ON_POSTGRES
-def test_a_database_and_a_state_folder_belong_together(
+def test_database_belongs_to_one_state_folder(
     harness: Any, state: Path, tmp_path: Path, database_url: str, postgres_server: Server
 ) -> None:
     harness.end(harness.submit(["print"]).id)
@@ -178,7 +174,7 @@ def test_a_database_and_a_state_folder_belong_together(
 
 
 @ON_POSTGRES
-def test_processes_on_one_database_open_it_at_once(state: Path, database_url: str) -> None:
+def test_several_processes_open_one_database_at_once(state: Path, database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: LocalJobs(state, database_url=database_url), range(4)))
     assert [len(SyncJobs(one).list().jobs) for one in opened] == [0] * 4

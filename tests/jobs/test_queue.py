@@ -1,4 +1,4 @@
-"""The queue: who waits, who goes first, and that waiting is explained."""
+"""The queue: waiting, order, and the reasons shown for waiting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.postgres import ON_BOTH
 from tests.support.waiting import until
 
 
-def test_a_second_batch_job_waits_and_says_for_whom(harness: Any, state: Path) -> None:
+def test_second_batch_job_waits_with_a_reason(harness: Any, state: Path) -> None:
     first = harness.submit(["wait_for", str(state / "go")])
     harness.reach(first.id, JobState.RUNNING)
     second = harness.jobs.get(harness.submit(["print"]).id)
@@ -28,7 +28,7 @@ def test_a_second_batch_job_waits_and_says_for_whom(harness: Any, state: Path) -
     assert harness.jobs.get(second.id).ended_at <= harness.jobs.get(third.id).started_at
 
 
-def test_higher_priority_goes_first_and_equals_go_in_the_order_they_came(harness: Any, state: Path) -> None:
+def test_jobs_start_by_priority_then_submission(harness: Any, state: Path) -> None:
     order = state / "order"
     gate = harness.submit(["wait_for", str(state / "go")])
     harness.reach(gate.id, JobState.RUNNING)
@@ -40,13 +40,13 @@ def test_higher_priority_goes_first_and_equals_go_in_the_order_they_came(harness
     assert order.read_text().split() == ["high", "a", "b", "c", "low"]
 
 
-def test_a_queue_of_its_own_does_not_wait_for_another(harness: Any, state: Path) -> None:
+def test_separate_queue_does_not_wait(harness: Any, state: Path) -> None:
     harness.submit(["wait_for", str(state / "go")])
     served = harness.submit(["print"], kind="serve", queue="serving")
     assert harness.end(served.id).state is JobState.SUCCEEDED
 
 
-def test_more_slots_let_more_run_at_once_for_every_process_on_the_folder(harness: Any, state: Path) -> None:
+def test_slots_apply_to_every_process_on_the_folder(harness: Any, state: Path) -> None:
     type(harness)(state).local.configure(slots={"batch": 2})
     jobs = [harness.submit(["wait_for", str(state / "go")]) for _ in range(3)]
     harness.reach(jobs[0].id, JobState.RUNNING)
@@ -55,7 +55,7 @@ def test_more_slots_let_more_run_at_once_for_every_process_on_the_folder(harness
     assert "2 slots" in harness.jobs.get(jobs[2].id).pending_reason
 
 
-def test_a_queue_without_slots_is_closed_and_opens_again(harness: Any) -> None:
+def test_queue_without_slots_is_closed(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["print"])
     assert harness.jobs.get(job.id).pending_reason == "The queue 'batch' is closed: it has no slots."
@@ -66,12 +66,12 @@ def test_a_queue_without_slots_is_closed_and_opens_again(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("slots", [{"batch": -1}, {"Batch!": 1}, {"batch": 10**9}])
-def test_senseless_slots_are_refused(harness: Any, slots: dict[str, int]) -> None:
+def test_invalid_slots_are_refused(harness: Any, slots: dict[str, int]) -> None:
     with pytest.raises(InvalidInput):
         harness.local.configure(slots=slots)
 
 
-def test_a_queued_job_is_cancelled_at_once_and_its_successor_moves_up(harness: Any, state: Path) -> None:
+def test_cancelled_queued_job_ends_at_once(harness: Any, state: Path) -> None:
     harness.reach(harness.submit(["wait_for", str(state / "go")]).id, JobState.RUNNING)
     second, third = harness.submit(["print"]), harness.submit(["print"])
     cancelled = harness.jobs.cancel(second.id)
@@ -86,7 +86,7 @@ def test_a_queued_job_is_cancelled_at_once_and_its_successor_moves_up(harness: A
 
 
 def held_up(harness: Any, count: int, **spec: Any) -> list[str]:
-    """Jobs that wait in a closed queue."""
+    """Submit jobs that wait in a closed queue."""
     harness.local.configure(slots={"batch": 0})
     return [harness.submit(["print"], **spec).id for _ in range(count)]
 
@@ -96,9 +96,9 @@ def waiting(harness: Any) -> list[str]:
 
 
 @ON_BOTH
-def test_a_paused_queue_starts_nothing_says_who_paused_it_and_goes_on_afterwards(harness: Any) -> None:
-    stands = harness.jobs.pause("maintenance")
-    assert (stands.paused, stands.paused_by, stands.paused_reason) == (
+def test_paused_queue_starts_nothing_until_unpaused(harness: Any) -> None:
+    paused = harness.jobs.pause("maintenance")
+    assert (paused.paused, paused.paused_by, paused.paused_reason) == (
         True,
         harness.local.owner,
         "maintenance",
@@ -113,7 +113,7 @@ def test_a_paused_queue_starts_nothing_says_who_paused_it_and_goes_on_afterwards
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_a_pause_holds_for_every_process_and_lets_live_jobs_go_on(harness: Any, state: Path) -> None:
+def test_pause_applies_to_every_process_but_not_live_jobs(harness: Any, state: Path) -> None:
     live = harness.submit(["wait_for", str(state / "go")])
     harness.reach(live.id, JobState.RUNNING)
     other = type(harness)(state)
@@ -125,14 +125,14 @@ def test_a_pause_holds_for_every_process_and_lets_live_jobs_go_on(harness: Any, 
     assert harness.jobs.get(job.id).pending_reason == f"The queue is paused by {harness.local.owner}."
 
 
-def test_a_reason_of_many_lines_is_refused(harness: Any) -> None:
+def test_pause_reason_of_several_lines_is_refused(harness: Any) -> None:
     for reason in ("two\nlines", "x" * 501):
         with pytest.raises(InvalidInput):
             harness.jobs.pause(reason)
 
 
 @ON_BOTH
-def test_a_job_is_put_before_another_and_starts_before_it(harness: Any, state: Path) -> None:
+def test_reordered_job_starts_before_another(harness: Any, state: Path) -> None:
     harness.local.configure(slots={"batch": 0})
     order = state / "order"
     a, b, c, d = [harness.submit(["write", str(order), name]).id for name in "abcd"]
@@ -150,17 +150,17 @@ def test_a_job_is_put_before_another_and_starts_before_it(harness: Any, state: P
     assert order.read_text() == "adcb"
 
 
-def test_a_job_can_be_moved_as_often_as_one_likes(harness: Any) -> None:
+def test_job_can_be_reordered_many_times(harness: Any) -> None:
     a, b, c = held_up(harness, 3)
     expected = [a, b, c]
-    for _ in range(120):  # more often than a number can be halved
+    for _ in range(120):  # more often than a float can be halved
         last = expected.pop()
         expected.insert(1, last)
         harness.jobs.reorder(last, before=expected[2])
     assert waiting(harness) == expected
 
 
-def test_moving_a_job_to_the_front_does_not_pass_the_jobs_of_others(harness: Any, state: Path) -> None:
+def test_reorder_does_not_pass_jobs_of_other_owners(harness: Any, state: Path) -> None:
     held_up(harness, 1)
     others = type(harness)(state, owner="another")
     theirs = others.submit(["print"]).id
@@ -170,7 +170,7 @@ def test_moving_a_job_to_the_front_does_not_pass_the_jobs_of_others(harness: Any
     assert others.jobs.get(theirs).position == 2
 
 
-def test_only_waiting_jobs_of_one_queue_and_priority_have_an_order(harness: Any, state: Path) -> None:
+def test_reorder_requires_same_owner_queue_and_priority(harness: Any, state: Path) -> None:
     running = harness.submit(["wait_for", str(state / "go")])
     harness.reach(running.id, JobState.RUNNING)
     job = harness.submit(["print"])
@@ -200,12 +200,10 @@ def test_owners_take_turns(harness: Any, state: Path) -> None:
         harness.end(id)
     for id in theirs:
         others.end(id)
-    assert order.read_text() in ("mtmtm", "tmtmm"), "the gate was mine, and nobody was waiting then"
+    assert order.read_text() in ("mtmtm", "tmtmm"), "the gate was mine, and no job was waiting then"
 
 
-def test_how_long_a_job_waits_is_told_from_past_runs_and_not_where_there_were_none(
-    harness: Any, state: Path
-) -> None:
+def test_wait_is_estimated_from_past_runs(harness: Any, state: Path) -> None:
     harness.local.configure(slots={"batch": 3})
     for job in [harness.submit(["sleep", 2]) for _ in range(3)]:
         harness.end(job.id)
@@ -219,10 +217,10 @@ def test_how_long_a_job_waits_is_told_from_past_runs_and_not_where_there_were_no
     assert 0 <= waits[0] <= 4
     assert waits[0] + 2 <= waits[1] <= waits[0] + 6
     assert waits[2] >= waits[1] + 2
-    assert waits[3] is None, "nobody knows how long a job takes that never ran"
+    assert waits[3] is None, "the duration of a job that never ran is unknown"
 
 
-def test_a_running_job_that_says_how_long_it_takes_is_believed(harness: Any, state: Path) -> None:
+def test_wait_uses_estimate_of_running_job(harness: Any, state: Path) -> None:
     live = harness.submit(
         ["event", "progress", {"step": 1, "total": 9, "eta_seconds": 321.0}], ["wait_for", str(state / "go")]
     )

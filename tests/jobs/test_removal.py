@@ -1,4 +1,4 @@
-"""An ended job is removed with its folder; a live one is not, and the store stays in order."""
+"""An ended job is removed with its folder; a live one is not, and the store stays consistent."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_live_job_is_not_removed(scripted_jobs: SyncJobs) -> None:
 
 def test_removed_job_of_another_owner_is_not_in_the_audit(scripted_jobs: SyncJobs) -> None:
     scripted_jobs.remove(ended(scripted_jobs))
-    other = LocalJobs(owner="somebody-else", worker_module="scripted_worker")
+    other = LocalJobs(owner="another-user", worker_module="scripted_worker")
     try:
         assert [entry for entry in SyncJobs(other).audit() if entry.action in ("submit", "remove")] == []
     finally:
         other.close()
 
 
-def test_removal_that_was_cut_short_leaves_a_usable_store(
+def test_interrupted_removal_leaves_a_usable_store(
     scripted_jobs: SyncJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = ended(scripted_jobs)

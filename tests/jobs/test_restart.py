@@ -1,4 +1,4 @@
-"""What ended with its machine is queued again when a server starts, three times in a row without progress."""
+"""Interrupted jobs are queued again when a server starts, three times in a row without progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def interrupted(harness: Any, id: str) -> None:
     assert harness.jobs.get(id).state is JobState.INTERRUPTED
 
 
-def test_an_interrupted_job_is_queued_again_and_the_audit_says_that_nobody_asked(harness: Any) -> None:
+def test_interrupted_job_is_queued_again_and_audited_as_automatic(harness: Any) -> None:
     job = harness.submit([["sleep", 60]], [["print", "second"]])
     interrupted(harness, job.id)
     assert [again.id for again in harness.local.restart_interrupted()] == [job.id]
@@ -37,7 +37,7 @@ def test_an_interrupted_job_is_queued_again_and_the_audit_says_that_nobody_asked
     ]
 
 
-def test_a_killed_supervisor_counts_as_a_machine_that_stopped(harness: Any) -> None:
+def test_killed_supervisor_counts_as_interruption(harness: Any) -> None:
     job = harness.submit([["sleep", 60]], [["print", "second"]])
     harness.reach(job.id, JobState.RUNNING)
     os.kill(supervisor(harness, job.id), signal.SIGKILL)
@@ -45,7 +45,7 @@ def test_a_killed_supervisor_counts_as_a_machine_that_stopped(harness: Any) -> N
     assert len(harness.local.restart_interrupted()) == 1
 
 
-def test_a_job_that_comes_no_further_waits_for_a_person_after_three_times(harness: Any) -> None:
+def test_job_without_progress_is_restarted_three_times(harness: Any) -> None:
     job = harness.submit(["sleep", 60])
     for _ in range(3):
         interrupted(harness, job.id)
@@ -54,10 +54,10 @@ def test_a_job_that_comes_no_further_waits_for_a_person_after_three_times(harnes
     assert harness.local.restart_interrupted() == []
     harness.jobs.resume(job.id)
     interrupted(harness, job.id)
-    assert len(harness.local.restart_interrupted()) == 1, "a person has asked for it again"
+    assert len(harness.local.restart_interrupted()) == 1, "its owner has resumed it"
 
 
-def test_a_job_that_comes_further_each_time_is_always_queued_again(harness: Any, tmp_path: Path) -> None:
+def test_job_with_progress_is_always_restarted(harness: Any, tmp_path: Path) -> None:
     def come_to(step: int) -> list[list[Any]]:
         progress = ["event", "progress", {"phase": "train", "step": step}]
         return [progress, ["write", str(tmp_path / f"at-{step}"), "x"], ["sleep", 60]]
@@ -71,7 +71,7 @@ def test_a_job_that_comes_further_each_time_is_always_queued_again(harness: Any,
         assert len(harness.local.restart_interrupted()) == 1, n
 
 
-def test_what_a_person_or_the_work_itself_ended_stays_ended(harness: Any) -> None:
+def test_cancelled_failed_and_succeeded_jobs_are_not_restarted(harness: Any) -> None:
     harness.local.configure(slots={"batch": 3})
     cancelled = harness.submit(["sleep", 60])
     failed = harness.submit(["exit", 3])

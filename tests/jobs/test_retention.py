@@ -1,4 +1,4 @@
-"""Pruning: old logs go when asked to, live ones never, and a log that is gone says so."""
+"""Pruning: old logs are removed on request, live ones never, and a removed log is reported as such."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ended(harness: Any, size: int, *, days_ago: float = 0) -> str:
         )
     lock = harness.local.state.job(job.id).attempt(1).lock
     held = FileLock(lock)
-    assert held.acquire(20), "its supervisor is still at work"
+    assert held.acquire(20), "its supervisor is still running"
     held.release()
     return str(job.id)
 
@@ -35,7 +35,7 @@ def has_log(harness: Any, id: str) -> bool:
     return bool(harness.local.state.job(id).attempt(1).log.exists())
 
 
-def test_logs_older_than_so_many_days_go_and_the_rest_of_the_job_stays(harness: Any) -> None:
+def test_old_logs_are_pruned_and_jobs_kept(harness: Any) -> None:
     old, new = ended(harness, 1000, days_ago=40), ended(harness, 500)
     would = harness.jobs.prune(days=30, dry_run=True)
     assert (would.attempts, would.bytes) == (1, 1000) and has_log(harness, old)
@@ -54,14 +54,14 @@ def test_logs_older_than_so_many_days_go_and_the_rest_of_the_job_stays(harness: 
     assert [event.type for event in harness.jobs.watch(old, log_offset=0)] == ["state", "end"]
 
 
-def test_the_oldest_go_first_until_the_rest_fits(harness: Any) -> None:
+def test_oldest_logs_are_pruned_first(harness: Any) -> None:
     ids = [ended(harness, 1000, days_ago=10 - n) for n in range(4)]
     assert harness.jobs.prune(keep_bytes=2500).attempts == 2
     assert [has_log(harness, id) for id in ids] == [False, False, True, True]
     assert harness.jobs.prune(days=1, keep_bytes=10**9).attempts == 2
 
 
-def test_a_live_job_and_one_whose_lock_is_held_keep_their_logs(harness: Any, tmp_path: Path) -> None:
+def test_logs_of_live_or_locked_jobs_are_kept(harness: Any, tmp_path: Path) -> None:
     held = ended(harness, 1000, days_ago=50)
     live = harness.submit([["exit", 1]], [["print", "y"], ["wait_for", str(tmp_path / "go")]])
     harness.end(live.id)
@@ -76,7 +76,7 @@ def test_a_live_job_and_one_whose_lock_is_held_keep_their_logs(harness: Any, tmp
     harness.end(live.id)
 
 
-def test_a_pruning_that_was_cut_off_is_finished_by_the_next(harness: Any) -> None:
+def test_interrupted_pruning_is_finished_by_the_next(harness: Any) -> None:
     id = ended(harness, 1000, days_ago=2)
     log = harness.local.state.job(id).attempt(1).log
     kept = log.read_bytes()
@@ -85,20 +85,20 @@ def test_a_pruning_that_was_cut_off_is_finished_by_the_next(harness: Any) -> Non
     assert harness.jobs.prune(days=1).attempts == 0 and not log.exists()
 
 
-def test_what_to_prune_must_be_said(harness: Any) -> None:
+def test_prune_requires_a_limit(harness: Any) -> None:
     for wrong in ({}, {"days": -1.0}, {"keep_bytes": -1}, {"days": float("nan")}):
         with pytest.raises(InvalidInput):
             harness.jobs.prune(**wrong)
 
 
-def test_folders_without_a_row_are_reported_and_left(harness: Any) -> None:
+def test_folders_without_row_are_reported_and_kept(harness: Any) -> None:
     job = harness.submit(["exit", 1])
     harness.end(job.id)
     stray = harness.local.state.jobs / "train-aaaaaaaa"
     stray.mkdir()
     from ilab_jupyter.jobs.sync import run
 
-    assert run(harness.local.orphans()) == [], "a job may be on its way"
+    assert run(harness.local.orphans()) == [], "a job may not be stored yet"
     for folder in harness.local.state.jobs.iterdir():
         os.utime(folder, (1, 1))
     assert run(harness.local.orphans()) == ["train-aaaaaaaa"]
@@ -106,7 +106,7 @@ def test_folders_without_a_row_are_reported_and_left(harness: Any) -> None:
     assert stray.is_dir()
 
 
-def test_the_command_removes_what_it_said_that_it_would(
+def test_prune_command_removes_what_its_dry_run_lists(
     harness: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ilab_jupyter.__main__ import main

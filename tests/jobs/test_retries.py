@@ -1,4 +1,4 @@
-"""A job is tried again where that can help: later, as a new attempt with its own log, and not for ever."""
+"""Jobs are retried if that can help: delayed, as a new attempt with its own log, and limited."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def fails(cause: str) -> list[Any]:
-    """One attempt that prints its cause and ends with it."""
+    """Return steps of an attempt that prints its cause and ends with it."""
     return [
         ["print", f"ended by {cause}"],
         ["event", "error", {"cause": cause, "message": f"It was {cause}.", "hint": ""}],
@@ -30,7 +30,7 @@ def fails(cause: str) -> list[Any]:
 
 
 def second(harness: Any, id: str) -> Job:
-    """The job once its second attempt waits."""
+    """Return the job once its second attempt waits."""
     until(lambda: harness.jobs.get(id).attempt == 2)
     return harness.jobs.get(id)
 
@@ -41,7 +41,7 @@ def change(harness: Any, id: str, **columns: Any) -> None:
 
 
 @ON_BOTH
-def test_a_preempted_job_starts_again_in_a_few_seconds_with_a_log_of_its_own(harness: Any) -> None:
+def test_preempted_job_starts_again_with_separate_log(harness: Any) -> None:
     job = harness.submit(fails("preempted"), [["print", "second"]])
     waits = second(harness, job.id)
     assert waits.state is JobState.QUEUED
@@ -57,7 +57,7 @@ def test_a_preempted_job_starts_again_in_a_few_seconds_with_a_log_of_its_own(har
     assert (again.started_at - first.ended_at).total_seconds() >= 4.5
 
 
-def test_nobody_sees_a_job_that_is_tried_again_as_ended(harness: Any) -> None:
+def test_retried_job_is_never_seen_as_ended(harness: Any) -> None:
     job = harness.submit(fails("preempted"), [["print"]])
     stream = harness.jobs.watch(job.id)
     events = [next(stream)]
@@ -70,7 +70,7 @@ def test_nobody_sees_a_job_that_is_tried_again_as_ended(harness: Any) -> None:
     assert harness.jobs.get(job.id).state is JobState.SUCCEEDED
 
 
-def test_a_teacher_that_limits_the_rate_is_left_alone_for_longer_each_time(harness: Any) -> None:
+def test_rate_limit_retries_back_off(harness: Any) -> None:
     job = harness.submit(fails("teacher_rate_limited"), fails("teacher_rate_limited"), [["print"]])
     waits = second(harness, job.id)
     assert 10 < waits.wait_seconds <= 15
@@ -84,7 +84,7 @@ def test_a_teacher_that_limits_the_rate_is_left_alone_for_longer_each_time(harne
     assert waits.pending_reason.startswith("Retry 2 of 5 in ")
 
 
-def test_after_so_many_retries_the_failure_stays_and_a_person_who_resumes_it_starts_anew(
+def test_resume_after_last_retry_resets_the_count(
     harness: Any,
 ) -> None:
     harness.local.configure(slots={"batch": 0})
@@ -99,23 +99,23 @@ def test_after_so_many_retries_the_failure_stays_and_a_person_who_resumes_it_sta
     assert harness.jobs.get(job.id).pending_reason.startswith("Retry 1 of 5 in ")
 
 
-def test_a_failure_that_another_attempt_cannot_help_is_not_tried_again(harness: Any) -> None:
+def test_permanent_failure_is_not_retried(harness: Any) -> None:
     for cause in ("bad_data", "crashed", "teacher_unreachable"):
         job = harness.submit(fails(cause), [["print"]])
         assert harness.end(job.id).state is JobState.FAILED
         assert harness.jobs.get(job.id).attempt == 1
 
 
-def test_an_administrator_can_switch_retries_off(harness: Any) -> None:
+def test_administrator_can_disable_retries(harness: Any) -> None:
     harness.local.configure(retries=False)
     job = harness.submit(fails("teacher_rate_limited"), [["print"]])
     assert harness.end(job.id).cause == "teacher_rate_limited"
     assert len(harness.jobs.attempts(job.id)) == 1
     preempted = harness.submit(fails("preempted"), [["print"]])
-    assert second(harness, preempted.id).state is JobState.QUEUED, "it has only made room"
+    assert second(harness, preempted.id).state is JobState.QUEUED, "it was only preempted"
 
 
-def test_a_retry_that_waits_can_be_cancelled_and_then_never_starts(harness: Any) -> None:
+def test_waiting_retry_can_be_cancelled(harness: Any) -> None:
     job = harness.submit(fails("preempted"), [["print"]])
     second(harness, job.id)
     assert harness.jobs.cancel(job.id).state is JobState.CANCELLED
@@ -127,14 +127,14 @@ def test_a_retry_that_waits_can_be_cancelled_and_then_never_starts(harness: Any)
     assert harness.jobs.logs(job.id).size == 0
 
 
-def test_a_job_that_was_asked_to_stop_is_not_tried_again(harness: Any, state: Path) -> None:
+def test_cancelled_job_is_not_retried(harness: Any, state: Path) -> None:
     job = harness.submit([["wait_for", str(state / "go")], *fails("preempted")], [["print"]])
     harness.reach(job.id, JobState.RUNNING)
     harness.jobs.cancel(job.id)
     assert harness.end(job.id).state is JobState.CANCELLED
 
 
-def test_other_jobs_go_on_while_a_retry_waits(harness: Any) -> None:
+def test_waiting_retry_does_not_block_other_jobs(harness: Any) -> None:
     job = harness.submit(fails("teacher_rate_limited"), [["print"]])
     second(harness, job.id)
     other = harness.submit(["print"])
@@ -142,7 +142,7 @@ def test_other_jobs_go_on_while_a_retry_waits(harness: Any) -> None:
     assert harness.jobs.get(job.id).state is JobState.QUEUED
 
 
-def test_a_retry_starts_also_when_no_server_and_no_kernel_is_left(harness: Any, state: Path) -> None:
+def test_retry_starts_without_server_or_kernel(harness: Any, state: Path) -> None:
     job = harness.submit(fails("preempted"), [["write", str(state / "again"), "x"]])
     second(harness, job.id)
     harness.local.close()
@@ -150,7 +150,7 @@ def test_a_retry_starts_also_when_no_server_and_no_kernel_is_left(harness: Any, 
     type(harness)(state).end(job.id)
 
 
-def test_after_a_reboot_there_is_nothing_left_to_wait_for(harness: Any) -> None:
+def test_retry_is_due_after_reboot(harness: Any) -> None:
     job = harness.submit(fails("teacher_rate_limited"), [["print"]])
     second(harness, job.id)
     version = harness.jobs.get(job.id).version + 1
@@ -159,20 +159,20 @@ def test_after_a_reboot_there_is_nothing_left_to_wait_for(harness: Any) -> None:
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_an_attempt_that_worked_for_long_makes_the_count_begin_anew(harness: Any) -> None:
+def test_long_attempt_resets_the_retry_count(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     store = harness.local._store
     row = store.get(harness.submit(["print"]).id)._replace(retries=5, boot_id=retries.boot_id())
     columns = {"cause": "teacher_rate_limited", "progress": {"step": 7}}
     for spawned, expected in ((boot_clock() - 700, 1), (boot_clock() - 60, None)):
-        found = retries.following(store, row._replace(spawned=spawned), JobState.FAILED, columns)
+        found = retries.next_attempt(store, row._replace(spawned=spawned), JobState.FAILED, columns)
         assert (found and found["retries"]) == expected
     stuck = row._replace(spawned=boot_clock() - 700)
-    assert retries.following(store, stuck, JobState.FAILED, {**columns, "progress": {}}) is None
+    assert retries.next_attempt(store, stuck, JobState.FAILED, {**columns, "progress": {}}) is None
 
 
 @pytest.mark.parametrize("count", [3])
-def test_the_process_that_only_waits_wakes_for_the_next_retry(harness: Any, count: int) -> None:
+def test_due_in_is_the_time_until_the_next_retry(harness: Any, count: int) -> None:
     assert harness.local.due_in() is None
     jobs = [harness.submit(fails("preempted"), [["print"]]) for _ in range(count)]
     for job in jobs:

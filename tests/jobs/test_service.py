@@ -1,4 +1,4 @@
-"""What a client of the job service can rely on."""
+"""Guarantees of the job service to its clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
 
 
-def test_a_submitted_job_runs_in_its_own_process_and_ends_with_its_result(harness: Any) -> None:
+def test_submitted_job_runs_in_its_own_process(harness: Any) -> None:
     job = harness.submit(
         ["print", "hello"], ["event", "result", {"result": {"answer": 42}}], name="My first", priority=3
     )
@@ -37,7 +37,7 @@ def test_a_submitted_job_runs_in_its_own_process_and_ends_with_its_result(harnes
     assert harness.log(job.id) == "hello\n"
 
 
-def test_a_job_is_in_a_folder_that_only_its_user_can_enter(harness: Any, state: Path) -> None:
+def test_job_folder_is_private(harness: Any, state: Path) -> None:
     job = harness.submit(["print", "x"])
     folder = harness.local.folder(job.id)
     assert folder == state / "jobs" / job.id
@@ -46,7 +46,7 @@ def test_a_job_is_in_a_folder_that_only_its_user_can_enter(harness: Any, state: 
     assert stat.S_IMODE((folder / "attempts/1/log.txt").stat().st_mode) == 0o600
 
 
-def test_a_list_is_newest_first_and_its_cursor_leads_through_all_pages(harness: Any) -> None:
+def test_list_pages_are_newest_first(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     ids = [harness.submit(["print"], name=f"n{number}").id for number in range(5)]
     seen, cursor = [], None
@@ -61,7 +61,7 @@ def test_a_list_is_newest_first_and_its_cursor_leads_through_all_pages(harness: 
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "MQ", "YmVmb3JlOi0x", "🙂", "YmVmb3JlOjAwMQ=="])
-def test_a_cursor_from_elsewhere_is_refused(harness: Any, cursor: str) -> None:
+def test_invalid_cursor_is_refused(harness: Any, cursor: str) -> None:
     with pytest.raises(InvalidInput):
         harness.jobs.list(cursor=cursor)
 
@@ -72,7 +72,7 @@ def test_a_limit_out_of_bounds_is_refused(harness: Any, limit: int) -> None:
         harness.jobs.list(limit=limit)
 
 
-def test_a_filter_takes_only_what_fulfils_all_its_conditions(harness: Any) -> None:
+def test_filter_requires_all_conditions(harness: Any) -> None:
     harness.local.configure(slots={"batch": 0})
     one = harness.submit(["print"], kind="generate", name="100% sure")
     two = harness.submit(["print"], kind="train", name="Nightly")
@@ -92,7 +92,7 @@ def test_a_filter_takes_only_what_fulfils_all_its_conditions(harness: Any) -> No
 @pytest.mark.parametrize(
     "id", ["train-aaaaaaaa", "nonsense", "", "../../etc", "train-aaaaaaaa/..", "x" * 5000]
 )
-def test_an_unknown_id_is_not_found_whatever_is_asked(harness: Any, id: str) -> None:
+def test_unknown_id_is_not_found_by_any_method(harness: Any, id: str) -> None:
     for ask in (
         harness.jobs.get,
         harness.jobs.cancel,
@@ -118,7 +118,7 @@ def test_another_owners_job_is_not_found(harness: Any, state: Path) -> None:
     assert stranger.list().jobs == []
 
 
-def test_the_same_key_gives_the_same_job_and_for_something_else_a_conflict(harness: Any) -> None:
+def test_key_returns_same_job_or_conflicts(harness: Any) -> None:
     job = harness.submit(["print", "x"], key="k")
     assert harness.submit(["print", "x"], key="k").id == job.id
     assert harness.end(job.id).state is JobState.SUCCEEDED
@@ -129,7 +129,7 @@ def test_the_same_key_gives_the_same_job_and_for_something_else_a_conflict(harne
         harness.submit(["print", "y"], key="")
 
 
-def test_fifty_parallel_submissions_of_one_key_are_one_job_that_runs_once(harness: Any, state: Path) -> None:
+def test_parallel_submissions_of_one_key_run_once(harness: Any, state: Path) -> None:
     mark = state / "mark"
 
     def submit(number: int) -> str:
@@ -150,13 +150,13 @@ def test_two_owners_may_use_the_same_key(harness: Any, state: Path) -> None:
     other.clean()
 
 
-def test_numbers_that_json_does_not_have_are_refused(harness: Any, state: Path) -> None:
+def test_nan_and_infinity_are_refused(harness: Any, state: Path) -> None:
     with pytest.raises(InvalidInput, match="no JSON"):
         harness.submit(["sleep", float("nan")])
     assert list((state / "jobs").iterdir()) == []
 
 
-def test_an_interpreter_that_is_none_is_refused_at_once(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_interpreter_is_refused(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = SyncJobs(LocalJobs(state, worker_python={"train": "/no/such/python"}))
     with pytest.raises(Unavailable, match="/no/such/python"):
         jobs.submit(JobSpec(kind="train"))
@@ -166,7 +166,7 @@ def test_an_interpreter_that_is_none_is_refused_at_once(state: Path, monkeypatch
     assert jobs.list().jobs == []
 
 
-def test_the_blocking_form_works_inside_a_running_loop(harness: Any) -> None:
+def test_blocking_form_works_inside_a_running_loop(harness: Any) -> None:
     async def cell() -> str:
         job = harness.submit(["print", "from a notebook"])
         for event in harness.jobs.watch(job.id):
@@ -177,7 +177,7 @@ def test_the_blocking_form_works_inside_a_running_loop(harness: Any) -> None:
     assert run(asyncio.sleep(0, "and outside")) == "and outside"
 
 
-def test_an_interrupted_wait_ends_and_the_job_goes_on(harness: Any, state: Path) -> None:
+def test_interrupted_wait_does_not_stop_the_job(harness: Any, state: Path) -> None:
     code = """
 import sys, pathlib
 from ilab_jupyter.jobs.local import LocalJobs
@@ -203,7 +203,7 @@ except KeyboardInterrupt:
     assert harness.jobs.get(job.id).state is JobState.RUNNING
 
 
-def test_a_wait_that_was_never_finished_does_not_keep_the_process(harness: Any, state: Path) -> None:
+def test_unfinished_wait_does_not_keep_the_process_alive(harness: Any, state: Path) -> None:
     job = harness.submit(["wait_for", str(state / "go")])
     code = """
 import sys, pathlib
@@ -217,7 +217,7 @@ print(next(stream).type)
     assert (done.stdout, done.stderr, done.returncode) == ("state\n", "", 0)
 
 
-def test_what_a_job_writes_while_the_process_ends_troubles_nobody(harness: Any, state: Path) -> None:
+def test_output_during_interpreter_shutdown_raises_no_error(harness: Any, state: Path) -> None:
     job = harness.submit(["wait_for", str(state / "go")])
     code = """
 import gc, sys, pathlib, threading, time
@@ -241,7 +241,7 @@ threading.Thread(target=linger).start()
     assert (done.stdout, done.stderr, done.returncode) == ("state\n", "", 0)
 
 
-def test_what_active_counts_is_what_is_not_ended(harness: Any, state: Path) -> None:
+def test_active_counts_jobs_that_have_not_ended(harness: Any, state: Path) -> None:
     assert harness.local.active() == 0
     first = harness.submit(["wait_for", str(state / "go")])
     second = harness.submit(["print"])
@@ -252,7 +252,7 @@ def test_what_active_counts_is_what_is_not_ended(harness: Any, state: Path) -> N
     assert harness.local.active() == 0
 
 
-def test_a_worker_sees_its_submitters_choices_its_interpreter_first_and_no_tokens(
+def test_worker_environment_has_submitter_values_and_no_tokens(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
@@ -266,7 +266,7 @@ def test_a_worker_sees_its_submitters_choices_its_interpreter_first_and_no_token
     assert shown["PATH"].split(os.pathsep)[0] == os.path.dirname(sys.executable)
 
 
-def test_a_library_is_not_replaced_by_a_file_of_its_name_where_the_job_was_submitted(
+def test_file_in_working_directory_does_not_shadow_library(
     harness: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit(9)")
@@ -277,7 +277,7 @@ def test_a_library_is_not_replaced_by_a_file_of_its_name_where_the_job_was_submi
 # Secrets.
 
 
-def test_secrets_reach_the_worker_and_nothing_else(harness: Any, state: Path) -> None:
+def test_secrets_reach_the_worker_only(harness: Any, state: Path) -> None:
     value = "s3cret-value-of-the-teacher"
     job = harness.submit(
         *(["show_env", "ILAB_TEACHER_API_KEY"], ["wait_for", str(state / "go")]),
@@ -289,7 +289,7 @@ def test_secrets_reach_the_worker_and_nothing_else(harness: Any, state: Path) ->
     (state / "go").touch()
     ended = harness.end(job.id)
     log = harness.local.folder(job.id) / "attempts/1/log.txt"
-    assert value in log.read_text()  # the worker itself printed it: it did reach it
+    assert value in log.read_text()  # the worker itself printed it, so it received it
     assert value not in harness.log(job.id) + ended.model_dump_json() + harness.jobs.list().model_dump_json()
     deadline = time.monotonic() + 10
     while file.exists() and time.monotonic() < deadline:
@@ -314,17 +314,17 @@ def test_secrets_reach_the_worker_and_nothing_else(harness: Any, state: Path) ->
         "1A",
     ],
 )
-def test_a_secret_cannot_be_a_variable_that_makes_programs_load_code(harness: Any, name: str) -> None:
+def test_secret_names_that_load_code_are_refused(harness: Any, name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         harness.submit(["print"], secrets={name: "the-value"})
     assert "the-value" not in str(refused.value)
     assert harness.jobs.list().jobs == []
 
 
-def test_half_a_character_is_refused_in_arguments_and_secrets(harness: Any) -> None:
-    with pytest.raises(InvalidInput, match="half a character"):
+def test_unpaired_surrogate_is_refused_in_arguments_and_secrets(harness: Any) -> None:
+    with pytest.raises(InvalidInput, match="unpaired surrogate"):
         harness.submit(["print", "\ud800"])
-    with pytest.raises(InvalidInput, match="no text"):
+    with pytest.raises(InvalidInput, match="is not a text"):
         harness.submit(["print"], secrets={"A_KEY": "\ud800"})
 
 

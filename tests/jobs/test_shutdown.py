@@ -1,4 +1,4 @@
-"""Ending with the machine: live jobs save their work, nothing starts meanwhile, and nobody has cancelled."""
+"""Shutdown with the machine: live jobs save their work, nothing starts meanwhile, no job is cancelled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilab_jupyter.jobs.attempt.container import ends_with_us
 from ilab_jupyter.jobs.state import JobState
 
 
-def test_live_jobs_save_and_are_interrupted_while_waiting_ones_wait_on(harness: Any, tmp_path: Path) -> None:
+def test_shutdown_interrupts_live_jobs_only(harness: Any, tmp_path: Path) -> None:
     harness.local.configure(slots={"batch": 2}, grace_seconds=10)
     saves = [tmp_path / f"saved-{number}" for number in range(2)]
     live = [harness.submit(["save_on_term", str(path)], ["print", "on"], ["sleep", 60]) for path in saves]
@@ -35,15 +35,13 @@ def test_live_jobs_save_and_are_interrupted_while_waiting_ones_wait_on(harness: 
     assert harness.end(waiting.id).state is JobState.SUCCEEDED
 
 
-def test_a_job_that_has_just_been_started_is_interrupted_before_it_works(
-    harness: Any, tmp_path: Path
-) -> None:
+def test_starting_job_is_interrupted_before_it_works(harness: Any, tmp_path: Path) -> None:
     job = harness.submit(["write", str(tmp_path / "worked"), "x"], ["sleep", 60])
     (ended,) = harness.local.interrupt()
     assert (ended.id, ended.state, ended.cause) == (job.id, JobState.INTERRUPTED, "shutdown")
 
 
-def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(harness: Any) -> None:
+def test_unresponsive_worker_is_killed_after_grace_period(harness: Any) -> None:
     harness.local.configure(grace_seconds=0.5)
     harness.submit(["ignore_term"], ["print", "deaf"], ["sleep", 60])
     job = harness.jobs.list().jobs[0]
@@ -54,21 +52,21 @@ def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(harness:
     assert ended.state is JobState.INTERRUPTED and time.monotonic() - began < 5
 
 
-def test_only_the_named_jobs_are_asked_and_another_owners_never(harness: Any, state: Path) -> None:
+def test_only_named_jobs_of_the_owner_are_interrupted(harness: Any, state: Path) -> None:
     from ilab_jupyter.jobs.local import LocalJobs
 
     harness.local.configure(slots={"batch": 2})
     first, second = (harness.submit(["sleep", 60]) for _ in range(2))
     for job in (first, second):
         harness.reach(job.id, JobState.RUNNING)
-    other = LocalJobs(state, owner="somebody-else")
+    other = LocalJobs(state, owner="another-user")
     assert other.interrupt() == []
     other.close()
     assert [job.id for job in harness.local.interrupt([first.id])] == [first.id]
     assert harness.jobs.get(second.id).state is JobState.RUNNING
 
 
-def test_a_program_below_another_one_is_not_taken_for_a_container() -> None:
+def test_child_of_a_program_is_not_a_container() -> None:
     assert not ends_with_us()
     script = "from ilab_jupyter.jobs.attempt.container import ends_with_us; print(ends_with_us())"
     command = [sys.executable, "-c", script]
@@ -80,4 +78,4 @@ def test_a_program_below_another_one_is_not_taken_for_a_container() -> None:
         pytest.skip("no PID namespaces here")
     assert first.stdout.strip() == "True", "PID 1 of a namespace"
     second = subprocess.run([*alone, *below], capture_output=True, text=True, check=True)
-    assert second.stdout.strip() == "True", "a child of a PID 1 that is no init"
+    assert second.stdout.strip() == "True", "a child of a PID 1 that is not an init process"

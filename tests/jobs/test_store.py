@@ -23,20 +23,20 @@ def queued(harness: Any) -> tuple[Store, str]:
     return harness.local._store, harness.submit(["print"]).id
 
 
-def test_an_end_is_never_overwritten(queued: tuple[Store, str]) -> None:
+def test_final_state_is_never_overwritten(queued: tuple[Store, str]) -> None:
     store, id = queued
     row = store.get(id)
     assert row is not None
     ended = store.move(row, JobState.CANCELLED, cause="cancelled")
     assert ended is not None
-    assert store.move(row, JobState.STARTING) is None, "a stale view moves nothing"
+    assert store.move(row, JobState.STARTING) is None, "a stale row cannot be moved"
     for state in JobState:
-        with pytest.raises(ValueError, match="is no move"):
+        with pytest.raises(ValueError, match="is not an allowed transition"):
             store.move(ended, state)
     assert store.get(id) == ended
 
 
-def test_the_moves_lead_to_an_end_from_everywhere_and_nowhere_from_there() -> None:
+def test_every_state_leads_to_a_final_state() -> None:
     assert all(MOVES[end] == frozenset() for end in ENDS)
     for state in JobState:
         reached = {state}
@@ -45,19 +45,19 @@ def test_the_moves_lead_to_an_end_from_everywhere_and_nowhere_from_there() -> No
         assert state in ENDS or reached & ENDS
 
 
-def test_a_stale_view_cannot_resume(queued: tuple[Store, str]) -> None:
+def test_stale_row_cannot_be_resumed(queued: tuple[Store, str]) -> None:
     store, id = queued
     row = store.get(id)
     assert row is not None
     ended = store.move(row, JobState.CANCELLED)
     assert ended is not None
-    again = store.again(ended, ended.launch)
+    again = store.requeue(ended, ended.launch)
     assert again is not None and again.attempt == 2 and store.get(id) == again
-    assert store.again(ended, ended.launch) is None
+    assert store.requeue(ended, ended.launch) is None
 
 
 def shut(harness: Any) -> Path:
-    """Close the service, so that nothing turns the queue any more, and put everything into the main file."""
+    """Close the service, so that no scheduler runs, and checkpoint the journal into the main file."""
     harness.local.close()
     connection = sqlite3.connect(harness.local.state.database)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -73,7 +73,7 @@ def refuse(state: Path) -> Unavailable:
 
 
 @pytest.mark.parametrize("junk", [b"this is no database at all" * 100, b"SQLite format 3\0" + b"\0" * 5000])
-def test_a_corrupt_database_is_refused_and_left_as_it_is(harness: Any, state: Path, junk: bytes) -> None:
+def test_corrupt_database_is_refused_unchanged(harness: Any, state: Path, junk: bytes) -> None:
     harness.end(harness.submit(["print"]).id)
     database = shut(harness)
     for extra in ("-wal", "-shm"):
@@ -85,7 +85,7 @@ def test_a_corrupt_database_is_refused_and_left_as_it_is(harness: Any, state: Pa
     database.write_bytes(intact)
 
 
-def test_a_truncated_database_is_refused_wherever_it_was_cut(harness: Any, state: Path) -> None:
+def test_truncated_database_is_refused(harness: Any, state: Path) -> None:
     for number in range(20):
         harness.local.configure(slots={f"q{number}": 1, "batch": 0})
         harness.submit(["print", "x" * 500])
@@ -100,7 +100,7 @@ def test_a_truncated_database_is_refused_wherever_it_was_cut(harness: Any, state
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_a_database_that_is_gone_while_its_jobs_are_there_is_not_made_anew(
+def test_missing_database_with_jobs_is_not_recreated(
     harness: Any, state: Path, tmp_path: Path, empty: bool
 ) -> None:
     harness.end(harness.submit(["print"]).id)
@@ -112,7 +112,7 @@ def test_a_database_that_is_gone_while_its_jobs_are_there_is_not_made_anew(
     kept.replace(database)
 
 
-def test_a_database_that_is_removed_under_a_running_service_is_noticed(harness: Any, tmp_path: Path) -> None:
+def test_removal_of_database_in_use_is_detected(harness: Any, tmp_path: Path) -> None:
     harness.end(harness.submit(["print"]).id)
     database = harness.local.state.database
     kept = database.rename(tmp_path / "kept.db")
@@ -124,7 +124,7 @@ def test_a_database_that_is_removed_under_a_running_service_is_noticed(harness: 
     assert len(harness.jobs.list().jobs) == 1
 
 
-def test_a_database_whose_making_was_cut_short_is_made_again(state: Path) -> None:
+def test_incomplete_new_database_is_recreated(state: Path) -> None:
     state.mkdir()
     connection = sqlite3.connect(state / "jobs.db")
     connection.execute("PRAGMA journal_mode=WAL")
@@ -141,7 +141,7 @@ def test_a_database_of_another_version_is_refused(harness: Any, state: Path) -> 
     harness.local._store.put_setting("schema", "1")
 
 
-def test_a_database_of_something_else_is_refused(state: Path) -> None:
+def test_foreign_database_is_refused(state: Path) -> None:
     state.mkdir()
     connection = sqlite3.connect(state / "jobs.db")
     connection.execute("CREATE TABLE other (x)")
@@ -150,34 +150,34 @@ def test_a_database_of_something_else_is_refused(state: Path) -> None:
     assert refuse(state).cause == "store_damaged"
 
 
-def test_a_folder_without_permission_is_refused_with_advice(tmp_path: Path) -> None:
+def test_folder_without_permission_is_refused_with_hint(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
-    # Root may write everywhere but where the kernel itself lets nobody make a folder.
+    # Root may write everywhere except where the kernel allows no folders.
     where = Path("/sys/kernel") if os.geteuid() == 0 else closed
     assert "ILAB_JUPYTER_STATE" in refuse(where / "ilab-state").hint
 
 
-def test_a_state_folder_that_is_a_file_is_refused_with_advice(tmp_path: Path) -> None:
+def test_state_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     assert "ILAB_JUPYTER_STATE" in refuse(tmp_path / "state").hint
 
 
-def test_several_processes_may_open_a_new_folder_at_once(state: Path) -> None:
+def test_several_processes_open_a_new_folder_at_once(state: Path) -> None:
     code = "import sys, pathlib, ilab_jupyter.jobs.local as jobs; jobs.LocalJobs(pathlib.Path(sys.argv[1]))"
     opened = [subprocess.Popen([sys.executable, "-c", code, str(state)]) for _ in range(4)]
     assert [process.wait() for process in opened] == [0] * 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts are read where Linux has them")
-def test_the_file_system_of_a_folder_is_that_of_its_nearest_mount(tmp_path: Path) -> None:
+def test_file_system_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
     assert filesystem(Path("/proc/self")) == "proc" and filesystem(Path("/sys")) == "sysfs"
     (tmp_path / "link").symlink_to("/proc")
     assert filesystem(tmp_path / "link") == "proc"
 
 
 @pytest.mark.parametrize("seal", ["seal", "NULL"])
-def test_a_row_with_a_state_that_nobody_knows_is_refused_aloud(harness: Any, seal: str) -> None:
+def test_row_with_unknown_state_is_refused(harness: Any, seal: str) -> None:
     job = harness.submit(["print"])
     harness.end(job.id)
     intact = harness.local._store.get(job.id)
@@ -191,7 +191,7 @@ def test_a_row_with_a_state_that_nobody_knows_is_refused_aloud(harness: Any, sea
     assert harness.local._store.get(job.id) == intact
 
 
-def test_a_letter_that_the_disk_has_changed_is_noticed(harness: Any) -> None:
+def test_row_changed_on_disk_is_detected(harness: Any) -> None:
     job = harness.submit(["print"])
     harness.end(job.id)
     with sqlite3.connect(harness.local.state.database) as connection:

@@ -1,4 +1,4 @@
-"""Logs, events, progress and the live stream: nothing lost, nothing twice, and an end that says so."""
+"""Logs, events, progress and the live stream: nothing lost or repeated, and a final event at the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = "aé→🙂\n" * 50
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7, 64])
-def test_pieces_of_a_log_put_together_are_the_log_however_small_they_are(tmp_path: Path, limit: int) -> None:
+def test_pieces_of_any_size_join_to_the_log(tmp_path: Path, limit: int) -> None:
     path = tmp_path / "log"
     path.write_text(TEXT, encoding="utf-8")
     whole, offset = "", 0
@@ -33,7 +33,7 @@ def test_pieces_of_a_log_put_together_are_the_log_however_small_they_are(tmp_pat
 
 
 @pytest.mark.parametrize("back", range(1, 12))
-def test_a_tail_begins_with_a_whole_letter(tmp_path: Path, back: int) -> None:
+def test_tail_starts_with_a_whole_character(tmp_path: Path, back: int) -> None:
     path = tmp_path / "log"
     path.write_text(TEXT, encoding="utf-8")
     piece = logs.read(path, -back, 1000, final=True)
@@ -42,7 +42,7 @@ def test_a_tail_begins_with_a_whole_letter(tmp_path: Path, back: int) -> None:
     assert logs.read(path, -(10**9), 10**9, final=True).text == TEXT
 
 
-def test_a_letter_that_is_half_written_waits_for_its_rest_but_not_for_ever(tmp_path: Path) -> None:
+def test_incomplete_character_waits_until_the_end(tmp_path: Path) -> None:
     path = tmp_path / "log"
     data = "ab🙂".encode()
     path.write_bytes(data[:-1])
@@ -53,7 +53,7 @@ def test_a_letter_that_is_half_written_waits_for_its_rest_but_not_for_ever(tmp_p
     assert logs.read(path, 2, 100, final=False).text == "🙂"
 
 
-def test_bytes_that_are_no_text_are_replaced_and_shift_no_offset(tmp_path: Path) -> None:
+def test_invalid_bytes_are_replaced_without_shifting_offsets(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"a\xff\xfe\x80b\xc3\n" * 10)
     whole, offset = "", 0
@@ -67,7 +67,7 @@ def test_bytes_that_are_no_text_are_replaced_and_shift_no_offset(tmp_path: Path)
 # Events.
 
 
-def test_a_torn_line_costs_itself_and_no_other(tmp_path: Path) -> None:
+def test_truncated_line_affects_no_other(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     writer = EventWriter(path)
     assert [writer.write("phase", name="a"), writer.write("progress", step=1)] == [1, 2]
@@ -83,7 +83,7 @@ def test_a_torn_line_costs_itself_and_no_other(tmp_path: Path) -> None:
     assert [line["seq"] for line in events.backwards(path)] == [4, 3, 2, 1]
 
 
-def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path: Path) -> None:
+def test_incomplete_line_is_read_once_complete(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     line = b'{"seq": 1, "time": "2026-01-01T00:00:00+00:00", "type": "x"}\n'
     path.write_bytes(line[:20])
@@ -94,7 +94,7 @@ def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path: Path) -
     assert [event["seq"] for event in tail.read()] == [1] and not tail.changed()
 
 
-def test_numbers_without_a_json_form_become_null_and_unknown_objects_text(tmp_path: Path) -> None:
+def test_values_without_json_form_are_converted(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     EventWriter(path).write(
         "progress", loss=float("nan"), all=[float("inf"), {"x": float("-inf")}], path=tmp_path
@@ -103,7 +103,7 @@ def test_numbers_without_a_json_form_become_null_and_unknown_objects_text(tmp_pa
     assert (line["loss"], line["all"], line["path"]) == (None, [None, {"x": None}], str(tmp_path))
 
 
-def test_any_place_in_a_long_file_of_events_is_found(tmp_path: Path) -> None:
+def test_every_offset_in_a_long_event_file_is_found(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     lines = []
     for seq in range(1, 5001):
@@ -120,7 +120,7 @@ def test_any_place_in_a_long_file_of_events_is_found(tmp_path: Path) -> None:
     assert events.offset_after(path, 4000) > 3 * events.TAIL, "it did not read from the start"
 
 
-def test_a_writer_that_is_shared_by_threads_writes_each_number_once(tmp_path: Path) -> None:
+def test_threads_sharing_a_writer_use_each_seq_once(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     writer = EventWriter(tmp_path / "events.jsonl")
@@ -131,7 +131,7 @@ def test_a_writer_that_is_shared_by_threads_writes_each_number_once(tmp_path: Pa
     assert {line["number"] for line in read} == set(range(400))
 
 
-def test_the_progress_of_a_running_job_is_its_newest_word(harness: Any, tmp_path: Path) -> None:
+def test_progress_of_running_job_is_its_newest_event(harness: Any, tmp_path: Path) -> None:
     job = harness.submit(
         ["event", "phase", {"name": "training", "message": "Epoch 1"}],
         ["event", "progress", {"step": 1, "total": 4, "loss": 2.5}],
@@ -156,6 +156,6 @@ def test_the_progress_of_a_running_job_is_its_newest_word(harness: Any, tmp_path
     assert (ended.phase, ended.step, ended.total, ended.metrics) == ("saving", 0, None, {"loss": 1.5})
 
 
-def test_progress_of_another_make_is_no_error(harness: Any) -> None:
+def test_progress_of_another_version_is_accepted(harness: Any) -> None:
     job = harness.submit(["event", "progress", {"step": "one", "total": []}], ["exit", 1])
     assert harness.end(job.id).progress.step == 0

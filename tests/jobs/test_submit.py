@@ -1,4 +1,4 @@
-"""Submitting: durable before it is answered, quick whatever the queue does, and never without its turn."""
+"""Submission: durable before it is acknowledged, fast whatever the queue does, and followed by a turn."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ os.write(1, f"{job.id} {job.state} {job.pending_reason}".encode())
 
 
 def stored(state: Path) -> dict[str, str]:
-    """State by id, read without the engine, which would give the queue a turn."""
+    """State by id, read without the engine, which would run the scheduler."""
     with closing(sqlite3.connect(f"file:{state}/jobs.db?mode=ro", uri=True)) as database:
         return dict(database.execute("SELECT id, state FROM job"))
 
 
 def submitted_elsewhere(state: Path, *more: str) -> tuple[str, int]:
-    """(what a process that submits a job says, its exit code)."""
+    """Return the output and exit code of a process that submits a job."""
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{WORKER}"}
     done = subprocess.run(
@@ -54,17 +54,15 @@ def submitted_elsewhere(state: Path, *more: str) -> tuple[str, int]:
     return done.stdout, done.returncode
 
 
-def test_a_process_that_ends_right_after_submitting_has_given_the_queue_its_turn(state: Path) -> None:
+def test_scheduler_runs_before_the_submitting_process_exits(state: Path) -> None:
     said, code = submitted_elsewhere(state, "del jobs")
     assert code == 0
     id, answered, reason = said.split(" ", 2)
-    assert answered == "QUEUED" and reason == "It has just been put into the queue."
+    assert answered == "QUEUED" and reason == "It has just been queued."
     until(lambda: stored(state) == {id: "SUCCEEDED"})
 
 
-def test_what_was_acknowledged_by_a_process_that_is_killed_runs_once_somebody_looks(
-    harness: Any, state: Path
-) -> None:
+def test_job_acknowledged_by_killed_process_runs_at_next_turn(harness: Any, state: Path) -> None:
     ids = []
     for _ in range(5):
         said, code = submitted_elsewhere(state, "os.kill(os.getpid(), signal.SIGKILL)")
@@ -76,9 +74,9 @@ def test_what_was_acknowledged_by_a_process_that_is_killed_runs_once_somebody_lo
         assert harness.log(id) == "done\n"
 
 
-def test_a_submission_does_not_wait_for_who_moves_the_queue(harness: Any, state: Path) -> None:
-    harness.submit(["print"])  # makes the folder
-    harness.local._heart.flush()
+def test_submission_does_not_wait_for_a_scheduler_turn(harness: Any, state: Path) -> None:
+    harness.submit(["print"])  # creates the folder
+    harness.local._background.flush()
     with locked(state / "turn.lock", 10):
         began = time.monotonic()
         job = harness.submit(["print"])
@@ -87,9 +85,7 @@ def test_a_submission_does_not_wait_for_who_moves_the_queue(harness: Any, state:
     assert harness.end(job.id).state is JobState.SUCCEEDED
 
 
-def test_a_hundred_parallel_submissions_are_a_hundred_jobs_and_those_refused_refuse_no_other(
-    harness: Any, state: Path
-) -> None:
+def test_refused_parallel_submissions_do_not_affect_others(harness: Any, state: Path) -> None:
     harness.local.configure(slots={"batch": 0})
     harness.submit(["print", "first"], key="taken")
 
@@ -111,7 +107,7 @@ def test_a_hundred_parallel_submissions_are_a_hundred_jobs_and_those_refused_ref
         assert harness.jobs.get(id).id == id
 
 
-def test_secrets_are_on_the_disk_before_the_row_is(
+def test_secrets_are_durable_before_the_row(
     harness: Any, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.local.configure(slots={"batch": 0})
@@ -135,20 +131,22 @@ def test_secrets_are_on_the_disk_before_the_row_is(
     assert (folder / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_digest_of_a_key_is_that_of_the_first_version() -> None:
+def test_digest_of_a_key_equals_that_of_version_1() -> None:
     spec = JobSpec(kind="train", name="a", arguments={"b": [1, 2.5, "ü"], "a": None}, priority=3)
     first = {"arguments": {"a": None, "b": [1, 2.5, "ü"]}, "kind": "train", "name": "a", "priority": 3}
     text = json.dumps({**first, "queue": "batch"}, sort_keys=True)
-    assert submission.digest(submission.wanted(spec)) == hashlib.sha256(text.encode()).hexdigest()
+    assert submission.digest(submission.stored_spec(spec)) == hashlib.sha256(text.encode()).hexdigest()
     asking = spec.model_copy(update={"resources": Resources(gpus=1)})
-    assert submission.digest(submission.wanted(asking)) != submission.digest(submission.wanted(spec))
+    assert submission.digest(submission.stored_spec(asking)) != submission.digest(
+        submission.stored_spec(spec)
+    )
 
 
-def test_a_folder_that_was_lost_before_the_start_is_made_again(harness: Any, state: Path) -> None:
-    """As after a power cut: the row is durable, the folder of a job that waits need not be."""
+def test_missing_job_folder_is_created_at_start(harness: Any, state: Path) -> None:
+    """As after a power cut: the row is durable, the folder of a waiting job need not be."""
     harness.local.configure(slots={"batch": 0})
     job = harness.submit(["print", "here"])
-    harness.local._heart.flush()
+    harness.local._background.flush()
     for path in (state / "jobs" / job.id).iterdir():
         path.unlink()
     (state / "jobs" / job.id).rmdir()

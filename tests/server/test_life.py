@@ -133,7 +133,7 @@ class TestASettingThatCannotBeUsed:
         [
             ({"devices": [{"uuid": "GPU-a"}]}, "IlabApp.devices cannot be used: 0.memory_total:"),
             ({"devices": [{"uuid": "GPU-a", "memory_total": 0}]}, "'GPU-a' needs a UUID"),
-            ({"slots": {"batch": 5000}}, "Slots are numbers from 0 to 1000"),
+            ({"slots": {"batch": 5000}}, "Slots must be numbers from 0 to 1000"),
         ],
         indirect=["ilab_config"],
     )

@@ -168,7 +168,7 @@ class TestHealth(OwnServer):
         # The pulse would find it out within a second, so it is stopped.
         await server.app.web_app.settings["ilab"].pulse.stop()
         jobs = await server.app.web_app.settings["ilab"].jobs()
-        jobs._heart.stop()
+        jobs._background.stop()
         record = json.loads((jobs.folder(id) / "attempts/1/supervisor.json").read_text())
         guardian = int(Path(f"/proc/{record['pid']}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(guardian, signal.SIGKILL)
@@ -193,10 +193,10 @@ class TestHealth(OwnServer):
         jobs.configure(slots={"batch": 0})
         await server.submit("print:x")
         assert (await server.http.get("ilab/api/health")).status_code == 200
-        jobs._heart.stop()
-        monkeypatch.setattr(health, "STILL_SECONDS", 0.0)
+        jobs._background.stop()
+        monkeypatch.setattr(health, "STALLED_SECONDS", 0.0)
         answer = await server.http.get("ilab/api/health")
-        assert (answer.status_code, answer.json()["code"]) == (503, "queue_still")
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue_stalled")
         assert "1 job" in answer.json()["message"]
 
     async def test_who_holds_the_queue_too_long_is_named(
@@ -230,7 +230,7 @@ class TestHealth(OwnServer):
             asked.append(time.monotonic())
             time.sleep(6)
 
-        monkeypatch.setattr(health, "room", hang)
+        monkeypatch.setattr(health, "free_bytes", hang)
         began = time.monotonic()
         answers = await asyncio.gather(*(server.http.get("ilab/api/health") for _ in range(5)))
         assert time.monotonic() - began < 3

@@ -24,7 +24,7 @@ def may_mount() -> bool:
 
 @contextmanager
 def small_disk(folder: Path, size: str = "1m") -> Iterator[Path]:
-    """A file system of this size, mounted at the folder; skips where this user may mount none."""
+    """Mount a file system of this size at the folder; skip if this user may not mount."""
     if not may_mount():
         pytest.skip("this user may not mount a file system")
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def small_disk(folder: Path, size: str = "1m") -> Iterator[Path]:
 
 
 def fill(folder: Path, *, leave: int = 0) -> Path:
-    """Write a file that takes all of the folder's disk but about `leave` bytes, and return it."""
+    """Write a file that takes the folder's disk except about `leave` bytes, and return it."""
     filler = folder / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while (free := os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize) > leave:

@@ -1,4 +1,4 @@
-"""A local job service on a state folder of its own; its jobs are real processes of the scripted worker."""
+"""A local job service on a separate state folder; its jobs are real processes of the scripted worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORKER = Path(__file__).parent / "worker"
 
 
 class JobHarness:
-    """The service and short forms of what tests do with it."""
+    """The service with shortcuts for tests."""
 
     def __init__(self, state: Path, **options: Any) -> None:
         self.local = LocalJobs(state, worker_module="scripted", **options)
@@ -46,7 +46,7 @@ class JobHarness:
         return self.jobs.logs(id, limit=1_000_000).text
 
     def clean(self) -> None:
-        """Leave no process behind and nothing that starts one."""
+        """Leave no process behind, nor anything that starts one."""
         self.jobs.pause("The test is over.")
         self.local.configure(grace_seconds=0)
         deadline = time.monotonic() + 15

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from tests.support.models import STORIES
 from tests.support.training import PAIRS
 
-# Marks the assistant's part for libraries that look for it, as instruct models do.
+# Marks the assistant's part of the template, as instruct models do.
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>\n"
     "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}"

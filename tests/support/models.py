@@ -48,7 +48,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
 
 
 def build(group: str, folder: Path) -> None:
-    """Run the model builder; it needs the network for nothing."""
+    """Run the model builder, which needs no network."""
     command = [sys.executable, "-m", "tests.support.model_builder", group, str(folder)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-_PASSWORD = "s3cret:p@ss/word"  # with characters that an address must quote
+_PASSWORD = "s3cret:p@ss/word"  # with characters that a URL must quote
 ON_BOTH = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
@@ -26,10 +26,10 @@ def programs() -> Path:
     folders = [Path("/usr/lib/postgresql")]
     found = sorted(path.parent for folder in folders for path in folder.glob("*/bin/initdb"))
     if shutil.which("pg_config"):
-        told = subprocess.run(
+        output = subprocess.run(
             ["pg_config", "--bindir"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        found += [Path(told)] if (Path(told) / "initdb").exists() else []
+        found += [Path(output)] if (Path(output) / "initdb").exists() else []
     if not found:
         pytest.fail("These tests run a PostgreSQL server of their own: apt-get install postgresql")
     return found[-1]
@@ -37,7 +37,7 @@ def programs() -> Path:
 
 @dataclass
 class Server:
-    """A server on a socket in a folder of its own."""
+    """A server on a socket in a separate folder."""
 
     folder: Path
     process: subprocess.Popen[bytes]
@@ -60,7 +60,7 @@ class Server:
             self.process.wait()
 
     def kill(self) -> None:
-        """At once, as when its machine fails; `start` brings it back."""
+        """Stop at once, as when its machine fails; `start` restarts it."""
         self.process.send_signal(3)
         self.process.wait()
 
@@ -69,8 +69,8 @@ class Server:
         _wait(self)
 
 
-def _as_nobody_special(folder: Path) -> list[str]:
-    """The server refuses to run as root, and must not outlive the tests."""
+def _unprivileged(folder: Path) -> list[str]:
+    """Return a command prefix: the server refuses to run as root, and must not outlive the tests."""
     if os.geteuid() != 0:
         return ["setpriv", "--pdeathsig", "QUIT"]
     try:
@@ -86,7 +86,7 @@ def _as_nobody_special(folder: Path) -> list[str]:
 def _spawn(folder: Path, options: list[str]) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [*_as_nobody_special(folder), str(programs() / "postgres"), "-D", str(folder / "data"), *options],
+            [*_unprivileged(folder), str(programs() / "postgres"), "-D", str(folder / "data"), *options],
             stdout=log,
             stderr=log,
             cwd=folder,
@@ -113,7 +113,7 @@ def postgres_server() -> Iterator[Server]:
         (folder / "log").touch()
         initdb = ["--username=tester", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "-N"]
         done = subprocess.run(
-            [*_as_nobody_special(folder), str(programs() / "initdb"), "-D", str(folder / "data"), *initdb],
+            [*_unprivileged(folder), str(programs() / "initdb"), "-D", str(folder / "data"), *initdb],
             capture_output=True,
             text=True,
             cwd=folder,

@@ -15,7 +15,7 @@ import httpx
 from tests.support.interpreter import make_interpreter
 
 TOKEN = "process-token"
-# JupyterLab takes longer to load than all the rest, and no test of this class needs it.
+# JupyterLab takes longer to load than everything else, and no test of this class needs it.
 EXTENSIONS = {"ilab_jupyter": True, "probe_extension": True, "jupyterlab": False, "jupyter_lsp": False}
 
 

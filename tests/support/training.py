@@ -26,7 +26,7 @@ def conversation(question: str, answer: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def tiny(language_models: Path) -> Path:
-    """The folder of a model that can be trained; tests must not write to it."""
+    """The folder of a trainable model; tests must not write to it."""
     return language_models / "trainable/tiny"
 
 

@@ -23,7 +23,7 @@ def until(condition: Callable[[], T], seconds: float = 20, *, what: str = "", pa
 async def until_async(
     condition: Callable[[], Awaitable[Any]], seconds: float = 20, *, what: str = "", pause: float = 0.05
 ) -> Any:
-    """Return the first true value that awaiting `condition()` gives; fail as `until` does."""
+    """Return the first true value of `await condition()`; fail as `until` does."""
     deadline = time.monotonic() + seconds
     while not (value := await condition()):
         assert time.monotonic() < deadline, _timed_out(condition, seconds, what, value)

@@ -1,1 +1,1 @@
-"""One run of a job: its supervisor and worker as processes, and what their end means."""
+"""One run of a job: the supervisor and worker processes, and how their exit becomes an outcome."""

@@ -1,19 +1,19 @@
-"""Whether this process is what a container lives by, so that all else in there ends with it."""
+"""Detection of containers in which every process ends together with this one."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# Their children outlive whoever started them: a PID 1 of any other name is the program of a container.
+# Init systems: processes below them outlive their parent. Any other PID 1 is a container's program.
 _INITS = frozenset({"systemd", "init", "launchd", "upstart", "runit", "openrc-init"})
 
 
 def ends_with_us() -> bool:
-    """Whether what this process leaves running is killed when it ends, as in a container of its own.
+    """Return whether processes that this one leaves running are killed when it ends.
 
-    So it is for PID 1 of a PID namespace, for a child of a PID 1 that is no init of a whole system, and in a
-    pod whose containers share one namespace.
+    True for PID 1 of a PID namespace, for a child of a PID 1 that is not a system's init process, and in a
+    pod whose containers share a PID namespace.
     """
     if os.getpid() == 1:
         return True

@@ -1,4 +1,4 @@
-"""How a job's worker is started: interpreter, module, working folder, environment; fixed at submission."""
+"""How a worker is started: interpreter, module, working directory and environment, fixed at submission."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ilab_jupyter import secret_names
 from ilab_jupyter.errors import InvalidInput, Unavailable
 from ilab_jupyter.jobs.attempt.process import TOKEN
 
-# The submitter's environment that a job sees, whoever starts it later. None of these holds a secret.
+# Variables of the submitter that a job inherits, whichever process starts it. None of these holds a secret.
 CARRIED = (
     *(
         "PATH",
@@ -37,15 +37,15 @@ CARRIED = (
         "HF_DATASETS_OFFLINE",
     ),
 )
-# Of the starting process alone: tokens that are no business of a job, a plot backend that needs a kernel.
+# Private to the starting process: tokens that a job must not see, a plot backend that needs a kernel.
 _DROPPED = (
     *("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_TOKEN", "JUPYTERHUB_CLIENT_ID", "ILAB_SERVICE_TOKEN"),
     *("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT", "MPLBACKEND", "PYTHONSTARTUP", TOKEN),
 )
-# The address of the job database holds a password: it is passed on to supervisors and to no worker.
+# The address of the job database contains a password: supervisors inherit it, workers do not.
 DATABASE_URL = "ILAB_JUPYTER_DATABASE_URL"
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-# Names that make a program load code or look elsewhere for it. No administrator's pattern allows them.
+# Variables that make a program load code or search for it elsewhere. No configured pattern allows them.
 _REFUSED = re.compile(
     r"(LD|DYLD|PYTHON|PYTORCH|ILAB_JUPYTER|GIT|BASH|MALLOC|GLIBC|NODE|PERL|RUBY|JAVA)_?.*"
     rf"|PATH|HOME|SHELL|IFS|ENV|USER|LOGNAME|TMPDIR|GCONV_PATH|LOCPATH|NLSPATH|PAGER|EDITOR|VISUAL|{TOKEN}"
@@ -56,10 +56,11 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def launch(python: str, module: str, cwd: str | None = None) -> dict[str, Any]:
-    """What is stored with a job. Unavailable where the interpreter is not a program."""
+    """Return what is stored with a job to start its worker. Raise Unavailable if the interpreter is not an
+    executable file."""
     if not (Path(python).is_absolute() and os.access(python, os.X_OK) and Path(python).is_file()):
         raise Unavailable(
-            f"The interpreter for jobs, {python!r}, is no program.",
+            f"The interpreter for jobs, {python!r}, is not an executable file.",
             "Set worker_python (or ILAB_JUPYTER_WORKER_PYTHON) to the absolute path of a Python.",
             cause="worker_python",
         )
@@ -68,14 +69,14 @@ def launch(python: str, module: str, cwd: str | None = None) -> dict[str, Any]:
 
 
 def supervisor_environment() -> dict[str, str]:
-    """Ours, without what belongs to this process alone."""
+    """Return this process's environment without the variables that are private to it."""
     return _with_source_tree({name: value for name, value in os.environ.items() if name not in _DROPPED})
 
 
 def worker_environment(
     launched: Mapping[str, Any], secrets: Mapping[str, str], token: str, gpus: str | None = None
 ) -> dict[str, str]:
-    """The supervisor's, with the submitter's choices in place of its own, and the GPUs that it was given."""
+    """Return the supervisor's environment with the submitter's variables and the assigned GPUs."""
     environment = {
         name: value for name, value in os.environ.items() if name not in CARRIED and name != DATABASE_URL
     }
@@ -88,7 +89,10 @@ def worker_environment(
 
 
 def check_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
-    """The secrets, where all may be environment variables of a worker; InvalidInput never repeats a value."""
+    """Return the secrets if all may become environment variables of a worker.
+
+    Raise InvalidInput, which never contains a value, otherwise.
+    """
     allowed = secret_names.secret_patterns()
     for name, value in secrets.items():
         known = SECRET_NAME.fullmatch(name) is not None and secret_names.matches(name, allowed)
@@ -99,7 +103,7 @@ def check_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
             )
         if not isinstance(value, str) or _NO_TEXT.search(value) or len(value) > _MAX_SECRET:
             raise InvalidInput(
-                f"The value of the secret {name} is no text of at most {_MAX_SECRET} characters."
+                f"The value of the secret {name} is not a text of at most {_MAX_SECRET} characters."
             )
     return dict(secrets)
 
@@ -112,7 +116,7 @@ def _cwd() -> str:
 
 
 def _with_source_tree(environment: dict[str, str]) -> dict[str, str]:
-    """Where this package is not installed but found in a source tree, the new process must find it too."""
+    """Add the source tree to PYTHONPATH if this package is not installed."""
     root = Path(__file__).resolve().parents[3]
     if root.name not in ("site-packages", "dist-packages"):
         before = [
@@ -123,6 +127,6 @@ def _with_source_tree(environment: dict[str, str]) -> dict[str, str]:
 
 
 def interpreter(chosen: str | Mapping[str, str] | None, kind: str) -> str:
-    """The interpreter for a kind: what was chosen, then ILAB_JUPYTER_WORKER_PYTHON, then our own."""
+    """Return the interpreter for a kind: as configured, from ILAB_JUPYTER_WORKER_PYTHON, or our own."""
     given = chosen if isinstance(chosen, str) else (chosen or {}).get(kind)
     return given or os.environ.get("ILAB_JUPYTER_WORKER_PYTHON") or sys.executable

@@ -1,4 +1,4 @@
-"""Locks that the kernel releases when their holder dies, whatever killed it."""
+"""File locks that the kernel releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _POLL = 0.02
 
 
 class FileLock:
-    """An flock on a file. Not inherited by programs that the holder starts."""
+    """An flock on a file. Programs that the holder starts do not inherit it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
 
     def acquire(self, timeout: float) -> bool:
-        """True once it is ours, False after `timeout` seconds of somebody else's."""
+        """Return True once the lock is acquired, False if another process still holds it after `timeout`
+        seconds."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + timeout
         try:
@@ -39,7 +40,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Give it back. Harmless when it is not held."""
+        """Release the lock. Does nothing if it is not held."""
         if self._descriptor is not None:
             _give_back(self._descriptor)
             self._descriptor = None
@@ -47,7 +48,7 @@ class FileLock:
 
 @contextmanager
 def locked(path: Path, timeout: float) -> Iterator[bool]:
-    """Hold the lock inside; the value says whether it was got within `timeout` seconds."""
+    """Hold the lock inside the block. Yields whether it was acquired within `timeout` seconds."""
     lock = FileLock(path)
     got = lock.acquire(timeout)
     try:
@@ -57,7 +58,7 @@ def locked(path: Path, timeout: float) -> Iterator[bool]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock now. Never creates the file and never waits."""
+    """Return whether any process holds the lock now. Never creates the file and never waits."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -69,7 +70,7 @@ def is_held(path: Path) -> bool:
 
 
 def _give_back(descriptor: int) -> None:
-    """Unlock, then close: a process that was forked meanwhile has the descriptor too, and keeps it open."""
+    """Unlock before closing: a process forked meanwhile shares the descriptor and keeps it open."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:

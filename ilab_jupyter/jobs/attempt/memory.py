@@ -1,4 +1,4 @@
-"""How much memory a worker has with all that it started, and whether the kernel kills for want of it."""
+"""Memory use of a worker with all its child processes, and the kernel's count of out-of-memory kills."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-# A kill is counted at once, and the death of a process with much memory is seen seconds later.
+# A kill is counted immediately, but the exit of a process with much memory is seen seconds later.
 _KEPT = 8
 _VMSTAT = Path("/proc/vmstat")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class KillCount:
-    """The kernel's count of processes killed for want of memory in the cgroup of one process; Linux only.
+    """The kernel's count of out-of-memory kills in the cgroup of one process. Linux only.
 
-    `look` is to be called every few seconds while it lives: only kills since the last few looks are its.
+    Call `sample` every few seconds while the process lives: only kills since the last few samples are
+    attributed to it.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._seen: dict[Path, deque[int]] = {}
-        self.look()
+        self.sample()
 
-    def look(self) -> None:
-        """Take the count. A process may change its cgroup, and one that is dying may seem to have."""
+    def sample(self) -> None:
+        """Read the counter. The cgroup is looked up each time because a process may change it."""
         if (file := counter(self._pid)) is not None:
             self._seen.setdefault(file, deque(maxlen=_KEPT))
         for known, counts in self._seen.items():
             if (count := _count(known)) is not None:
                 counts.append(count)
 
-    def lately(self) -> int:
-        """How many were killed since the oldest look that is kept; 0 where the kernel does not tell."""
+    def recent(self) -> int:
+        """Return how many processes were killed since the oldest sample kept; 0 if the kernel does not report
+        it."""
         found = [(_count(file), counts) for file, counts in self._seen.items()]
         return max((now - counts[0] for now, counts in found if now is not None and counts), default=0)
 
@@ -49,9 +51,9 @@ def _count(file: Path) -> int | None:
 
 
 def counter(pid: int) -> Path | None:
-    """The file whose `oom_kill` line counts for the memory cgroup of a process.
+    """Return the file whose `oom_kill` line counts for the memory cgroup of a process.
 
-    The machine's own count where the cgroup has none, as the topmost one of version 2.
+    Falls back to the machine's counter if the cgroup has none, such as the root cgroup of version 2.
     """
     try:
         own, mounts = (
@@ -64,8 +66,9 @@ def counter(pid: int) -> Path | None:
 
 
 def locate(cgroups: str, mounts: str) -> Path | None:
-    """The counting file of version 1 or 2 by a process's cgroups and the mounts, both as the kernel lists
-    them; None where it does not exist.
+    """Return the counter file of cgroup version 1 or 2, given the contents of /proc/PID/cgroup and mountinfo.
+
+    None if it does not exist.
     """
     paths = {kinds: path for _, kinds, path in (line.split(":", 2) for line in cgroups.splitlines())}
     for line in mounts.splitlines():
@@ -81,7 +84,7 @@ def locate(cgroups: str, mounts: str) -> Path | None:
             continue
         if kinds is None or kinds not in paths:
             continue
-        # A container sees its own part of the tree mounted, under a path that begins further up.
+        # In a container only a subtree is mounted, while the path starts at the host's root.
         below = os.path.relpath(paths[kinds], root) if paths[kinds].startswith(root) else "."
         file = Path(point) / below / name
         if file.is_file():
@@ -90,9 +93,10 @@ def locate(cgroups: str, mounts: str) -> Path | None:
 
 
 def resident(pids: Iterable[int], at_most: int) -> int:
-    """Bytes of main memory that the processes have together, shared pages counted once.
+    """Return the bytes of main memory that the processes use together, counting shared pages once.
 
-    That count is slow, so where the simple sum is within `at_most`, which it can only overstate, that is it.
+    The exact count is slow. The simple sum, which can only overestimate, is returned if it is within
+    `at_most`.
     """
     known = list(pids)
     total = sum(_resident(pid) for pid in known)
@@ -109,7 +113,7 @@ def _resident(pid: int) -> int:
 
 
 def _share(pid: int) -> int:
-    """Its own pages, and of each that it shares its part."""
+    """Return the process's proportional set size in bytes."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -119,5 +123,5 @@ def _share(pid: int) -> int:
 
 
 def _plain(field: str) -> str:
-    """A path of mountinfo, in which blanks are written as octal numbers."""
+    """Unescape a path of mountinfo, in which blanks are written as octal numbers."""
     return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), field)

@@ -1,4 +1,4 @@
-"""Who a process is, beyond its number: numbers are reused, so nothing is signalled unrecognised."""
+"""Identity of a process beyond its PID: PIDs are reused, so only recognised processes are signalled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PDEATHSIG, _SUBREAPER = 1, 36
 
 @dataclass(frozen=True)
 class Identity:
-    """One process of one boot: its number, its start, and the PID namespace in which the number counts."""
+    """One process of one boot: its PID, its start time, and the PID namespace in which the PID is valid."""
 
     pid: int
     starttime: str
@@ -30,49 +30,49 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> Identity | None:
-        """The process that has this number now; None where there is none, or it only waits to be reaped."""
+        """Return the process that has this PID now; None if there is none or it is a zombie."""
         started = _started(pid)
         return None if started is None else cls(pid, started, boot_id(), _namespace())
 
     @classmethod
     def read(cls, data: dict[str, Any] | None) -> Identity | None:
-        """From a record that may be torn or forged; None where it names no process that can be a job's."""
+        """Parse a record that may be truncated or forged; None if it names no process that can be a job's."""
         known = data or {}
         pid = known.get("pid")
         texts = [str(known[name]) for name in ("starttime", "boot_id", "namespace") if name in known]
         if type(pid) is not int or pid <= 1 or len(texts) != 3:
             return None
         found = cls(pid, *texts)
-        # Our own number in another container, or on another machine, is not ours.
+        # The same PID in another container or on another machine is a different process.
         return None if pid == os.getpid() and found.here else found
 
     def to_dict(self) -> dict[str, Any]:
-        """What `read` reads."""
+        """Return the form that `read` accepts."""
         return asdict(self)
 
     @property
     def here(self) -> bool:
-        """Whether its number means anything in this boot and this PID namespace."""
+        """Whether the PID is valid in this boot and this PID namespace."""
         return self.boot_id == boot_id() and self.namespace == _namespace()
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs. False also for one of another boot or namespace."""
+        """Whether exactly this process still runs. False also for one of another boot or namespace."""
         return self.here and Identity.of(self.pid) == self
 
     def signal(self, number: int) -> bool:
-        """Send a signal to this very process; False where it is gone. Never to 0, 1 or ourselves."""
+        """Send a signal to exactly this process; False if it is gone. Never to PID 0, 1 or this process."""
         return _send(self.pid, number, lambda: self.alive)
 
 
 def boot_clock() -> float:
-    """Seconds since boot, sleep included; the same for every process and never set back."""
+    """Return the seconds since boot including sleep: equal in all processes and never set back."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @lru_cache
 def boot_id() -> str:
-    """Different after every boot."""
+    """Return an identifier that changes with every boot."""
     if _LINUX:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     import psutil
@@ -81,17 +81,18 @@ def boot_id() -> str:
 
 
 def with_token(token: str) -> list[int]:
-    """Processes of ours that were started for the attempt with this token, by their environment."""
+    """Return our processes that were started for the attempt with this token, by their environment."""
     return [pid for pid in _pids() if _carries(pid, token)]
 
 
 def with_argument(token: str) -> list[int]:
-    """Processes with the token as an argument: the attempt's supervisors, also before their lock."""
+    """Return processes with the token as an argument: the attempt's supervisors, also before they hold the
+    lock."""
     return [pid for pid in _pids() if token.encode() in _read(pid, "cmdline").split(b"\0")]
 
 
 def kill_all(token: str, timeout: float) -> bool:
-    """Kill whatever was started for an attempt, and wait. False where some outlive `timeout` seconds."""
+    """Kill every process started for an attempt, and wait. False if some survive `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while left := with_token(token):
         for pid in left:
@@ -103,7 +104,7 @@ def kill_all(token: str, timeout: float) -> bool:
 
 
 def descendants(keep: Callable[[bytes], bool]) -> list[Identity]:
-    """Our children and theirs, without those whose command line `keep` accepts and what is below them."""
+    """Return all descendants of this process, except subtrees whose command line `keep` accepts."""
     import psutil
 
     found: list[Identity] = []
@@ -129,7 +130,7 @@ def adopt_orphans() -> None:
 
 
 def die_with(parent: int) -> None:
-    """In a new child: be killed when `parent` dies, also when it died before this call. Linux only."""
+    """In a new child process: be killed when `parent` dies, also if it died before this call. Linux only."""
     if _LINUX:
         _prctl(_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent:
@@ -157,7 +158,7 @@ def _send(pid: int, number: int, recognised: Callable[[], bool]) -> bool:
     except OSError:
         return False
     try:
-        # The descriptor pins the process first, so what is recognised is what is signalled.
+        # The descriptor pins the process, so the process that was checked is the one that is signalled.
         if not recognised():
             return False
         signal.pidfd_send_signal(descriptor, number)
@@ -181,7 +182,7 @@ def _pids() -> Iterator[int]:
 
 
 def _read(pid: int, what: str) -> bytes:
-    """`environ` or `cmdline` of a process, NUL between the parts; empty where it is gone or not ours."""
+    """Return `environ` or `cmdline` of a process, separated by NUL; empty if it is gone or not ours."""
     if _LINUX:
         try:
             return Path(f"/proc/{pid}/{what}").read_bytes()
@@ -200,7 +201,7 @@ def _read(pid: int, what: str) -> bytes:
 def _started(pid: int) -> str | None:
     if _LINUX:
         try:
-            # The command's name stands in parentheses and may itself hold spaces and parentheses.
+            # The command name is in parentheses and may itself contain spaces and parentheses.
             fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return None

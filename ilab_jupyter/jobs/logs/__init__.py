@@ -1,1 +1,1 @@
-"""What an attempt tells: its log and events, read by offset, masked, followed, searched, pruned."""
+"""Logs and events of an attempt: read by offset, masked, followed, searched and pruned."""

@@ -1,4 +1,4 @@
-"""events.jsonl: appending lines that survive a crash, and reading them without stumbling over a torn one."""
+"""events.jsonl: appending lines that survive a crash, and reading that tolerates truncated lines."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Line = dict[str, Any]
 
 
 class EventWriter:
-    """Appends to one job's events. One process at a time writes; its threads may share a writer."""
+    """Appends to one job's events. Only one process writes at a time; its threads may share a writer."""
 
     def __init__(self, path: Path, **common: Any) -> None:
-        """`common` fields go into every line."""
+        """`common` fields are added to every line."""
         self._common = common
         self._lock = threading.Lock()
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -31,7 +31,7 @@ class EventWriter:
         self._seq = last_seq(path)
 
     def write(self, type: str, **fields: Any) -> int:
-        """Append one event and give its seq. OSError where the disk refuses."""
+        """Append one event and return its seq. Raises OSError if the disk refuses the write."""
         with self._lock:
             seq = self._seq + 1
             line = {"seq": seq, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "type": type}
@@ -50,7 +50,7 @@ class EventWriter:
         os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """No more writes."""
+        """Close the file."""
         os.close(self._descriptor)
 
 
@@ -62,7 +62,7 @@ def _dumps(value: Line) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """The nearest JSON value: null for numbers that JSON does not have, text for objects it does not know."""
+    """Return the nearest JSON value: null for NaN and infinity, text for unsupported types."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 
 def parse(line: bytes) -> Line | None:
-    """An event, or None for a line that is torn or not an event."""
+    """Return the event, or None for a line that is truncated or not an event."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def parse(line: bytes) -> Line | None:
 
 
 def _text_only(value: Any) -> Any:
-    """The value with a question mark in place of each unpaired surrogate, which no answer can hold."""
+    """Replace each unpaired surrogate, which a response cannot contain, by a question mark."""
     return json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
 
 
@@ -112,23 +112,23 @@ def _depth(value: Any) -> int:
 
 
 class EventTail:
-    """Reads on from where the last call stopped; a call costs as much as there is new."""
+    """Reads events incrementally; a call costs as much as there is new data."""
 
     def __init__(self, path: Path, after: int = 0) -> None:
-        """Events with seq > `after`."""
+        """Start after the event with seq `after`."""
         self._path = path
         self._seq = after
         self._offset = offset_after(path, after)
 
     def changed(self) -> bool:
-        """Whether there are bytes that were not read yet."""
+        """Whether there are unread bytes."""
         try:
             return self._path.stat().st_size > self._offset
         except FileNotFoundError:
             return False
 
     def read(self, limit: int = 1000) -> list[Line]:
-        """The next events, at most `limit`; a line without its end waits for the rest."""
+        """Return the next events, at most `limit`. An incomplete line is left for a later call."""
         found, self._offset = read_from(self._path, self._offset, limit, self._seq)
         if found:
             self._seq = found[-1]["seq"]
@@ -136,8 +136,11 @@ class EventTail:
 
 
 def read_from(path: Path, offset: int, limit: int, after: int = 0) -> tuple[list[Line], int]:
-    """At most `limit` events with seq > `after` from byte `offset` on, and the offset behind the last line;
-    a line without its end waits for the rest."""
+    """Return at most `limit` events with seq > `after` from byte `offset` on, and the offset after the last
+    line.
+
+    An incomplete line is left for a later call.
+    """
     found: list[Line] = []
     try:
         file = path.open("rb")
@@ -157,7 +160,7 @@ def read_from(path: Path, offset: int, limit: int, after: int = 0) -> tuple[list
 
 
 def offset_after(path: Path, after: int) -> int:
-    """A byte offset before which there is no event with seq > `after`: a binary search, as seq only grows."""
+    """Return a byte offset before which no event has a seq > `after`, by binary search."""
     low = 0
     try:
         with path.open("rb") as file:
@@ -184,7 +187,7 @@ def offset_after(path: Path, after: int) -> int:
 
 
 def backwards(path: Path, limit: int | None = None) -> Iterator[Line]:
-    """Events from the newest to the oldest, looking at no more than `limit` bytes."""
+    """Yield events from newest to oldest, reading at most `limit` bytes."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -206,12 +209,12 @@ def backwards(path: Path, limit: int | None = None) -> Iterator[Line]:
 
 
 def last_seq(path: Path) -> int:
-    """The seq of the newest valid line; 0 where there is none."""
+    """Return the seq of the newest valid line; 0 if there is none."""
     return next((int(event["seq"]) for event in backwards(path)), 0)
 
 
 def last_of(path: Path, types: frozenset[str], attempt: int) -> Line | None:
-    """The newest event of these types that belongs to the attempt."""
+    """Return the attempt's newest event of these types."""
     for event in backwards(path):
         if event.get("attempt", attempt) != attempt:
             return None
@@ -221,7 +224,7 @@ def last_of(path: Path, types: frozenset[str], attempt: int) -> Line | None:
 
 
 def progress(path: Path, attempt: int) -> Line:
-    """Where an attempt stands, in the fields of `record.Progress`, from the tail of the file."""
+    """Return an attempt's current progress in the fields of `record.Progress`, from the tail of the file."""
     phase: Line | None = None
     step: Line | None = None
     for event in backwards(path, TAIL):
@@ -233,13 +236,13 @@ def progress(path: Path, attempt: int) -> Line:
             step = event
         if phase is not None and step is not None:
             break
-    stands: Line = {}
+    progress: Line = {}
     if step is not None:
         own = {"seq", "time", "type", "attempt", "phase", "step", "total", "eta_seconds"}
-        stands["metrics"] = {name: value for name, value in step.items() if name not in own}
+        progress["metrics"] = {name: value for name, value in step.items() if name not in own}
         if phase is None or step["seq"] > phase["seq"]:
-            stands |= {name: step.get(name) for name in ("step", "total", "eta_seconds")}
-            stands["phase"] = step.get("phase", "")
+            progress |= {name: step.get(name) for name in ("step", "total", "eta_seconds")}
+            progress["phase"] = step.get("phase", "")
     if phase is not None:
-        stands |= {"phase": phase.get("name", ""), "message": phase.get("message", "")}
-    return stands
+        progress |= {"phase": phase.get("name", ""), "message": phase.get("message", "")}
+    return progress

@@ -1,4 +1,4 @@
-"""A log as a terminal would leave it: what follows a carriage return overwrites what was before it.
+"""A log as a terminal displays it: text after a carriage return overwrites what was before it.
 
 The panel's log window (labextension/src/logwindow.ts) follows the same rules.
 """
@@ -12,7 +12,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Line:
-    """A line that is still being written: it keeps what is on the screen, not how it came there."""
+    """An unfinished line: keeps what is displayed, not how it was written."""
 
     def __init__(self) -> None:
         self._under = ""
@@ -20,24 +20,24 @@ class Line:
 
     @property
     def text(self) -> str:
-        """The line as it stands on the screen."""
+        """The line as displayed."""
         return _over(self._tail, self._under)
 
     def add(self, piece: str) -> None:
-        """More of the line; no line feed."""
+        """Append text without a line feed."""
         *parts, self._tail = (self._tail + piece).split("\r")
         for part in parts:
             self._under = _over(part, self._under)
 
 
 class Folder:
-    """Folds a log that comes in pieces: each call gives the lines that it completed."""
+    """Folds a log that arrives in pieces: each call returns the lines that it completed."""
 
     def __init__(self) -> None:
         self._open = Line()
 
     def feed(self, text: str) -> str:
-        """Whole lines, each with its line feed."""
+        """Return the completed lines, each with its line feed."""
         if _CONTROL.search(text) is None:
             return self._plain(text)
         *whole, rest = text.split("\n")
@@ -61,21 +61,21 @@ class Folder:
         return done + whole + feed
 
     def close(self) -> str:
-        """The last line where it has no line feed."""
+        """Return the last line if it has no line feed."""
         rest, self._open = self._open.text, Line()
         return rest
 
 
 def fold(text: str) -> str:
-    """A whole log, or whole lines of one."""
+    """Fold a whole log, or whole lines of one."""
     folder = Folder()
     return folder.feed(text) + folder.close()
 
 
 def shorten(piece: str) -> str:
-    """A piece of a log, cut anywhere, without what was overwritten in it.
+    """Remove overwritten text from a piece of a log that is cut at any position.
 
-    The pieces of a log shortened one by one, put together and folded are the log folded.
+    Concatenating the shortened pieces of a log and folding the result equals folding the log.
     """
     if "\r" not in piece:
         return piece
@@ -86,7 +86,7 @@ def shorten(piece: str) -> str:
 
 
 def _inner(line: str) -> str:
-    """A line that may go on at both ends: these stay as they are, what lies between is folded."""
+    """Fold the middle of a line that may continue at both ends; the ends are kept."""
     parts = line.split("\r")
     if len(parts) < 4:
         return line

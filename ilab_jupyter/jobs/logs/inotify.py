@@ -1,4 +1,4 @@
-"""Being told by the kernel that something in a folder was written, without looking again and again."""
+"""Kernel notifications of changes in folders, instead of polling."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ _HEAD = struct.Struct("iIII")
 
 
 class Inotify:
-    """Watches folders, each until the first change. A writer pays for one notice, not for one a line."""
+    """Watches folders, each until its first change, so that a writer triggers one notification and not one a
+    line."""
 
     def __init__(self) -> None:
-        """OSError where this system has no inotify, or no more instances of it."""
+        """Raises OSError if the system has no inotify or no instances left."""
         try:
             self._libc = ctypes.CDLL(None, use_errno=True)
             self.descriptor = int(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         except AttributeError:
-            raise OSError("inotify is a thing of Linux") from None
+            raise OSError("inotify is available on Linux only") from None
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
 
     def watch(self, folder: Path) -> int | None:
-        """A number that `read` gives once a file in it is written or made; None where that cannot be."""
+        """Return a number that `read` yields once a file in the folder is written or created; None on
+        failure."""
         mask = ctypes.c_uint32(_MODIFY | _CREATE | _MOVED_TO | _ONESHOT)
         number = int(self._libc.inotify_add_watch(self.descriptor, os.fsencode(folder), mask))
         return number if number >= 0 else None
 
     def unwatch(self, number: int) -> None:
-        """No notice of that any more. Harmless when it was given already."""
+        """Cancel a watch. Does nothing if it has already fired."""
         self._libc.inotify_rm_watch(self.descriptor, number)
 
     def read(self) -> set[int]:
-        """The numbers of the folders that have changed."""
+        """Return the numbers of the folders that have changed."""
         try:
             data = os.read(self.descriptor, 65536)
         except BlockingIOError:
@@ -50,5 +52,5 @@ class Inotify:
         return found
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         os.close(self.descriptor)

@@ -1,7 +1,7 @@
-"""Secrets that no reader of a job may see: the job's own ones, and whatever looks like a token or a key.
+"""Masking of secrets in logs and events: the job's own secrets, and anything that looks like a token or key.
 
-A secret becomes as many asterisks as it has bytes, so every offset stays true and a text reads the same
-however it is cut. Only what leaves the engine is masked; what is on disk stays as it was written.
+A secret is replaced by as many asterisks as it has bytes, so offsets stay valid and a text reads the same
+however it is split. Only output is masked; files on disk keep what was written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ilab_jupyter.jobs.logs.events import EventTail
 from ilab_jupyter.jobs.logs.tokens import Span
 from ilab_jupyter.secret_names import environment_secrets
 
-SHORTEST = 6  # characters of a job's own secret: a shorter one would hide half of the log
+SHORTEST = 6  # characters of a job's own secret: a shorter one would match too much
 _AHEAD = 4096
 _WINDOW = 1_048_576
 _KNOWN_JOBS = 256
@@ -35,7 +35,7 @@ _STARS = bytes(byte if byte == 10 else 42 for byte in range(256))
 
 
 class Mask:
-    """Hides secrets in bytes and in values; one without secrets of a job knows only the general forms."""
+    """Hides secrets in bytes and values. Without a job's secrets only the general patterns apply."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Mask:
         ranges: Iterable[Span] = (),
         events: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
-        """`values`: secrets; `ranges`: bytes of the file; `events`: by seq, what is told in their place."""
+        """`values`: secrets; `ranges`: byte ranges of the file; `events`: replacements by seq."""
         self._own = sorted(_variants(values), key=len, reverse=True)
         heads = b"|".join(re.escape(one[:_HEAD]) for one in self._own)
         self._pattern = tokens.compiled(heads) if heads else None
@@ -55,23 +55,23 @@ class Mask:
         self.ahead = _AHEAD + 2 * longest
 
     def apply(self, data: bytes, offset: int = 0) -> bytes:
-        """`data`, which begins at byte `offset` of the file, with asterisks for what is secret in it.
+        """Return `data`, which starts at byte `offset` of the file, with secrets replaced by asterisks.
 
-        Whether a byte is hidden depends on the `back` bytes before it and the `ahead` bytes behind it.
+        Whether a byte is hidden depends on the `back` bytes before it and the `ahead` bytes after it.
         """
         return _starred(data, [*_seen(data, self._found), *self._sealed(offset, len(data))])
 
     def held(self, data: bytes) -> int:
-        """How many bytes at the end of a file that still grows may be the beginning of a secret."""
+        """Return how many bytes at the end of a growing file may be the start of a secret."""
         tail = data[-self.ahead :]
-        plain, place = tokens.plain(tail)
-        begun = self._begun(tail)
-        if place is not None:
-            begun = max(begun, len(tail) - place(len(plain) - self._begun(plain)))
-        return begun
+        plain, origin = tokens.plain(tail)
+        partial = self._partial(tail)
+        if origin is not None:
+            partial = max(partial, len(tail) - origin(len(plain) - self._partial(plain)))
+        return partial
 
     def text(self, text: str) -> str:
-        """A text by itself."""
+        """Mask a text."""
         if len(text) < SHORTEST:
             return text
         data = text.encode(errors="surrogatepass")
@@ -79,7 +79,7 @@ class Mask:
         return text if shown is data else shown.decode(errors="replace")
 
     def value(self, value: Any) -> Any:
-        """A JSON value with every text in it masked, the names of its fields included."""
+        """Mask every text in a JSON value, including the names of its fields."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
@@ -89,14 +89,14 @@ class Mask:
         return value
 
     def event(self, line: dict[str, Any]) -> dict[str, Any]:
-        """A line of events.jsonl."""
-        if (told := self._events.get(str(line["seq"]))) is not None:
-            line = told
+        """Mask a line of events.jsonl."""
+        if (masked := self._events.get(str(line["seq"]))) is not None:
+            line = masked
         kept = {name: line[name] for name in ("seq", "time", "type")}
         return {**{name: self.value(item) for name, item in line.items()}, **kept}
 
     def own(self, data: bytes) -> list[Span]:
-        """Where the job's own secrets stand in `data`."""
+        """Return the positions of the job's own secrets in `data`."""
         return _seen(data, self._found_own)
 
     def _found(self, data: bytes) -> Iterator[Span]:
@@ -119,9 +119,9 @@ class Mask:
                 return
             yield max(0, start - offset), min(size, end - offset)
 
-    def _begun(self, data: bytes) -> int:
-        """How many bytes at the end may go on to be a secret."""
-        most = tokens.begun(data)
+    def _partial(self, data: bytes) -> int:
+        """Return how many bytes at the end may continue to a secret."""
+        most = tokens.partial(data)
         for one in self._own:
             at = max(0, len(data) - len(one) + 1)
             while (at := data.find(one[:1], at)) >= 0 and len(data) - at > most:
@@ -133,8 +133,8 @@ class Mask:
 
 
 def mask_of(folder: JobFolder, attempt: int | None = None) -> Mask:
-    """The mask of a job's texts, or of the log of one of its attempts."""
-    # In this order: `seal` writes the ranges before it removes the secrets.
+    """Return the mask of a job's texts, or of the log of one of its attempts."""
+    # In this order, because `seal` writes the ranges before it removes the secrets.
     inherited = environment_secrets()
     stamps = _stamp(folder.secrets), _stamp(folder.path / "masks.json"), inherited
     if stamps[:2] == (None, None):
@@ -156,8 +156,11 @@ def mask_of(folder: JobFolder, attempt: int | None = None) -> Mask:
 
 
 def seal(folder: JobFolder, *, forget: bool = True) -> None:
-    """Record where secrets are in a job's logs and events, so that these stay masked for a reader that knows
-    the secrets no longer; with `forget` remove the job's own. Where that cannot be recorded, they stay."""
+    """Record the positions of secrets in a job's logs and events, so that they stay masked without the
+    secrets.
+
+    With `forget`, delete the job's own secrets afterwards. They are kept if recording fails.
+    """
     mask = mask_of(folder)
     with suppress(OSError):
         if not folder.secrets.exists() and not environment_secrets():
@@ -169,7 +172,7 @@ def seal(folder: JobFolder, *, forget: bool = True) -> None:
         known = folder.path / "masks.json"
         earlier = read_json(known) or {}
         found = {
-            # An earlier attempt may have run where other secrets were known.
+            # An earlier attempt may have had other secrets.
             "logs": {**earlier.get("logs", {}), **logs},
             "events": {**earlier.get("events", {}), **_masked_events(folder.events, mask)},
         }
@@ -189,10 +192,10 @@ _known: dict[tuple[Path, int | None], tuple[tuple[Any, Any, Any], Mask]] = {}
 
 @lru_cache(maxsize=4096)
 def _encoded(secret: bytes) -> frozenset[bytes]:
-    """The secret in base64, also as a part of a longer text, and in hexadecimal digits."""
+    """Return the secret in base64, also as part of a longer text, and in hexadecimal."""
     found = {secret.hex().encode(), secret.hex().upper().encode()}
     for before in range(3):
-        # What comes before and after decides the characters at both ends.
+        # Neighbouring bytes determine the characters at both ends.
         first, last = -(-8 * before // 6), 8 * (before + len(secret)) // 6
         whole = b64encode(bytes(before) + secret)[first:last]
         found |= {whole, whole.translate(bytes.maketrans(b"+/", b"-_"))}
@@ -227,14 +230,14 @@ def _masked_events(path: Path, mask: Mask) -> dict[str, dict[str, Any]]:
     tail, masked = EventTail(path), {}
     while lines := tail.read():
         for line in lines:
-            if (told := mask.event(line)) != line:
-                masked[str(line["seq"])] = told
+            if (hidden := mask.event(line)) != line:
+                masked[str(line["seq"])] = hidden
     return masked
 
 
 def _variants(values: Iterable[str]) -> set[bytes]:
-    """Each secret in the ways in which programs write it: plain, quoted for JSON, HTML or a URL, encoded, and
-    line by line."""
+    """Return each secret in the forms that programs write: plain, quoted for JSON, HTML or URLs, encoded, by
+    line."""
     found: set[bytes] = set()
     for value in values:
         for one in {value.strip(), *(line.strip() for line in value.splitlines())}:
@@ -259,11 +262,11 @@ def _starred(data: bytes, spans: list[Span]) -> bytes:
 
 
 def _seen(data: bytes, find: Callable[[bytes], Iterator[Span]]) -> list[Span]:
-    """What `find` finds in the bytes as they are, and as a terminal shows them."""
+    """Apply `find` to the raw bytes and to the text as a terminal displays it."""
     spans: list[Span] = list(find(data))
-    plain, place = tokens.plain(data)
-    if place is not None:
-        spans += [(place(start), place(end - 1) + 1) for start, end in find(plain)]
+    plain, origin = tokens.plain(data)
+    if origin is not None:
+        spans += [(origin(start), origin(end - 1) + 1) for start, end in find(plain)]
     return spans
 
 

@@ -1,4 +1,4 @@
-"""What an attempt has printed, as its owner may see it: parts of its log, and lines found in it."""
+"""Log output of an attempt as its owner may see it: chunks and search results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilab_jupyter.jobs.store.rows import Row, Store
 
 
 def chunk(store: Store, row: Row, offset: int, limit: int, attempt: int | None) -> LogChunk:
-    """See `JobService.logs`. NotFound for an attempt that there is not, or whose log was removed."""
+    """See `JobService.logs`. NotFound for an attempt that does not exist or whose log was removed."""
     if not 1 <= limit <= logs.MAX_LIMIT:
         raise InvalidInput(f"The limit is 1 to {logs.MAX_LIMIT}, not {limit}.")
     number, folder, mask, final = _chosen(store, row, attempt)
@@ -25,9 +25,9 @@ def chunk(store: Store, row: Row, offset: int, limit: int, attempt: int | None) 
 def matches(
     store: Store, row: Row, pattern: str, *, regex: bool, offset: int, limit: int, attempt: int | None
 ) -> LogMatches:
-    """See `JobService.search`. InvalidInput for a pattern or a limit that cannot be; else as `chunk`."""
-    if not 1 <= limit <= search.MOST:
-        raise InvalidInput(f"The limit is 1 to {search.MOST}, not {limit}.")
+    """See `JobService.search`. InvalidInput for an invalid pattern or limit; otherwise as `chunk`."""
+    if not 1 <= limit <= search.MAX_MATCHES:
+        raise InvalidInput(f"The limit is 1 to {search.MAX_MATCHES}, not {limit}.")
     wanted = search.compiled(pattern, regex=regex)
     number, folder, mask, final = _chosen(store, row, attempt)
     return search.search(
@@ -41,7 +41,7 @@ def _chosen(store: Store, row: Row, attempt: int | None) -> tuple[int, AttemptFo
         raise NotFound(f"{row.id} has no attempt {number}.", f"It has {row.attempt}.")
     job = store.state.job(row.id)
     folder = job.attempt(number)
-    # The state was read before the file, so what an ended attempt wrote is all there.
+    # The state was read before the file, so the log of an ended attempt is complete.
     final = row.state.ended or number < row.attempt
     if final and not folder.log.exists():
         _explain(store, row, number)
@@ -49,12 +49,12 @@ def _chosen(store: Store, row: Row, attempt: int | None) -> tuple[int, AttemptFo
 
 
 def _explain(store: Store, row: Row, number: int) -> None:
-    """NotFound where the log is not there because it was removed; an attempt may also never have had one."""
+    """Raise NotFound if the log was removed. An attempt may also never have written one."""
     pruned = next((one.pruned for one in store.attempts(row.id) if one.n == number), None)
     if pruned is not None:
         raise NotFound(
             f"The log of attempt {number} of {row.id} was removed on "
             f"{datetime.fromtimestamp(pruned, UTC):%Y-%m-%d} by prune.",
-            "Its state, events and results are still there.",
+            "Its state, events and results are kept.",
             cause="log_pruned",
         )

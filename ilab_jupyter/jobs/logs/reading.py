@@ -1,4 +1,4 @@
-"""Reading a log by byte offsets, so that any reader can go on where it stopped, and no letter is cut."""
+"""Reading a log by byte offset, without splitting a UTF-8 character."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LETTER = 4  # bytes of the longest UTF-8 sequence
 
 
 class Piece(NamedTuple):
-    """Bytes [offset, next_offset) of a file of `size` bytes, as text; invalid UTF-8 shows as U+FFFD."""
+    """Bytes [offset, next_offset) of a file of `size` bytes, as text; invalid UTF-8 becomes U+FFFD."""
 
     offset: int
     next_offset: int
@@ -22,10 +22,10 @@ class Piece(NamedTuple):
 
 
 def read(path: Path, offset: int, limit: int, *, final: bool, mask: Mask | None = None) -> Piece:
-    """At most `limit` bytes, fewer so as not to cut a letter, never fewer than one letter where one is there.
+    """Return at most `limit` bytes without splitting a character, and at least one character if there is one.
 
-    A negative offset counts from the end. `final`: nothing will follow, so an unfinished letter is given too,
-    and what may be the beginning of a secret. With `mask` there are asterisks in a secret's place.
+    A negative offset counts from the end. `final`: the file no longer grows, so an incomplete character and a
+    possible start of a secret are returned too. With `mask`, secrets are replaced by asterisks.
     """
     try:
         file = path.open("rb")
@@ -63,7 +63,7 @@ def _length(lead: int) -> int:
 
 
 def _unfinished(data: bytes) -> int:
-    """How many bytes at the end begin a letter whose rest is missing."""
+    """Return how many bytes at the end belong to an incomplete character."""
     for back in range(1, min(_LETTER, len(data) + 1)):
         byte = data[-back]
         if byte & 0xC0 != 0x80:

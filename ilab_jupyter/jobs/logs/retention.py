@@ -1,4 +1,4 @@
-"""Removing logs that nobody needs any more: only when asked to, only of ended jobs, the oldest first."""
+"""Removal of old logs: only on request, only of ended jobs, the oldest first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.rows import Store
 
-_YOUNG = 600.0  # seconds in which the row of a new folder may still be on its way
+_YOUNG = 600.0  # seconds within which the row of a new folder may not be stored yet
 _ENDED = sorted(state for state in JobState if state.ended)
 
 
@@ -34,13 +34,13 @@ class _Log:
 def prune(
     store: Store, owner: str, actor: str, *, days: float | None, keep_bytes: int | None, dry_run: bool
 ) -> Pruned:
-    """See `JobService.prune`. InvalidInput where neither bound is given, or one is negative.
+    """See `JobService.prune`. InvalidInput if neither limit is given, or one is negative.
 
-    The row says that a log is gone before it goes, so none is ever missing without a word; one whose removal
-    was cut off by a crash goes with the next call.
+    The row is marked before the log is deleted, so that no log is ever missing without explanation. A removal
+    that was cut short by a crash is finished by the next call.
     """
     if days is None and keep_bytes is None:
-        raise InvalidInput("Say which logs may go.", "Give days, keep_bytes or both.")
+        raise InvalidInput("No limit is given for the logs to keep.", "Give days, keep_bytes or both.")
     if (days is not None and not (math.isfinite(days) and days >= 0)) or (keep_bytes or 0) < 0:
         raise InvalidInput("Days and bytes to keep are 0 or more.")
     if not dry_run:
@@ -62,7 +62,7 @@ def prune(
 
 
 def orphans(store: Store) -> list[str]:
-    """Folders of jobs that have no row: reported to a person, never touched."""
+    """Return job folders that have no row. They are reported and never deleted."""
     now = time.time()
     found = []
     for path in store.state.jobs.iterdir():
@@ -78,7 +78,7 @@ def orphans(store: Store) -> list[str]:
 
 
 def _logs(store: Store, owner: str) -> list[_Log]:
-    """Logs of ended attempts of ended jobs that were not removed yet, the oldest first."""
+    """Return logs of ended attempts of ended jobs that still exist, oldest first."""
     found = []
     for job, n, ended in _rows(store, owner, pruned=False):
         folder = store.state.job(job).attempt(n)
@@ -100,7 +100,7 @@ def _rows(store: Store, owner: str, *, pruned: bool) -> list[tuple[str, int, flo
 
 
 def _mark(store: Store, actor: str, log: _Log) -> bool:
-    """Say in the rows that the log is gone; False where the job was resumed just now."""
+    """Mark the log as removed in the row; False if the job was resumed meanwhile."""
     job, attempt = schema.job, schema.attempt
     with store.write() as connection:
         state = connection.scalar(sa.select(job.c.state).where(job.c.id == log.job))

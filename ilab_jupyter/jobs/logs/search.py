@@ -1,5 +1,4 @@
-"""Looking for lines in a log: in bounded memory and time, and only in what a reader may see of it, so that a
-search tells no secret either."""
+"""Search in a log: in bounded memory and time, and only in the masked text, so that it reveals no secret."""
 
 from __future__ import annotations
 
@@ -13,19 +12,19 @@ from ilab_jupyter.jobs.logs.masking import Mask
 from ilab_jupyter.jobs.record import LogMatch, LogMatches
 
 SECONDS = 2.0
-MOST = 1000
-LONGEST_PATTERN = 1000
-LONGEST_TEXT = 2000
+MAX_MATCHES = 1000
+MAX_PATTERN = 1000
+MAX_TEXT = 2000
 _WINDOW = 262_144
-_BEFORE = 200  # bytes shown before a match that stands far behind its line's beginning
+_BEFORE = 200  # bytes shown before a match that is far from the start of its line
 
 
 def compiled(pattern: str, *, regex: bool) -> Any:
-    """The pattern for bytes, in any case of letters; InvalidInput for one that cannot be."""
+    """Compile the pattern for bytes, ignoring case. InvalidInput if it is not valid."""
     import re2  # type: ignore[import-untyped]
 
-    if not 0 < len(pattern) <= LONGEST_PATTERN:
-        raise InvalidInput(f"A pattern has 1 to {LONGEST_PATTERN} characters.")
+    if not 0 < len(pattern) <= MAX_PATTERN:
+        raise InvalidInput(f"A pattern has 1 to {MAX_PATTERN} characters.")
     options = re2.Options()
     options.case_sensitive = False
     options.never_nl = True
@@ -35,19 +34,19 @@ def compiled(pattern: str, *, regex: bool) -> Any:
         wanted = pattern.encode()
         return re2.compile(b"(?m:" + (wanted if regex else re2.escape(wanted)) + b")", options)
     except (re2.error, UnicodeEncodeError) as error:
-        said = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
         raise InvalidInput(
-            f"The pattern is no regular expression: {said[:300]}.",
-            "Write it as RE2 does: no look-around, no back-references.",
+            f"The pattern is not a valid regular expression: {reason[:300]}.",
+            "Use the RE2 syntax, which has no look-around and no back-references.",
         ) from None
 
 
 def search(
     path: Path, pattern: Any, *, attempt: int, offset: int, limit: int, final: bool, mask: Mask
 ) -> LogMatches:
-    """At most `limit` lines from byte `offset` on, counted from the end where negative.
+    """Return at most `limit` matching lines from byte `offset` on, counted from the end if negative.
 
-    A line longer than 256 KiB is searched in parts of that size. `final`: the log grows no more.
+    A line longer than 256 KiB is searched in parts of that size. `final`: the log no longer grows.
     """
     deadline = time.monotonic() + SECONDS
     found: list[LogMatch] = []
@@ -70,8 +69,8 @@ def search(
                 shown = shown[: len(read) - held]
             end = _end(shown, before, min(len(shown), before + min(_WINDOW, size - at)), at_end=last)
             for start, text, behind in _lines(pattern, shown, before, end):
-                place = at - before + start
-                found.append(LogMatch(attempt=attempt, offset=place, text=text))
+                match_offset = at - before + start
+                found.append(LogMatch(attempt=attempt, offset=match_offset, text=text))
                 if len(found) == limit:
                     return _result(found, attempt, at - before + behind, size)
             at += end - before
@@ -85,7 +84,8 @@ def _result(found: list[LogMatch], attempt: int, at: int, size: int) -> LogMatch
 
 
 def _end(data: bytes, start: int, end: int, *, at_end: bool) -> int:
-    """Behind the last whole line in data[start:end]; all of it where there is none, or nothing follows."""
+    """Return the offset after the last whole line in data[start:end]; `end` if there is none or nothing
+    follows."""
     if at_end and end == len(data):
         return end
     feed = data.rfind(b"\n", start, end)
@@ -93,15 +93,15 @@ def _end(data: bytes, start: int, end: int, *, at_end: bool) -> int:
 
 
 def _lines(pattern: Any, data: bytes, start: int, end: int) -> Any:
-    """(where the text shown begins, the text, where the next line begins) of each line with a match."""
+    """Yield (start of the displayed text, the text, start of the next line) of each line with a match."""
     while start < end and (match := pattern.search(data, start, end)) is not None:
         feed = data.find(b"\n", match.end(), end)
         stop = feed if feed >= 0 else end
         first = max(start, data.rfind(b"\n", start, match.start()) + 1)
-        if match.start() - first > LONGEST_TEXT - 2 * _BEFORE:
+        if match.start() - first > MAX_TEXT - 2 * _BEFORE:
             first = match.start() - _BEFORE
-        text = data[first : min(stop, first + 4 * LONGEST_TEXT)].decode(errors="replace")[:LONGEST_TEXT]
+        text = data[first : min(stop, first + 4 * MAX_TEXT)].decode(errors="replace")[:MAX_TEXT]
         start = stop + 1
-        if first == end:  # the empty rest behind the last line feed is no line
+        if first == end:  # the empty text after the last line feed is not a line
             return
         yield first, text.rstrip("\r"), min(start, end)

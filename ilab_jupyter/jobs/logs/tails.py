@@ -1,4 +1,4 @@
-"""What the watchers of a job share: each new piece of its log and events is read, masked and made once."""
+"""Log and event pieces shared by all watchers of a job: each is read, masked and built once."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from ilab_jupyter.jobs.store.filesystem import network
 from ilab_jupyter.jobs.store.rows import Row, Store
 
 PIECE = 65536
-_LOOK = 0.5
-_REST = 0.01  # between two looks at a file that is being written
-_REST_EACH = 0.0002  # and a little more for each watcher
-_POLL, _POLL_EACH = 0.02, 0.0004
+_ROW_POLL_SECONDS = 0.5
+_DEBOUNCE_SECONDS = 0.01  # between two checks of a file that is being written
+_DEBOUNCE_PER_WATCHER = 0.0002  # added for each watcher
+_FILE_POLL_SECONDS, _FILE_POLL_PER_JOB = 0.02, 0.0004
 _KEPT = 4
 _LINES = 1000
-# A database that is busy, restored or on a slow disk is asked again so long before its watchers are told.
-_PATIENCE = 15.0
+# Errors of a busy or slow database are retried for so long before its watchers see them.
+_STORE_ERROR_SECONDS = 15.0
 
 T = TypeVar("T")
 
 
 class Tail:
-    """A job with its watchers: its row, how far its files have grown, and the pieces read last.
+    """A job with its watchers: its row, the sizes of its files, and the pieces read last.
 
-    Nothing waits here for a slow watcher: one that falls behind reads for itself from where it stands, and no
-    more than the last few pieces are kept.
+    Nothing here waits for a slow watcher: it reads on from its own offset, and only the last few pieces are
+    kept.
     """
 
     def __init__(self, store: Store, row: Row) -> None:
@@ -46,7 +46,7 @@ class Tail:
         self.problem: Exception | None = None
         self.watchers = 0
         self.changes = 0
-        self.resting = False
+        self.debouncing = False
         self.numbers: tuple[int | None, int | None] = (None, None)
         self.folder = store.state.job(row.id)
         self._store = store
@@ -65,44 +65,44 @@ class Tail:
         if self.problem is not None:
             raise self.problem
 
-    def tell(self) -> None:
-        """Something has changed."""
+    def notify(self) -> None:
+        """Record a change and wake the watchers."""
         self.changes += 1
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
 
-    def look(self) -> tuple[int, int]:
-        """The sizes of the log and the events. Blocks."""
+    def file_sizes(self) -> tuple[int, int]:
+        """Return the sizes of the log and the events. Blocks."""
         return _size(self.folder.attempt(self.row.attempt).log), _size(self.folder.events)
 
     async def state(self, seq: int) -> Event:
-        """A `state` event with the row as it is now."""
+        """Return a `state` event with the current row."""
         row = self.row
 
         def make() -> Event:
             job = view.jobs(self._store, [row])[0].model_dump(mode="json")
-            return view.made("state", seq, job=job)
+            return view.stream_event("state", seq, job=job)
 
         return await self._once(("state", row.version, seq), make)
 
     async def log(self, attempt: int, offset: int, seq: int, *, final: bool) -> Event | None:
-        """The next piece of an attempt's log as a `log` event; None where there is nothing new."""
+        """Return the next piece of an attempt's log as a `log` event; None if there is nothing new."""
 
         def make() -> Event | None:
-            # Pieces end at multiples of their size, so that watchers who stand apart come to stand together.
+            # Pieces end at multiples of their size, so that watchers at different offsets converge.
             limit = PIECE - offset % PIECE
             mask = masking.mask_of(self.folder, attempt)
             piece = logs.read(self.folder.attempt(attempt).log, offset, limit, final=final, mask=mask)
             if piece.next_offset <= offset:
                 return None
-            told = {"offset": piece.offset, "next_offset": piece.next_offset, "text": piece.text}
-            return view.made("log", seq, attempt=attempt, **told)
+            fields = {"offset": piece.offset, "next_offset": piece.next_offset, "text": piece.text}
+            return view.stream_event("log", seq, attempt=attempt, **fields)
 
         return await self._once(("log", attempt, offset, seq, final), make)
 
     async def events(self, offset: int) -> tuple[list[Event], int]:
-        """Events from byte `offset` of their file on, and the offset behind them."""
+        """Return events from byte `offset` of their file on, and the offset after them."""
 
         def make() -> tuple[list[Event], int]:
             mask = masking.mask_of(self.folder)
@@ -112,7 +112,7 @@ class Tail:
         return await self._once(("events", offset), make)
 
     async def _once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, for all who ask at the same time or soon after. What may grow is not kept."""
+        """Share one result of `make` between concurrent callers. Results that may still grow are not kept."""
         known = self._made.get(key)
         if known is None:
             known = self._made[key] = asyncio.ensure_future(asyncio.to_thread(make))
@@ -142,7 +142,7 @@ class Hub:
         self._checks: set[asyncio.Task[None]] = set()
 
     async def join(self, row: Row) -> Tail:
-        """One more watcher of a job; `leave` when it goes."""
+        """Add a watcher of a job; call `leave` when it is done."""
         tail = self._tails.get(row.id)
         if tail is None or tail.problem is not None:
             tail = self._tails[row.id] = Tail(self._store, row)
@@ -160,7 +160,7 @@ class Hub:
         return tail
 
     def leave(self, tail: Tail) -> None:
-        """A watcher has gone."""
+        """Remove a watcher."""
         tail.watchers -= 1
         if tail.watchers == 0 and self._tails.get(tail.row.id) is tail:
             del self._tails[tail.row.id]
@@ -170,14 +170,14 @@ class Hub:
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        # On a network file system nobody tells what another machine writes.
+        # On a network file system inotify does not report what another machine writes.
         if not network(self._store.state.path):
             with suppress(OSError, NotImplementedError):
                 self._inotify = Inotify()
                 loop.add_reader(self._inotify.descriptor, self._noticed)
-        self._task = loop.create_task(self._look_at_rows(), name="ilab watch")
+        self._task = loop.create_task(self._poll_rows(), name="ilab watch")
         if self._inotify is None:
-            self._poll = loop.create_task(self._look_at_files(), name="ilab poll")
+            self._poll = loop.create_task(self._poll_files(), name="ilab poll")
 
     def _stop(self) -> None:
         for task in (self._task, self._poll):
@@ -207,8 +207,8 @@ class Hub:
         if self._inotify is not None:
             for number in self._inotify.read():
                 tail = self._by_number.pop(number, None)
-                if tail is not None and not tail.resting:
-                    self._rest(tail)
+                if tail is not None and not tail.debouncing:
+                    self._debounce(tail)
                     self._soon(tail)
 
     def _soon(self, tail: Tail) -> None:
@@ -216,38 +216,38 @@ class Hub:
         self._checks.add(task)
         task.add_done_callback(self._checks.discard)
 
-    def _rest(self, tail: Tail) -> None:
-        """Look again a moment later, however often it is written until then."""
-        tail.resting = True
-        pause = _REST + _REST_EACH * tail.watchers
-        asyncio.get_running_loop().call_later(pause, self._rested, tail)
+    def _debounce(self, tail: Tail) -> None:
+        """Check again after a short delay, however often the file is written until then."""
+        tail.debouncing = True
+        pause = _DEBOUNCE_SECONDS + _DEBOUNCE_PER_WATCHER * tail.watchers
+        asyncio.get_running_loop().call_later(pause, self._debounced, tail)
 
-    def _rested(self, tail: Tail) -> None:
-        tail.resting = False
+    def _debounced(self, tail: Tail) -> None:
+        tail.debouncing = False
         if self._tails.get(tail.row.id) is tail:
-            # First the notice, then the look: what is written between the two is seen by either.
+            # Watch first, then read the sizes: a write in between is seen by one of the two.
             self._arm(tail)
             self._soon(tail)
 
     async def _check(self, tails: list[Tail]) -> None:
-        found = await asyncio.to_thread(lambda: [tail.look() for tail in tails])
+        found = await asyncio.to_thread(lambda: [tail.file_sizes() for tail in tails])
         for tail, sizes in zip(tails, found, strict=True):
             if sizes != tail.sizes:
                 tail.sizes = sizes
-                tail.tell()
-                if self._inotify is not None and not tail.resting:
-                    self._rest(tail)
+                tail.notify()
+                if self._inotify is not None and not tail.debouncing:
+                    self._debounce(tail)
 
-    async def _look_at_files(self) -> None:
+    async def _poll_files(self) -> None:
         while True:
             await self._check(list(self._tails.values()))
-            await asyncio.sleep(_POLL + _POLL_EACH * len(self._tails))
+            await asyncio.sleep(_FILE_POLL_SECONDS + _FILE_POLL_PER_JOB * len(self._tails))
 
-    async def _look_at_rows(self) -> None:
-        """Every half a second, for all jobs at once: what became of them, and files whose notice was lost."""
+    async def _poll_rows(self) -> None:
+        """Every half second, check the rows of all jobs at once, and files whose notification was lost."""
         seen = time.monotonic()
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_ROW_POLL_SECONDS)
             tails = list(self._tails.values())
             try:
                 rows = await asyncio.to_thread(self._newer, {tail.row.id: tail.row.version for tail in tails})
@@ -257,11 +257,11 @@ class Hub:
                 await self._check(tails)
                 seen = time.monotonic()
             except Exception as error:
-                if time.monotonic() - seen < _PATIENCE:
+                if time.monotonic() - seen < _STORE_ERROR_SECONDS:
                     continue
                 for tail in tails:
                     tail.problem = error
-                    tail.tell()
+                    tail.notify()
 
     def _move(self, tail: Tail, row: Row) -> None:
         new = row.attempt != tail.row.attempt
@@ -269,7 +269,7 @@ class Hub:
         if new:
             self._disarm(tail)
             self._arm(tail)
-        tail.tell()
+        tail.notify()
 
     def _newer(self, versions: dict[str, int]) -> list[Row]:
         table = schema.job
@@ -279,11 +279,11 @@ class Hub:
         return self._store.select(table.c.id.in_(moved)) if moved else []
 
 
-_hubs: dict[tuple[Store, asyncio.AbstractEventLoop], Hub] = {}  # those that have watchers
+_hubs: dict[tuple[Store, asyncio.AbstractEventLoop], Hub] = {}  # only hubs with watchers
 
 
 def hub(store: Store) -> Hub:
-    """The one of the running loop."""
+    """Return the hub of the running loop."""
     key = store, asyncio.get_running_loop()
     return _hubs.setdefault(key, _hubs.get(key) or Hub(store))
 

@@ -1,4 +1,4 @@
-"""What a token, a key or a password looks like in a program's output, also between a terminal's escapes."""
+"""Patterns of tokens, keys and passwords in a program's output, also between terminal escape sequences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 _CONTROL = bytes(byte for byte in (*range(32), 127) if byte not in b"\t\n\r")
 # CSI and OSC sequences, other two-byte escapes, single control characters; also one that is cut at the end.
-# And characters without width: U+00AD, U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF.
+# Zero-width characters: U+00AD, U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF.
 _ESCAPE = re.compile(
     rb"(?:\x1b\[|\xc2\x9b)[0-?]*[ -/]*(?:[@-~]|\Z)"
     rb"|(?:\x1b[\]PX^_]|\xc2\x9d)[^\x07\x1b]{0,2048}(?:\x07|\x1b\\|\x1b?\Z)?"
@@ -43,8 +43,8 @@ _FORMS = b"|".join(
         rb"--" + _NAMES + rb"[ \t]+[^\s\"'&;,\-][^\s\"'&;,]{5,512}",
     )
 )
-# What may become one of them when more is written. Anchored at the end.
-_BEGUN = rb"(?:(?:%s)\z)" % b"|".join(
+# Prefixes of these forms, anchored at the end.
+_PARTIAL = rb"(?:(?:%s)\z)" % b"|".join(
     (
         rb"(?:hf_|api_org_|npm_|AKIA|ASIA|" + _SIGNS + rb")[A-Za-z0-9_\-]*",
         rb"eyJ[A-Za-z0-9_\-]*\.?[A-Za-z0-9_\-]*",
@@ -55,7 +55,7 @@ _BEGUN = rb"(?:(?:%s)\z)" % b"|".join(
         rb"--" + _NAMES + rb"[ \t]+[^\s\"'&;,]{0,6}",
     )
 )
-# `eos_token=` and its like are names of a tokenizer's parts.
+# Names of a tokenizer's special tokens, such as `eos_token=`.
 _OF_A_TOKENIZER = re.compile(
     rb"(?i)(?:\A|[^a-z0-9])(?:bos|eos|pad|unk|sep|cls|mask|stop|image|added|special|next|last|first|per|new|max"
     rb"|min|num|n|end|start|begin|decoder|forced|suppress)[_\-]?\Z"
@@ -66,8 +66,10 @@ _REST = re.compile(rb"[A-Za-z0-9_.~+/=\-]*")
 
 
 def plain(data: bytes) -> tuple[bytes, Callable[[int], int] | None]:
-    """The bytes without escape sequences, and a function from places in them to places in `data`;
-    None where there are none."""
+    """Return the bytes without escape sequences, and a function that maps their positions back to `data`.
+
+    The function is None if there are no escape sequences.
+    """
     if len(data.translate(None, _CONTROL)) == len(data) and not _WIDTHLESS.search(data):
         return data, None
     parts, starts, origins = [], [], []
@@ -83,15 +85,15 @@ def plain(data: bytes) -> tuple[bytes, Callable[[int], int] | None]:
     origins.append(done)
     parts.append(data[done:])
 
-    def place(at: int) -> int:
+    def origin(at: int) -> int:
         index = bisect_right(starts, at) - 1
         return int(origins[index] + at - starts[index])
 
-    return b"".join(parts), place
+    return b"".join(parts), origin
 
 
 def found(data: bytes) -> Iterator[Span]:
-    """Where such things stand in `data`."""
+    """Yield the positions of tokens, keys and passwords in `data`."""
     pattern, at = _forms_pattern(), 0
     while (match := pattern.search(data, at)) is not None:
         start, end = match.span()
@@ -104,7 +106,7 @@ def found(data: bytes) -> Iterator[Span]:
 
 
 def _secret(data: bytes, start: int, end: int) -> Span | None:
-    """The secret part of what looks like one; None where it only looks like it."""
+    """Return the secret part of a match; None if it is a false positive."""
     text = data[start:end]
     before = data[max(0, start - 24) : start]
     if text.startswith(b"-----BEGIN"):
@@ -135,7 +137,7 @@ def _gap(data: bytes) -> int:
 
 
 def compiled(pattern: bytes) -> Any:
-    """A pattern of RE2, which takes linear time, for bytes."""
+    """Compile a pattern of RE2, which takes linear time, for bytes."""
     import re2  # type: ignore[import-untyped]
 
     options = re2.Options()
@@ -145,9 +147,9 @@ def compiled(pattern: bytes) -> Any:
     return re2.compile(pattern, options)
 
 
-def begun(data: bytes) -> int:
-    """How many bytes at the end of `data` may go on to be such a thing."""
-    match = _begun_pattern().search(data)
+def partial(data: bytes) -> int:
+    """Return how many bytes at the end of `data` may be the start of a token."""
+    match = _partial_pattern().search(data)
     return 0 if match is None else len(data) - int(match.start())
 
 
@@ -157,5 +159,5 @@ def _forms_pattern() -> Any:
 
 
 @cache
-def _begun_pattern() -> Any:
-    return compiled(_BEGUN)
+def _partial_pattern() -> Any:
+    return compiled(_PARTIAL)

@@ -1,4 +1,4 @@
-"""Following a job live: its events, log and state as one stream that ends when everything was delivered."""
+"""Live stream of a job: events, log and state, which ends when everything was delivered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilab_jupyter.jobs.store.rows import Row, Store
 
 @dataclass
 class _LogCursor:
-    """How far the log of an attempt was told."""
+    """How much of an attempt's log was sent."""
 
     attempt: int
     offset: int
@@ -23,24 +23,24 @@ class _LogCursor:
 async def watch(
     store: Store, find: Callable[[], Row], *, after: int, log_offset: int | None, log_attempt: int | None
 ) -> AsyncIterator[Event]:
-    """See `JobService.watch`. `find` gives the row now, or raises NotFound."""
+    """See `JobService.watch`. `find` returns the current row, or raises NotFound."""
     row = await asyncio.to_thread(find)
     hub = tails.hub(store)
     tail = await hub.join(row)
     try:
         log = None if log_offset is None else _begin(tail, log_offset, log_attempt)
-        async for event in _told(tail, after, log):
+        async for event in _stream(tail, after, log):
             yield event
     finally:
         hub.leave(tail)
 
 
-async def _told(tail: tails.Tail, after: int, log: _LogCursor | None) -> AsyncIterator[Event]:
+async def _stream(tail: tails.Tail, after: int, log: _LogCursor | None) -> AsyncIterator[Event]:
     seq, version = after, -1
     at = await asyncio.to_thread(events.offset_after, tail.folder.events, after)
     while True:
         changes = tail.changes
-        # The row first: when it has ended, everything that its worker wrote is there to be read.
+        # The row first: once it has ended, everything that its worker wrote can be read.
         row = tail.row
         if row.version != version:
             version = row.version
@@ -69,7 +69,7 @@ async def _told(tail: tails.Tail, after: int, log: _LogCursor | None) -> AsyncIt
                 elif past:
                     log, more = _LogCursor(log.attempt + 1, 0), True
         if row.state.ended:
-            yield view.made(
+            yield view.stream_event(
                 "end",
                 seq,
                 state=row.state,
@@ -84,8 +84,10 @@ async def _told(tail: tails.Tail, after: int, log: _LogCursor | None) -> AsyncIt
 
 
 def _begin(tail: tails.Tail, offset: int, attempt: int | None) -> _LogCursor:
-    """A negative offset counts from the end. One behind the end that names no attempt was counted in an
-    earlier attempt's log: the newest one's begins anew."""
+    """Return the cursor to start from. A negative offset counts from the end.
+
+    An offset past the end without an attempt refers to an earlier attempt's log: the newest log starts at 0.
+    """
     newest = tail.row.attempt
     if attempt is not None and attempt != newest:
         return _LogCursor(attempt, offset) if attempt < newest else _LogCursor(newest, 0)

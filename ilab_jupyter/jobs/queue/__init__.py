@@ -1,1 +1,1 @@
-"""Which job starts next, on which device, and who starts it."""
+"""Scheduling: which job starts next, on which device, and the processes that start it."""

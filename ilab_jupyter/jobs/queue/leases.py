@@ -1,4 +1,4 @@
-"""The machine that jobs share: its GPUs as NVML sees them or an administrator names them, memory and disk."""
+"""The resources that jobs share: GPUs reported by NVML or configured by an administrator, memory and disk."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ from ilab_jupyter.jobs.store.rows import Store
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.record import Resources
 
-_MOST = 64
+_MAX_DEVICES = 64
 _FRESH_SECONDS = 5.0
-# Without one of these no driver is loaded, and NVML need not even be imported.
+# Without one of these no driver is loaded, and NVML need not be imported.
 _DRIVER = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-# With which CUDA_VISIBLE_DEVICES begins where it hides every device.
+# First entries of CUDA_VISIBLE_DEVICES that hide every device.
 _NONE = ("", "-1", "NoDevFiles")
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 _lock = threading.Lock()
-_seen: tuple[float, tuple[Device, ...]] | None = None
+_cached: tuple[float, tuple[Device, ...]] | None = None
 
 
 def check_devices(devices: Sequence[Device]) -> str:
-    """What the setting `devices` holds; InvalidInput where they cannot be told apart or have no memory."""
+    """Return the value of the setting `devices`. InvalidInput for duplicate devices or missing memory."""
     names = [device.uuid for device in devices]
-    if len(set(names)) != len(names) or len(names) > _MOST:
+    if len(set(names)) != len(names) or len(names) > _MAX_DEVICES:
         raise InvalidInput(
-            f"Devices are at most {_MOST}, each with a UUID of its own.", "See `nvidia-smi -L`."
+            f"The setting devices takes at most {_MAX_DEVICES} devices with different UUIDs.",
+            "See `nvidia-smi -L`.",
         )
     for device in devices:
         if not (device.uuid.isascii() and device.uuid.isprintable() and 0 < len(device.uuid) <= 128):
-            raise InvalidInput(f"{device.uuid[:80]!r} is no UUID of a device.", "See `nvidia-smi -L`.")
+            raise InvalidInput(f"{device.uuid[:80]!r} is not the UUID of a device.", "See `nvidia-smi -L`.")
         if "," in device.uuid or device.memory_total <= 0:
             raise InvalidInput(
                 f"The device {device.uuid[:80]!r} needs a UUID without comma, and its memory in bytes.",
@@ -51,7 +52,7 @@ def check_devices(devices: Sequence[Device]) -> str:
 
 
 def declared(setting: str) -> tuple[Device, ...] | None:
-    """The devices of the setting; None where an administrator has named none and NVML is to be asked."""
+    """Return the devices of the setting; None if none were configured and NVML is to be used."""
     if not setting:
         return None
     try:
@@ -66,19 +67,19 @@ def declared(setting: str) -> tuple[Device, ...] | None:
 
 
 def devices(setting: str) -> tuple[Device, ...]:
-    """The GPUs that jobs may have. What NVML says is kept for a few seconds."""
-    global _seen
+    """Return the GPUs that jobs may use. NVML's answer is cached for a few seconds."""
+    global _cached
     if (named := declared(setting)) is not None:
         return named
     with _lock:
-        if _seen is None or time.monotonic() - _seen[0] > _FRESH_SECONDS:
-            found = _visible(_ask_nvml())
-            # A driver that fails for a moment must not make jobs start as on a machine without GPUs.
-            _seen = (time.monotonic(), found or (_seen[1] if _seen is not None else ()))
-        return _seen[1]
+        if _cached is None or time.monotonic() - _cached[0] > _FRESH_SECONDS:
+            found = _visible(_query_nvml())
+            # After a transient driver failure jobs must not start as on a machine without GPUs.
+            _cached = (time.monotonic(), found or (_cached[1] if _cached is not None else ()))
+        return _cached[1]
 
 
-def _ask_nvml() -> tuple[Device, ...]:
+def _query_nvml() -> tuple[Device, ...]:
     if os.name == "posix" and not any(path.exists() for path in _DRIVER):
         return ()
     from ilab_jupyter import hardware
@@ -88,40 +89,43 @@ def _ask_nvml() -> tuple[Device, ...]:
 
 
 def _visible(found: tuple[Device, ...]) -> tuple[Device, ...]:
-    """Those that CUDA_VISIBLE_DEVICES leaves to us, by number or UUID, up to the first that is none of them.
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves to this process, by number or UUID, up to the first
+    unknown one.
 
-    One that leaves us nothing says what our own jobs want, not that there is nothing: every process turns the
-    queue for all, and another's job that it started without a lease would share a device with a third. Parts
-    of a device (MIG) cannot be leased: where they are named there is none.
+    A value that hides every GPU applies to our own jobs only: every process schedules for all owners, and a
+    job started without a lease would share a device with another job. Parts of a device (MIG) cannot be
+    leased: if one is named, the result is empty.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return found
     left = []
-    for word in (word.strip() for word in chosen.split(",")):
+    for entry in (entry.strip() for entry in chosen.split(",")):
         named = [
             device
             for index, device in enumerate(found)
-            if word == str(index) or (len(word) > 4 and device.uuid.startswith(word))
+            if entry == str(index) or (len(entry) > 4 and device.uuid.startswith(entry))
         ]
         if len(named) != 1:
-            if word.startswith("MIG-"):
+            if entry.startswith("MIG-"):
                 return ()
             break
         left += named
     return tuple(dict.fromkeys(left)) or found
 
 
-def as_chosen(asked: Resources) -> Resources:
-    """What a job asks for; no GPU where it does not say and its submitter hides them all from programs."""
+def effective_resources(requested: Resources) -> Resources:
+    """Return the job's resources, with no GPU if it does not specify any and its submitter hides all GPUs."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    return asked.model_copy(update={"gpus": 0}) if asked.gpus is None and first in _NONE else asked
+    return (
+        requested.model_copy(update={"gpus": 0}) if requested.gpus is None and first in _NONE else requested
+    )
 
 
 def visible(mine: Sequence[Lease], spec: Mapping[str, Any], setting: str) -> str | None:
-    """CUDA_VISIBLE_DEVICES of a job with these leases; None leaves what its submitter had.
+    """Return CUDA_VISIBLE_DEVICES for a job with these leases; None keeps the submitter's value.
 
-    Without a lease it sees no GPU where it asked for none, or where an administrator says which there are.
+    Without a lease a job sees no GPU if it requested none or if an administrator has configured the devices.
     """
     if mine:
         return ",".join(sorted(lease.device for lease in mine))
@@ -130,7 +134,7 @@ def visible(mine: Sequence[Lease], spec: Mapping[str, Any], setting: str) -> str
 
 
 def machine(state: Path, gpus: tuple[Device, ...]) -> Machine:
-    """What this machine, or the container in which we are, has for all jobs together."""
+    """Return the total resources of this machine or container."""
     import psutil
 
     memory = min([int(psutil.virtual_memory().total), *_limits()])
@@ -139,14 +143,14 @@ def machine(state: Path, gpus: tuple[Device, ...]) -> Machine:
     return Machine(gpus, cpus, memory, disk.total, disk.free)
 
 
-def check_possible(store: Store, asked: Resources) -> None:
-    """InvalidInput where this machine can never give what a job asks for."""
-    need = Need.of(asked.model_dump())
+def check_satisfiable(store: Store, requested: Resources) -> None:
+    """Raise InvalidInput if this machine can never provide what a job requests."""
+    need = Need.of(requested.model_dump())
     if need == Need():
         return
     gpus = devices(store.setting("devices", "")) if need.gpus or need.gpu_memory else ()
     if why := machine(store.state.path, gpus).impossible(need):
-        raise InvalidInput(why, "Ask for less, or submit it where there is more.")
+        raise InvalidInput(why, "Request less, or submit it to a machine that has more.")
 
 
 def _limits() -> list[int]:

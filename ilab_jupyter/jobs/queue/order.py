@@ -1,4 +1,4 @@
-"""Whose turn it is: the order of waiting jobs, and which of them start now. Pure."""
+"""Scheduling order: the order of waiting jobs, and which of them start now. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 from ilab_jupyter.jobs.device import Device, Lease
 
-# A queue and an owner.
-Whose = tuple[str, str]
-NOBODY: Mapping[Whose, int] = MappingProxyType({})
+# Queue and owner.
+QueueOwner = tuple[str, str]
+NO_TURNS: Mapping[QueueOwner, int] = MappingProxyType({})
 
 GB = 10**9
-# Deployments: they live until somebody ends them, and give back what they have while nobody asks them.
+# Queue of the deployments: they run until they are stopped, and may be preempted while idle.
 SERVING = "serving"
 
 
 class Need(NamedTuple):
-    """What a job asks for, in bytes and processors; 0 is nothing in particular.
+    """Resources that a job requests, in bytes and processors; 0 means no particular amount.
 
-    `gpus` None is one where the machine has any; `gpu_memory` 0 is whole devices.
+    `gpus` None is one if the machine has any; `gpu_memory` 0 is whole devices.
     """
 
     gpus: int | None = None
@@ -35,21 +35,22 @@ class Need(NamedTuple):
     disk: int = 0
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> Need:
-        """From what a spec says: the fields of `Resources`."""
-        sizes = (asked.get(name) for name in ("gpu_memory_gb", "memory_gb", "disk_gb"))
+    def of(cls, requested: Mapping[str, Any]) -> Need:
+        """Convert the fields of `Resources`."""
+        sizes = (requested.get(name) for name in ("gpu_memory_gb", "memory_gb", "disk_gb"))
         gpu_memory, memory, disk = (round((size or 0) * GB) for size in sizes)
-        return cls(asked.get("gpus"), gpu_memory, asked.get("cpus") or 0, memory, disk)
+        return cls(requested.get("gpus"), gpu_memory, requested.get("cpus") or 0, memory, disk)
 
 
 @lru_cache(maxsize=1024)
 def need(resources: str | None) -> Need:
-    """From the JSON of `Resources` as a spec holds it; None from a spec that is older than resources."""
+    """Parse the JSON of `Resources` in a spec; None for a spec without resources."""
     return Need() if resources is None else Need.of(json.loads(resources))
 
 
 class Waiting(NamedTuple):
-    """A QUEUED job. `place` is its rank or else its seq; `delay` seconds are left until it may start."""
+    """A QUEUED job. `rank` is its rank, or its seq if it was never moved; `delay` is the seconds until it may
+    start."""
 
     id: str
     seq: int
@@ -57,19 +58,19 @@ class Waiting(NamedTuple):
     owner: str
     queue: str
     priority: int
-    place: float
+    rank: float
     need: Need
     retries: int = 0
     delay: float = 0
 
     @property
-    def yielded(self) -> bool:
-        """A deployment that has given up its place while nobody asked it; others go first."""
+    def preempted(self) -> bool:
+        """Whether it is a deployment that gave up its resources while idle; other jobs go first."""
         return self.queue == SERVING and self.retries > 0
 
 
 class Live(NamedTuple):
-    """A job that has started, and for how many seconds it has run."""
+    """A job that has started, and for how many seconds it has been running."""
 
     id: str
     attempt: int
@@ -82,7 +83,7 @@ class Live(NamedTuple):
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is for all jobs together, memory and disk in bytes; `disk_free` is what is free now."""
+    """The total resources, memory and disk in bytes; `disk_free` is what is free now."""
 
     devices: tuple[Device, ...]
     cpus: float
@@ -91,11 +92,11 @@ class Machine:
     disk_free: int
 
     def gpus(self, need: Need) -> int:
-        """How many devices the job gets here."""
+        """Return how many devices the job gets on this machine."""
         return min(1, len(self.devices)) if need.gpus is None else need.gpus
 
     def impossible(self, need: Need) -> str:
-        """What the job asks for and this machine does not have, in words; empty where it has it all."""
+        """Return why this machine can never satisfy the request, as a sentence; empty if it can."""
         gpus = self.gpus(need)
         if gpus > len(self.devices):
             has = f"this machine has {len(self.devices) or 'none'}"
@@ -118,12 +119,12 @@ class Machine:
 
 
 def gigabytes(size: float) -> str:
-    """`8 GB`, `5.1 GB`."""
+    """Format a size: `8 GB`, `5.1 GB`."""
     return f"{round(max(0, size) / GB, 1):g} GB"
 
 
-class Lack(StrEnum):
-    """What keeps a job from starting."""
+class BlockedBy(StrEnum):
+    """What prevents a job from starting."""
 
     DELAY = "delay"
     IMPOSSIBLE = "impossible"
@@ -136,39 +137,40 @@ class Lack(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """What becomes of a waiting job now. `lack` None: it starts, with `leases`.
+    """The scheduling decision for a waiting job. `blocked_by` None: it starts, with `leases`.
 
-    `position` is 1 for the next one of its queue, 0 for one that only waits for its time; `free` is how much
-    of what it lacks nobody has and nobody is before it for, in devices, bytes or processors.
+    `position` is 1 for the next job of its queue, 0 for a delayed one; `free` is how much of the missing
+    resource is neither used nor reserved, in devices, bytes or processors.
     """
 
     job: Waiting
     position: int
-    lack: Lack | None
+    blocked_by: BlockedBy | None
     leases: tuple[Lease, ...] = ()
     free: float = 0
 
 
-def line(
-    waiting: Iterable[Waiting], live: Iterable[Live], served: Mapping[Whose, int] = NOBODY
+def start_order(
+    waiting: Iterable[Waiting], live: Iterable[Live], served: Mapping[QueueOwner, int] = NO_TURNS
 ) -> list[Waiting]:
-    """The order in which jobs start: priority, then the owner with the fewest live and earlier jobs of the
-    queue, then the one whose last start is the longest ago, then the place. Jobs with a delay are left out.
+    """Return the order in which jobs start, without delayed jobs.
 
-    `served` holds a number for each queue and owner, the higher the later one of theirs was started.
+    By priority, then by the owner with the fewest live and earlier jobs in the queue, then by the owner
+    served least recently, then by rank. `served` has a number for each queue and owner: higher means served
+    more recently.
     """
     ready = sorted(
         (job for job in waiting if job.delay <= 0),
-        key=lambda job: (-job.priority, job.yielded, job.place, job.seq),
+        key=lambda job: (-job.priority, job.preempted, job.rank, job.seq),
     )
     before = Counter((job.queue, job.owner) for job in live)
     keyed = []
     for job in ready:
-        whose = (job.queue, job.owner)
-        turn = served.get(whose, -1)
-        keyed.append((-job.priority, job.yielded, before[whose], turn, job.place, job.seq, job))
-        before[whose] += 1
-    # seq is unique, so that jobs themselves are never compared
+        owner_key = (job.queue, job.owner)
+        turn = served.get(owner_key, -1)
+        keyed.append((-job.priority, job.preempted, before[owner_key], turn, job.rank, job.seq, job))
+        before[owner_key] += 1
+    # seq is unique, so the jobs themselves are never compared
     keyed.sort()
     return [entry[-1] for entry in keyed]
 
@@ -179,32 +181,32 @@ def plan(
     leases: Sequence[Lease],
     slots: Mapping[str, int],
     machine: Machine,
-    served: Mapping[Whose, int] = NOBODY,
+    served: Mapping[QueueOwner, int] = NO_TURNS,
 ) -> list[Verdict]:
-    """A verdict on each waiting job, those that may start now in the order of starting.
+    """Return a verdict on each waiting job; those that may start now come in the order of starting.
 
-    A job that lacks devices, memory or processors keeps what it can get of them, and its slot, from the jobs
-    behind it: these pass it only with what it does not need, so that it is not kept waiting for ever. What it
-    keeps of a slot it lets go while a deployment has what it lacks, as nobody knows how long that is.
+    A job that is blocked by devices, memory or processors reserves what is available of them, and its slot,
+    so that jobs after it pass only with resources that it does not need and it cannot starve. The slot is not
+    reserved while a deployment holds the missing resource, because deployments run indefinitely.
     """
-    room = _Room(live, leases, slots, machine)
+    capacity = _Capacity(live, leases, slots, machine)
     verdicts = []
     position: Counter[str] = Counter()
-    for job in line(waiting, live, served):
+    for job in start_order(waiting, live, served):
         position[job.queue] += 1
-        lack, free = room.lack(job)
+        blocked_by, free = capacity.blocker(job)
         taken: tuple[Lease, ...] = ()
-        if lack is None:
-            taken = room.take(job)
-        elif lack in (Lack.DEVICES, Lack.MEMORY, Lack.CPUS):
-            room.keep(job, lack)
-        verdicts.append(Verdict(job, position[job.queue], lack, taken, free))
-    late = sorted((job for job in waiting if job.delay > 0), key=lambda job: job.delay)
-    return verdicts + [Verdict(job, 0, Lack.DELAY) for job in late]
+        if blocked_by is None:
+            taken = capacity.allocate(job)
+        elif blocked_by in (BlockedBy.DEVICES, BlockedBy.MEMORY, BlockedBy.CPUS):
+            capacity.reserve(job, blocked_by)
+        verdicts.append(Verdict(job, position[job.queue], blocked_by, taken, free))
+    delayed = sorted((job for job in waiting if job.delay > 0), key=lambda job: job.delay)
+    return verdicts + [Verdict(job, 0, BlockedBy.DELAY) for job in delayed]
 
 
-class _Room:
-    """What is left, as jobs take it or keep it."""
+class _Capacity:
+    """The remaining resources, as jobs allocate or reserve them."""
 
     def __init__(
         self, live: Sequence[Live], leases: Sequence[Lease], slots: Mapping[str, int], machine: Machine
@@ -218,9 +220,9 @@ class _Room:
         self._disk = machine.disk_free
         serving = {job.id: job.need for job in live if job.queue == SERVING}
         self._endless = {
-            Lack.DEVICES: any(lease.job in serving for lease in leases),
-            Lack.MEMORY: any(need.memory for need in serving.values()),
-            Lack.CPUS: any(need.cpus for need in serving.values()),
+            BlockedBy.DEVICES: any(lease.job in serving for lease in leases),
+            BlockedBy.MEMORY: any(need.memory for need in serving.values()),
+            BlockedBy.CPUS: any(need.cpus for need in serving.values()),
         }
         self._free = {device.uuid: device.memory_total for device in machine.devices}
         self._total_memory = dict(self._free)
@@ -233,35 +235,35 @@ class _Room:
             self._touched.add(device)
             self._free[device] = 0 if memory is None else self._free[device] - memory
 
-    def lack(self, job: Waiting) -> tuple[Lack | None, float]:
-        """The first thing that is missing, and how much of it there is."""
+    def blocker(self, job: Waiting) -> tuple[BlockedBy | None, float]:
+        """Return the first missing resource, and how much of it is free."""
         need = job.need
         if need not in self._possible:
             self._possible[need] = not self._machine.impossible(need)
         if not self._possible[need]:
-            return Lack.IMPOSSIBLE, 0
+            return BlockedBy.IMPOSSIBLE, 0
         total = self._total.get(job.queue, 1)
         if self._used[job.queue] >= total:
-            return (Lack.SLOT if total else Lack.CLOSED), 0
+            return (BlockedBy.SLOT if total else BlockedBy.CLOSED), 0
         if need.disk and need.disk > self._disk:
-            return Lack.DISK, self._disk
+            return BlockedBy.DISK, self._disk
         if (gpus := self._machine.gpus(need)) and len(found := self._fitting(need)) < gpus:
-            return Lack.DEVICES, max(self._free.values()) if need.gpu_memory else len(found)
+            return BlockedBy.DEVICES, max(self._free.values()) if need.gpu_memory else len(found)
         if need.memory and need.memory > self._memory:
-            return Lack.MEMORY, self._memory
+            return BlockedBy.MEMORY, self._memory
         if need.cpus and need.cpus > self._cpus + 1e-9:
-            return Lack.CPUS, self._cpus
+            return BlockedBy.CPUS, self._cpus
         return None, 0
 
     def _fitting(self, need: Need) -> list[str]:
-        """Devices that the job could have, the fullest first, so that others stay whole."""
+        """Return devices that the job could use, the fullest first, so that others stay whole."""
         if not need.gpu_memory:
             return [uuid for uuid in self._free if uuid not in self._touched]
         fitting = [uuid for uuid, free in self._free.items() if free >= need.gpu_memory]
         return sorted(fitting, key=lambda uuid: (self._free[uuid], uuid not in self._touched))
 
-    def take(self, job: Waiting) -> tuple[Lease, ...]:
-        """Start it."""
+    def allocate(self, job: Waiting) -> tuple[Lease, ...]:
+        """Allocate the job's resources and return its leases."""
         gpus = self._machine.gpus(job.need)
         memory = job.need.gpu_memory or None
         chosen = self._fitting(job.need)[:gpus] if gpus else []
@@ -271,16 +273,18 @@ class _Room:
         self._spend(job.need)
         return tuple(Lease(device=uuid, job=job.id, memory=memory) for uuid in chosen)
 
-    def keep(self, job: Waiting, lack: Lack) -> None:
-        """Let nobody behind take what it needs. It collects the devices that are the most free, which
-        nobody else gets now, so that they only become freer until it starts."""
+    def reserve(self, job: Waiting, blocked_by: BlockedBy) -> None:
+        """Reserve the job's resources, so that later jobs cannot use them.
+
+        The devices with the most free memory are reserved: no other job gets them, so they only become freer.
+        """
         need = job.need
         gpus = self._machine.gpus(need)
         large = [uuid for uuid, total in self._total_memory.items() if total >= need.gpu_memory]
         for uuid in sorted(large, key=lambda uuid: (uuid in self._touched, -self._free[uuid]))[:gpus]:
             self._occupy(uuid, need.gpu_memory or None)
         self._spend(need)
-        if not self._endless[lack]:
+        if not self._endless[blocked_by]:
             self._used[job.queue] += 1
 
     def _spend(self, need: Need) -> None:
@@ -289,7 +293,7 @@ class _Room:
         self._disk -= need.disk
 
 
-def askers(
+def preemption_candidates(
     verdicts: Sequence[Verdict],
     waiting: Sequence[Waiting],
     live: Sequence[Live],
@@ -297,29 +301,30 @@ def askers(
     slots: Mapping[str, int],
     machine: Machine,
 ) -> dict[str, str]:
-    """Which deployments should unload once they are idle, and for which waiting job each.
+    """Return the deployments that should unload once they are idle, each with the waiting job that needs it.
 
-    A job asks where it would start if no deployment had anything; one that has itself yielded does not.
+    Only for jobs that would start if no deployment held resources, and not for preempted deployments.
     """
     serving = [job for job in live if job.queue == SERVING]
     blocked = {
-        verdict.job.id: verdict.lack
+        verdict.job.id: verdict.blocked_by
         for verdict in verdicts
-        if verdict.lack in (Lack.DEVICES, Lack.MEMORY, Lack.CPUS) and not verdict.job.yielded
+        if verdict.blocked_by in (BlockedBy.DEVICES, BlockedBy.MEMORY, BlockedBy.CPUS)
+        and not verdict.job.preempted
     }
     if not (serving and blocked):
         return {}
     names = {job.id for job in serving}
     others = [job for job in live if job.id not in names]
     left = [lease for lease in leases if lease.job not in names]
-    has: dict[Lack, set[str]] = defaultdict(set)
-    has[Lack.DEVICES] = names & {lease.job for lease in leases}
-    has[Lack.MEMORY] = {job.id for job in serving if job.need.memory}
-    has[Lack.CPUS] = {job.id for job in serving if job.need.cpus}
+    has: dict[BlockedBy, set[str]] = defaultdict(set)
+    has[BlockedBy.DEVICES] = names & {lease.job for lease in leases}
+    has[BlockedBy.MEMORY] = {job.id for job in serving if job.need.memory}
+    has[BlockedBy.CPUS] = {job.id for job in serving if job.need.cpus}
     wanted: dict[str, str] = {}
     for verdict in plan(waiting, others, left, slots, machine):
-        lack = blocked.get(verdict.job.id)
-        if verdict.lack is None and lack is not None:
-            for id in sorted(has[lack]):
+        blocked_by = blocked.get(verdict.job.id)
+        if verdict.blocked_by is None and blocked_by is not None:
+            for id in sorted(has[blocked_by]):
                 wanted.setdefault(id, verdict.job.id)
     return wanted

@@ -1,4 +1,4 @@
-"""Why a job waits, in words, and about how long. Pure."""
+"""Explanations of why a job waits, and estimates of how long. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ilab_jupyter.jobs import causes
-from ilab_jupyter.jobs.queue.board import Board
-from ilab_jupyter.jobs.queue.order import Lack, Verdict, Waiting, gigabytes
+from ilab_jupyter.jobs.queue.order import BlockedBy, Verdict, Waiting, gigabytes
+from ilab_jupyter.jobs.queue.snapshot import QueueSnapshot
 
 NEXT_TURN = "It starts at the next turn of the queue."
 _NAMED = 3
 
 
-def reason(board: Board, verdict: Verdict, cause: str | None = None) -> str:
-    """One sentence. `cause` is what ended the last attempt of a job that is tried again."""
+def reason(snapshot: QueueSnapshot, verdict: Verdict, cause: str | None = None) -> str:
+    """Return one sentence on why the job waits. `cause` is what ended the last attempt of a retried job."""
     job = verdict.job
-    if board.paused is not None:
-        why = f": {board.paused.reason}" if board.paused.reason else ""
-        return _sentence(f"The queue is paused by {board.paused.by}{why}")
-    if verdict.lack is None:
+    if snapshot.paused is not None:
+        why = f": {snapshot.paused.reason}" if snapshot.paused.reason else ""
+        return _sentence(f"The queue is paused by {snapshot.paused.by}{why}")
+    if verdict.blocked_by is None:
         return NEXT_TURN
-    if verdict.lack is Lack.DELAY:
+    if verdict.blocked_by is BlockedBy.DELAY:
         return _retry(job, cause)
-    if verdict.lack is Lack.IMPOSSIBLE:
-        return board.machine.impossible(job.need)
-    if verdict.lack is Lack.CLOSED:
+    if verdict.blocked_by is BlockedBy.IMPOSSIBLE:
+        return snapshot.machine.impossible(job.need)
+    if verdict.blocked_by is BlockedBy.CLOSED:
         return f"The queue '{job.queue}' is closed: it has no slots."
-    if verdict.lack is Lack.SLOT:
-        return _ahead(board, verdict)
-    asked = sorted(id for id, who in board.askers.items() if who == job.id)
-    hope = f" {_and(asked)} {_is(asked)} asked to unload when idle." if asked else ""
-    return _lacking(board, verdict) + hope
+    if verdict.blocked_by is BlockedBy.SLOT:
+        return _ahead(snapshot, verdict)
+    candidates = sorted(id for id, job_id in snapshot.preemption_candidates.items() if job_id == job.id)
+    preemption = f" {_and(candidates)} will unload when idle." if candidates else ""
+    return _lacking(snapshot, verdict) + preemption
 
 
 def _sentence(text: str) -> str:
@@ -42,7 +42,7 @@ def _sentence(text: str) -> str:
 
 def _retry(job: Waiting, cause: str | None) -> str:
     policy = causes.retry(cause)
-    most = f" of {policy.most}" if policy is not None and policy.most is not None else ""
+    most = f" of {policy.max_retries}" if policy is not None and policy.max_retries is not None else ""
     known = causes.CAUSES.get(cause or "")
     why = f": {known.title[:1].lower()}{known.title[1:]}" if known is not None else ""
     return _sentence(f"Retry {job.retries}{most} in {_seconds(job.delay)}{why}")
@@ -53,41 +53,41 @@ def _seconds(seconds: float) -> str:
     return f"{whole} s" if whole < 120 else f"{round(whole / 60)} min"
 
 
-def _ahead(board: Board, verdict: Verdict) -> str:
+def _ahead(snapshot: QueueSnapshot, verdict: Verdict) -> str:
     name = verdict.job.queue
-    running = [job.id for job in board.live if job.queue == name]
-    total = board.slots.get(name, 1)
+    running = [job.id for job in snapshot.live if job.queue == name]
+    total = snapshot.slots.get(name, 1)
     count = verdict.position - 1 + len(running)
     verb = "job is" if count == 1 else "jobs are"
     used = ", ".join(running[:_NAMED]) + (" and others" if len(running) > _NAMED else "")
-    place = f"{total} slot" + ("s" if total != 1 else "") + (f", used by {used}" if used else "")
-    return f"{count} {verb} ahead of it in the queue '{name}' ({place})."
+    slots = f"{total} slot" + ("s" if total != 1 else "") + (f", used by {used}" if used else "")
+    return f"{count} {verb} ahead of it in the queue '{name}' ({slots})."
 
 
-def _lacking(board: Board, verdict: Verdict) -> str:
+def _lacking(snapshot: QueueSnapshot, verdict: Verdict) -> str:
     need = verdict.job.need
-    if verdict.lack is Lack.DISK:
+    if verdict.blocked_by is BlockedBy.DISK:
         return f"It waits for {gigabytes(need.disk)} of disk; {gigabytes(verdict.free)} are free."
-    if verdict.lack is Lack.MEMORY:
+    if verdict.blocked_by is BlockedBy.MEMORY:
         return f"It waits for {gigabytes(need.memory)} of memory; {gigabytes(verdict.free)} are free."
-    if verdict.lack is Lack.CPUS:
+    if verdict.blocked_by is BlockedBy.CPUS:
         return f"It waits for {need.cpus:g} CPUs; {max(0, verdict.free):g} are free."
-    gpus = board.machine.gpus(need)
+    gpus = snapshot.machine.gpus(need)
     wanted = f"{gpus} GPU{'s' * (gpus != 1)}"
     if need.gpu_memory:
         wanted += f" with {gigabytes(need.gpu_memory)}"
         free = f"{gigabytes(verdict.free)} of one {'are' if verdict.free else 'is'} free"
     else:
         free = f"{verdict.free:g} {'is' if verdict.free == 1 else 'are'} free" if verdict.free else ""
-    holders = list(dict.fromkeys(lease.job for lease in board.leases))
-    count = len(board.machine.devices)
+    holders = list(dict.fromkeys(lease.job for lease in snapshot.leases))
+    count = len(snapshot.machine.devices)
     which = "it is" if count == 1 else "both are" if count == 2 and not verdict.free else "others are"
     if holders and not need.gpu_memory:
         free = f"{free}, {which} used by {_and(holders)}" if free else f"{which} used by {_and(holders)}"
     elif holders:
         free = f"{free} beside {_and(holders)}"
     else:
-        free = "they are kept for jobs before it" if count > 1 else "it is kept for a job before it"
+        free = "they are reserved for jobs before it" if count > 1 else "it is reserved for a job before it"
     return f"It waits for {wanted}: {free}."
 
 
@@ -97,51 +97,57 @@ def _and(ids: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(ids[:-1]), ids[-1]]))
 
 
-def _is(ids: Sequence[str]) -> str:
-    return "is" if len(ids) == 1 else "are"
-
-
 @dataclass(frozen=True)
-class Pace:
-    """What is known of how long things take: seconds left of live jobs by id, seconds of a run by kind."""
+class Durations:
+    """Known durations: seconds left of live jobs by id, typical seconds of a run by kind."""
 
     left: Mapping[str, float | None]
     typical: Mapping[str, float]
 
 
-def waits(board: Board, pace: Pace) -> dict[str, float]:
-    """About how many seconds until each waiting job starts; those of which nothing is known are left out.
+def wait_estimates(snapshot: QueueSnapshot, durations: Durations) -> dict[str, float]:
+    """Estimate the seconds until each waiting job starts; jobs that cannot be estimated are left out.
 
-    Slots and whole devices are followed in time; memory and processors are not, so that a job which waits
-    for these is left out too.
+    Slots and whole devices are simulated; memory and processors are not, so jobs blocked by these are left
+    out.
     """
-    free = _Free(board, pace)
+    free = _Free(snapshot, durations)
     found = {}
-    if board.paused is None:
-        for verdict in board.verdicts:
+    if snapshot.paused is None:
+        for verdict in snapshot.verdicts:
             job = verdict.job
-            if verdict.lack in (Lack.IMPOSSIBLE, Lack.CLOSED, Lack.DISK, Lack.MEMORY, Lack.CPUS):
+            if verdict.blocked_by in (
+                BlockedBy.IMPOSSIBLE,
+                BlockedBy.CLOSED,
+                BlockedBy.DISK,
+                BlockedBy.MEMORY,
+                BlockedBy.CPUS,
+            ):
                 continue
-            start = job.delay if verdict.lack is Lack.DELAY else free.start(job, pace.typical.get(job.kind))
+            start = (
+                job.delay
+                if verdict.blocked_by is BlockedBy.DELAY
+                else free.start(job, durations.typical.get(job.kind))
+            )
             if math.isfinite(start):
                 found[job.id] = start
     return found
 
 
 class _Free:
-    """When slots and devices become free, in seconds from now; inf where nobody can tell."""
+    """When slots and devices become free, in seconds from now; inf if unknown."""
 
-    def __init__(self, board: Board, pace: Pace) -> None:
-        self._machine = board.machine
-        self._devices = {device.uuid: 0.0 for device in board.machine.devices}
-        left = {id: math.inf if seconds is None else seconds for id, seconds in pace.left.items()}
-        for lease in board.leases:
+    def __init__(self, snapshot: QueueSnapshot, durations: Durations) -> None:
+        self._machine = snapshot.machine
+        self._devices = {device.uuid: 0.0 for device in snapshot.machine.devices}
+        left = {id: math.inf if seconds is None else seconds for id, seconds in durations.left.items()}
+        for lease in snapshot.leases:
             if lease.device in self._devices:
                 until = left.get(lease.job, math.inf)
                 self._devices[lease.device] = max(self._devices[lease.device], until)
         self._slots: dict[str, list[float]] = {}
-        self._total = board.slots
-        for job in board.live:
+        self._total = snapshot.slots
+        for job in snapshot.live:
             self._slots.setdefault(job.queue, []).append(left.get(job.id, math.inf))
         for queue, ends in self._slots.items():
             self._fill(queue, ends)
@@ -152,7 +158,7 @@ class _Free:
         ends[:] = [0.0] * (total - len(ends)) + ends[-total:]
 
     def start(self, job: Waiting, length: float | None) -> float:
-        """When it starts, given that all before it have been asked for in their order."""
+        """Return the seconds until the job starts, if all jobs before it were passed here in their order."""
         if job.queue not in self._slots:
             self._fill(job.queue, self._slots.setdefault(job.queue, []))
         slots = self._slots[job.queue]

@@ -1,4 +1,4 @@
-"""Which interrupted jobs go on by themselves when their server starts again."""
+"""Selection of interrupted jobs that are queued again when their server starts."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from ilab_jupyter.jobs.logs import events
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store.rows import Row
 
-MOST_IN_A_ROW = 3
+MAX_CONSECUTIVE = 3
 
 
 def choose(rows: Iterable[Row], progressed: Callable[[Row], bool]) -> list[tuple[Row, int]]:
-    """The jobs to queue again, in the order of submission, each with its number of automatic retries in a
-    row.
+    """Return the jobs to queue again, in the order of submission, each with its number of consecutive
+    automatic retries.
 
-    A job that was restarted `MOST_IN_A_ROW` times without getting any further waits for a person.
+    A job that was restarted `MAX_CONSECUTIVE` times without progress is left to its owner.
     """
     chosen = []
     for row in sorted(rows, key=lambda row: row.seq):
         if row.state is not JobState.INTERRUPTED or row.cause not in RESTARTED or row.stop_reason == "cancel":
             continue
-        in_a_row = 0 if row.retries and progressed(row) else row.retries
-        if in_a_row < MOST_IN_A_ROW:
-            chosen.append((row, in_a_row + 1))
+        consecutive = 0 if row.retries and progressed(row) else row.retries
+        if consecutive < MAX_CONSECUTIVE:
+            chosen.append((row, consecutive + 1))
     return chosen
 
 
 def progressed(row: Row, folder: JobFolder) -> bool:
-    """Whether the newest attempt came further than the one before it, or served a model."""
+    """Whether the newest attempt got further than the one before it, or served a model."""
     last: dict[int, tuple[str, int]] = {}
     for event in events.backwards(folder.events):
         attempt = event.get("attempt", row.attempt)

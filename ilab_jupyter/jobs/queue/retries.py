@@ -1,4 +1,4 @@
-"""Whether an attempt that has just ended is followed by another one, unasked, and when."""
+"""Automatic retries: whether and when another attempt follows one that has just ended."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
 from ilab_jupyter.jobs.store.schema import job as table
 
-# An attempt that worked for so long has shown that what stopped the ones before it was over.
+# After an attempt that ran for so long, earlier failures no longer count.
 LONG_SECONDS = 600.0
 
 
-def following(store: Store, row: Row, state: JobState, columns: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The columns of the next attempt of a job that ends now with `state` and `columns`; None: there is none.
+def next_attempt(
+    store: Store, row: Row, state: JobState, columns: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the columns of the next attempt of a job that ends now; None if no attempt follows.
 
-    Its wait counts in seconds since boot, so that setting the clock changes nothing.
+    Delays count in seconds since boot, so that setting the clock has no effect.
     """
     policy = causes.retry(columns.get("cause"))
     if policy is None or state not in (JobState.FAILED, JobState.INTERRUPTED):
         return None
-    # Who made room for another job has not failed: it comes back whatever an administrator says of retries.
-    if policy.most is not None and not store.retries():
+    # A preempted job has not failed: it is queued again even if an administrator has disabled retries.
+    if policy.max_retries is not None and not store.retries():
         return None
     before = 0 if _worked_long(row, columns) else row.retries
     wait = policy.wait(before)
@@ -42,7 +44,7 @@ def _worked_long(row: Row, columns: Mapping[str, Any]) -> bool:
 
 
 def due_in(store: Store) -> float | None:
-    """Seconds until the next waiting retry may start; None where none waits, or those that wait are due."""
+    """Return the seconds until the next waiting retry may start; None if none waits or all are due."""
     with store.read() as connection:
         query = sa.select(table.c.due, table.c.boot_id).where(
             table.c.state == JobState.QUEUED, table.c.due.is_not(None)
@@ -52,5 +54,5 @@ def due_in(store: Store) -> float | None:
 
 
 def delay(due: float | None, since: str | None) -> float:
-    """Seconds left until `due` of the boot `since`. After a reboot there is nothing to wait for."""
+    """Return the seconds left until `due` of the boot `since`; 0 after a reboot."""
     return max(0.0, due - boot_clock()) if due is not None and since == boot_id() else 0.0

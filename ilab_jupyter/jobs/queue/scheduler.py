@@ -1,4 +1,4 @@
-"""One turn of the queue: find out what became of live attempts, then start what may start."""
+"""One scheduler turn: reconcile live attempts, then start waiting jobs."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ from ilab_jupyter.jobs.attempt.process import Identity, boot_clock, boot_id, kil
 from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import AttemptFolder, StateFolder
 from ilab_jupyter.jobs.logs import events
-from ilab_jupyter.jobs.queue import board, turns
-from ilab_jupyter.jobs.queue.board import Board
+from ilab_jupyter.jobs.queue import turns
 from ilab_jupyter.jobs.queue.order import SERVING
+from ilab_jupyter.jobs.queue.snapshot import QueueSnapshot, read_snapshot, remember_served
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store.rows import Row, Store
 
 log = logging.getLogger(__name__)
 
-# A spawner killed between the row and the process leaves nothing to look for; so long it may still come.
+# A spawner killed between row and process leaves no trace; a supervisor may still appear within this time.
 SETTLE_SECONDS = 2.0
 ELSEWHERE_SECONDS = 8.0
-# An attempt that never began has lost nothing, so it is queued again by itself, this often in all.
+# Attempts that never started have lost no work and are queued again, at most this often.
 MAX_LOST = 3
 
 
 def turn(store: Store, *, timeout: float = 10.0) -> bool:
-    """Reconcile and start under the store's lock. False where another process did for `timeout` seconds."""
+    """Reconcile and start jobs under the store's lock. False if another process held it for `timeout`
+    seconds."""
     with locked(store.state.turn_lock, timeout) as got:
         if got:
             turns.note(store.state)
@@ -48,30 +49,31 @@ def turn(store: Store, *, timeout: float = 10.0) -> bool:
                 try:
                     _reconcile(store, row)
                 except (OSError, PublicError):
-                    log.exception("The state of job %s could not be found out", row.id)
+                    log.exception("The state of job %s could not be determined", row.id)
             kept = _quarantined(store)
-            stands = board.read(store, startable=True)
-            _start_queued(store, stands, kept)
-            _ask_to_unload(store, stands)
+            snapshot = read_snapshot(store, startable=True)
+            _start_queued(store, snapshot, kept)
+            _request_unload(store, snapshot)
         return got
 
 
 def alive_supervisor(attempt: AttemptFolder, token: str | None) -> Identity | None:
-    """The process that supervises this attempt, recognised by lock, token, boot and start time, or None.
+    """Return the process that supervises this attempt, identified by lock, token, boot and start time, or
+    None.
 
     One on another machine or in another container counts as alive, but cannot be signalled from here.
     """
     if not is_held(attempt.lock):
         return None
     record = read_json(attempt.record)
-    who = Identity.read(record)
-    if record is None or who is None or record.get("token") != token:
+    identity = Identity.read(record)
+    if record is None or identity is None or record.get("token") != token:
         return None
-    return who if who.alive or not who.here else None
+    return identity if identity.alive or not identity.here else None
 
 
 def is_ending(store: Store, id: str) -> bool:
-    """Whether a job counts as live and no supervisor of it is seen: a turn is about to find out its end."""
+    """Whether a job counts as live but has no visible supervisor, so that its end is about to be recorded."""
     row = store.get(id)
     if row is None or row.state not in LIVE:
         return False
@@ -79,15 +81,15 @@ def is_ending(store: Store, id: str) -> bool:
 
 
 def _supervised(attempt: AttemptFolder, token: str | None) -> bool:
-    """Whether its supervisor lives, also where its record was damaged: that alone must not cost the work."""
+    """Whether the attempt's supervisor is alive, even if its record is damaged."""
     return alive_supervisor(attempt, token) is not None or bool(token and with_argument(token))
 
 
-def ask_to_stop(store: Store, row: Row) -> None:
-    """Tell the supervisor of a STOPPING row to end its worker. Harmless to repeat."""
-    who = alive_supervisor(store.state.job(row.id).attempt(row.attempt), row.token)
-    if who is not None:
-        who.signal(signal.SIGTERM)
+def request_stop(store: Store, row: Row) -> None:
+    """Signal the supervisor of a STOPPING row to stop its worker. Safe to repeat."""
+    identity = alive_supervisor(store.state.job(row.id).attempt(row.attempt), row.token)
+    if identity is not None:
+        identity.signal(signal.SIGTERM)
 
 
 def _reconcile(store: Store, row: Row) -> None:
@@ -95,34 +97,34 @@ def _reconcile(store: Store, row: Row) -> None:
     if is_held(attempt.lock):
         if not attempt.record.exists() or _supervised(attempt, row.token):
             if row.state is JobState.STOPPING:
-                ask_to_stop(store, row)
+                request_stop(store, row)
             return
         if not is_held(attempt.lock):
-            return  # it ended while we looked; the next turn reads its exit
-    # The lock was looked at first: a free one means that whatever the supervisor wrote is written.
-    elif (how := Exit.read(read_json(attempt.exit), row.token)) is not None:
-        finish(store, row, how)
+            return  # it ended meanwhile; the next turn reads its exit
+    # The lock was checked first: if it is free, everything that the supervisor wrote is there.
+    elif (worker_exit := Exit.read(read_json(attempt.exit), row.token)) is not None:
+        finish(store, row, worker_exit)
         return
-    elif not attempt.record.exists() and _may_come(row, attempt):
+    elif not attempt.record.exists() and _may_still_start(row, attempt):
         return
     if row.token is not None and not kill_all(row.token, 3):
         log.error("Processes of job %s cannot be killed; it stays %s", row.id, row.state)
         return
-    _lose(store, row)
+    _record_lost(store, row)
 
 
-def _may_come(row: Row, attempt: AttemptFolder) -> bool:
-    """Whether a supervisor that was not seen yet may still appear. Nobody is spawning: we hold the lock."""
+def _may_still_start(row: Row, attempt: AttemptFolder) -> bool:
+    """Whether a supervisor that was not seen yet may still appear. No other process spawns one now."""
     if row.token is None or row.spawned is None:
         return False
     if row.boot_id != boot_id():
-        # Another machine on this state folder, whose processes we cannot see, or ours before it was booted.
+        # Another machine, whose processes we cannot see, or this one before its last boot.
         return _age(attempt.supervisor_log) < ELSEWHERE_SECONDS
     return boot_clock() - row.spawned < SETTLE_SECONDS or bool(with_argument(row.token))
 
 
 def _age(path: Path) -> float:
-    """Seconds since a file was written to; inf where nobody can tell."""
+    """Return the seconds since a file was written; inf if unknown."""
     try:
         age = time.time() - path.stat().st_mtime
     except OSError:
@@ -130,7 +132,7 @@ def _age(path: Path) -> float:
     return age if age >= 0 else math.inf
 
 
-def _lose(store: Store, row: Row) -> None:
+def _record_lost(store: Store, row: Row) -> None:
     progress = events.progress(store.state.job(row.id).events, row.attempt)
     if row.stop_reason == "cancel":
         store.move(row, JobState.CANCELLED, progress=progress, **lost("Cancelled.", cause="cancelled"))
@@ -138,8 +140,8 @@ def _lose(store: Store, row: Row) -> None:
         message = "Its supervisor was killed, or the machine stopped, before it ended."
         store.move(row, JobState.INTERRUPTED, progress=progress, **lost(message, cause="supervisor_lost"))
     else:
-        # Its supervisor moves it to RUNNING before it starts the worker, so nothing of it ever ran. In one
-        # step: nobody is told of an end that is none, and nobody is killed between the end and the attempt.
+        # Its supervisor moves it to RUNNING before it starts the worker, so the worker never ran. End and new
+        # attempt are one transaction: clients never see an end that is not final.
         before = [attempt.cause for attempt in store.attempts(row.id)][:-1]
         given_up = before[1 - MAX_LOST :] == ["lost"] * (MAX_LOST - 1)
         store.move(
@@ -151,9 +153,9 @@ def _lose(store: Store, row: Row) -> None:
 
 
 def _quarantined(store: Store) -> set[str]:
-    """Jobs whose attempt has ended and left processes that may still use its device.
+    """Return jobs whose attempt has ended but left processes that may still use its device.
 
-    They are killed once more; where none is left the device is free again.
+    They are killed again; if none is left, the device is freed.
     """
     kept = set()
     for id, number in store.stale_leases():
@@ -166,40 +168,41 @@ def _quarantined(store: Store) -> set[str]:
     return kept
 
 
-def _start_queued(store: Store, stands: Board, kept: Set[str]) -> None:
-    if stands.paused is not None:
+def _start_queued(store: Store, snapshot: QueueSnapshot, kept: Set[str]) -> None:
+    if snapshot.paused is not None:
         return
     started = []
-    for verdict in stands.verdicts:
-        if verdict.lack is None and verdict.job.id not in kept:
+    for verdict in snapshot.verdicts:
+        if verdict.blocked_by is None and verdict.job.id not in kept:
             row = store.get(verdict.job.id)
             if row is not None and row.state is JobState.QUEUED:
                 _start(store, row, verdict.leases)
                 started.append((row.queue, row.owner))
-    board.remember(store, stands, started)
+    remember_served(store, snapshot, started)
 
 
-def _ask_to_unload(store: Store, stands: Board) -> None:
-    """Leave a note for deployments whose device or memory a waiting job needs; take it away again."""
-    for job in stands.live:
+def _request_unload(store: Store, snapshot: QueueSnapshot) -> None:
+    """Write the release file of deployments whose resources a waiting job needs; delete it otherwise."""
+    for job in snapshot.live:
         if job.queue == SERVING:
             note = store.state.job(job.id).release
-            asker = stands.askers.get(job.id)
+            waiting_job = snapshot.preemption_candidates.get(job.id)
             try:
-                if asker is None:
+                if waiting_job is None:
                     note.unlink(missing_ok=True)
-                elif (read_json(note) or {}).get("for") != asker:
-                    write_json(note, {"for": asker, "asked": datetime.now(UTC).isoformat()})
+                elif (read_json(note) or {}).get("for") != waiting_job:
+                    write_json(note, {"for": waiting_job, "requested": datetime.now(UTC).isoformat()})
             except OSError as error:
-                log.warning("%s cannot be asked to unload: %s", job.id, error)
+                log.warning("The release file of %s cannot be written: %s", job.id, error)
 
 
 def _start(store: Store, row: Row, leases: Sequence[Lease]) -> None:
-    """From QUEUED to a supervisor on its way. The row is moved first: no supervisor is without a row."""
+    """Move a job from QUEUED to STARTING and spawn its supervisor. The row moves first: no supervisor is
+    without a row."""
     folder = store.state.job(row.id)
     attempt = folder.attempt(row.attempt)
     if row.attempt > 1 and is_held(folder.attempt(row.attempt - 1).lock):
-        return  # the supervisor of the attempt that is tried again has not quite ended
+        return  # the supervisor of the previous attempt is still exiting
     token = secrets.token_hex(16)
     try:
         _make_folders(store.state, row)
@@ -221,7 +224,7 @@ def _start(store: Store, row: Row, leases: Sequence[Lease]) -> None:
 
 
 def _make_folders(state: StateFolder, row: Row) -> None:
-    """What a worker finds; the same again where it is there."""
+    """Create the job's folders and spec. Idempotent."""
     folder = state.job(row.id)
     attempt = folder.attempt(row.attempt).path
     for path in (folder.path, folder.artifacts, attempt.parent, attempt):
@@ -235,7 +238,7 @@ def _make_folders(state: StateFolder, row: Row) -> None:
 def _spawn(store: Store, row: Row, attempt: AttemptFolder, token: str) -> None:
     output = os.open(attempt.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        # -P: a file named like a library in the current folder must not replace it.
+        # -P: a file in the current folder must not shadow a library.
         process = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "ilab_jupyter.jobs.attempt.supervisor"),
@@ -250,5 +253,5 @@ def _spawn(store: Store, row: Row, attempt: AttemptFolder, token: str) -> None:
         )
     finally:
         os.close(output)
-    # Reaps it when it ends, so that a long-lived server keeps no zombies.
+    # Reaps the process, so that a long-lived server keeps no zombies.
     threading.Thread(target=process.wait, name=f"reap {row.id}", daemon=True).start()

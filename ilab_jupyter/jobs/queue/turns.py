@@ -1,4 +1,4 @@
-"""Who moved the queue last, and when: a note in the file of the turn's lock."""
+"""Record of the last scheduler turn, kept in the lock file of the turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ilab_jupyter.jobs.folder import StateFolder
 
 @dataclass(frozen=True)
 class LastTurn:
-    """`age`: seconds since it began. `held`: it, or something else that keeps the queue still, goes on."""
+    """`age`: seconds since it started. `held`: the turn's lock is still held."""
 
     pid: int
     name: str
@@ -25,21 +25,21 @@ class LastTurn:
 
 
 def note(state: StateFolder) -> None:
-    """For who holds the turn's lock. A disk that refuses it does not matter."""
-    told = {"pid": os.getpid(), "boot_id": boot_id(), "at": boot_clock(), "name": _name()}
+    """Record that the holder of the turn's lock has started a turn. Errors of the disk are ignored."""
+    record = {"pid": os.getpid(), "boot_id": boot_id(), "at": boot_clock(), "name": _name()}
     with suppress(OSError):
-        state.turn_lock.write_text(json.dumps(told), encoding="utf-8")
+        state.turn_lock.write_text(json.dumps(record), encoding="utf-8")
 
 
 def last(state: StateFolder) -> LastTurn | None:
-    """The last turn of this boot, by any process; None where there was none."""
+    """Return the last turn of this boot, by any process; None if there was none."""
     held = is_held(state.turn_lock)
-    told = read_json(state.turn_lock)
-    if told is None or told.get("boot_id") != boot_id():
+    record = read_json(state.turn_lock)
+    if record is None or record.get("boot_id") != boot_id():
         return None
     try:
         return LastTurn(
-            int(told["pid"]), str(told["name"])[:64], max(0.0, boot_clock() - float(told["at"])), held
+            int(record["pid"]), str(record["name"])[:64], max(0.0, boot_clock() - float(record["at"])), held
         )
     except (KeyError, TypeError, ValueError):
         return None

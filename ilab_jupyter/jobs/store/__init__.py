@@ -1,1 +1,1 @@
-"""The rows of the jobs, in SQLite or PostgreSQL: tables, migrations, transactions, backup."""
+"""The rows of the jobs, in SQLite or PostgreSQL: tables, migrations, transactions."""

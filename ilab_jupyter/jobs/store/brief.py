@@ -1,4 +1,4 @@
-"""Rows for a list: what is large in one is left out, and a page of them is bounded in bytes."""
+"""Rows for a list: large values are left out, and a page is bounded in bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT = 2000  # characters of a message
 
 @dataclass
 class Page:
-    """Rows without what is large; `omitted` names, by id, the arguments and results that were left out.
+    """Rows without large values; `omitted` names, by id, the arguments and results that were left out.
 
     `more`: there are further rows, because of `limit` or because the page is full.
     """
@@ -27,7 +27,7 @@ class Page:
 
 
 def page(found: Iterable[Sequence[Any]], limit: int) -> Page:
-    """The first `limit` rows, fewer where they are more than PAGE bytes; at least one."""
+    """Return the first `limit` rows, or fewer if they exceed PAGE bytes; at least one."""
     answer, size = Page(), 0
     for one in found:
         if len(answer.rows) == limit or size > PAGE:
@@ -48,7 +48,7 @@ def page(found: Iterable[Sequence[Any]], limit: int) -> Page:
 
 
 def brief(row: Row) -> tuple[Row, list[str]]:
-    """The row without its largest arguments and results, and their names."""
+    """Return the row without its largest arguments and results, and their names."""
     arguments, left = _within(row.spec.get("arguments", {}), "arguments")
     result, left_too = _within(row.result, "result")
     metrics, _ = _within(row.progress, "progress")

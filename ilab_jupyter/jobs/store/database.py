@@ -1,4 +1,4 @@
-"""Opening the job database: making or upgrading its tables, its transactions, and trouble said aloud."""
+"""Opening the job database: creating or upgrading its tables, transactions, and translation of errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ilab_jupyter.jobs.attempt.launch import DATABASE_URL
 from ilab_jupyter.jobs.attempt.lock import locked
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.store import schema
-from ilab_jupyter.jobs.store.filesystem import LOW, room
+from ilab_jupyter.jobs.store.filesystem import LOW_DISK_BYTES, free_bytes
 from ilab_jupyter.jobs.store.postgres import Postgres, read_url
 from ilab_jupyter.jobs.store.row import Unreadable
 from ilab_jupyter.jobs.store.sqlite import Sqlite
@@ -29,52 +29,53 @@ FOLDER = "folder"
 
 
 class Backend(Protocol):
-    """What differs between SQLite and PostgreSQL."""
+    """The differences between SQLite and PostgreSQL."""
 
     engine: Engine
     where: str
     journal_advice: list[str]
 
     def absent(self) -> bool:
-        """Whether there is nothing to look into."""
+        """Whether there is no database yet."""
 
     def open(self) -> None:
-        """Make ready what is there."""
+        """Prepare an existing database."""
 
     def examine(self) -> None:
-        """Read all of it; refuse what is damaged."""
+        """Read the whole database; refuse a damaged one."""
 
     def create(self) -> None:
-        """Make an empty database."""
+        """Create an empty database."""
 
     def settle(self) -> None:
-        """It is open now."""
+        """Called once the database is open."""
 
     def check(self) -> None:
-        """Refuse to go on where the database was replaced."""
+        """Refuse to continue if the database was replaced."""
 
     def copy(self, to: Path) -> None:
-        """Keep a copy."""
+        """Write a copy to `to`."""
 
     def damaged(self, why: str) -> Unavailable:
-        """The error for content that we never wrote."""
+        """Return the error for content that we never wrote."""
 
     def refusal(self, error: DBAPIError) -> PublicError:
-        """The error for a person."""
+        """Return the public error for a database error."""
 
 
 class Database:
-    """The tables of one state folder: in `jobs.db` there, or at `url`. Safe for any number of processes and
-    threads. Trouble is a PublicError, mostly Unavailable.
+    """The tables of one state folder: in its `jobs.db`, or at `url`. Safe for several processes and threads.
+
+    Errors are PublicError, mostly Unavailable.
     """
 
     def __init__(
         self, state: StateFolder, url: str | None = None, *, thorough: bool = False, restoring: bool = False
     ) -> None:
-        """Open; create in a new folder; upgrade what an older version made.
+        """Open the database; create it in a new folder; upgrade one of an older version.
 
-        `url` is that of ILAB_JUPYTER_DATABASE_URL where None, and SQLite where there is none. `thorough`
-        reads the whole database and refuses a damaged one. `restoring` opens what a restore has not finished.
+        `url` is ILAB_JUPYTER_DATABASE_URL if None, and SQLite if that is not set. `thorough` reads the whole
+        database and refuses a damaged one. `restoring` opens one whose restore has not finished.
         """
         self.state = state
         address = url or os.environ.get(DATABASE_URL) or None
@@ -91,10 +92,10 @@ class Database:
 
     @property
     def advice(self) -> list[str]:
-        """What an administrator should know about where the jobs are kept, as sentences; mostly none."""
+        """Sentences for an administrator about the storage of the jobs; usually none."""
         found = list(self._backend.journal_advice)
-        free = room(self.state.path)
-        if free is not None and free < LOW:
+        free = free_bytes(self.state.path)
+        if free is not None and free < LOW_DISK_BYTES:
             found.append(
                 f"The disk of {self.state.path} is nearly full: {free // 1_000_000} MB are left. "
                 "Free some space there."
@@ -103,7 +104,7 @@ class Database:
 
     @property
     def where(self) -> str:
-        """The database in words, without a password."""
+        """A description of the database without its password."""
         return self._backend.where
 
     # Opening.
@@ -139,10 +140,10 @@ class Database:
             self._backend.open()
             tables = self._tables()
             if schema.setting.name in tables:
-                self._look(bound)
+                self._check_schema(bound)
                 return
             if tables and (isinstance(self._backend, Sqlite) or tables & set(schema.metadata.tables)):
-                raise self._backend.damaged("it has no tables of ours")
+                raise self._backend.damaged("it does not contain our tables")
         if not restoring and any(self.state.jobs.iterdir()):
             raise self._missing()
         if isinstance(self._backend, Postgres):
@@ -167,14 +168,14 @@ class Database:
         with self.read() as connection:
             return set(sa.inspect(connection).get_table_names())
 
-    def _look(self, bound: Mapping[str, str] | None) -> None:
-        """Refuse tables of another version or another folder; upgrade those of an older version."""
+    def _check_schema(self, bound: Mapping[str, str] | None) -> None:
+        """Refuse tables of another folder or a newer version; upgrade those of an older version."""
         with self.read() as connection:
             found = dict(connection.execute(sa.select(schema.setting.c.name, schema.setting.c.value)).all())
         if found.get(FOLDER) != (bound or {}).get(FOLDER):
             raise Unavailable(
                 f"The job database {self.where} belongs to another state folder than {self.state.path}.",
-                "Set ILAB_JUPYTER_STATE to that folder, or use a database of its own for this one.",
+                "Set ILAB_JUPYTER_STATE to that folder, or use a separate database for this one.",
                 cause="store_elsewhere",
             )
         version = found.get("schema", "")
@@ -198,14 +199,14 @@ class Database:
             upgrade(connection, int(version))
 
     def _missing(self) -> Unavailable:
-        what = f"The job database {self.where} is missing or empty, but {self.state.jobs} has jobs."
+        what = f"The job database {self.where} is missing or empty, but {self.state.jobs} contains jobs."
         if isinstance(self._backend, Postgres):
             return Unavailable(
                 what, f"Check the address in {DATABASE_URL}, or restore a backup.", cause="store_damaged"
             )
         return Unavailable(
             what,
-            "Restore jobs.db from a backup, or move both away to start afresh.",
+            "Restore jobs.db from a backup, or move both away to start with an empty one.",
             cause="store_damaged",
         )
 
@@ -213,13 +214,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view."""
+        """Open a read transaction: one consistent view."""
         with self._translated(), self._backend.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """All or nothing, durable when it returns; the only writer meanwhile."""
+        """Open a write transaction: all or nothing, durable on return, exclusive among writers."""
         with (
             self._translated(),
             self._backend.engine.connect().execution_options(immediate=True) as connection,

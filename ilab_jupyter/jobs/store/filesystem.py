@@ -1,4 +1,4 @@
-"""What kind of disk a folder lies on, and how much room it has."""
+"""Type of the file system of a folder, and its free space."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 _NETWORK = ("nfs", "cifs", "smb", "ceph", "lustre", "gpfs", "glusterfs", "9p", "fuse.sshfs", "afs", "beegfs")
-LOW = 50_000_000
+LOW_DISK_BYTES = 50_000_000
 
 
 def filesystem(path: Path) -> str:
-    """The type of the file system that holds `path`, such as `ext4` or `nfs4`; empty where unknown."""
+    """Return the type of the file system that holds `path`, such as `ext4` or `nfs4`; empty if unknown."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -25,13 +25,13 @@ def filesystem(path: Path) -> str:
 
 
 def network(path: Path) -> str:
-    """The type of the network file system that holds `path`; empty for a local disk."""
+    """Return the type of the network file system that holds `path`; empty for a local disk."""
     kind = filesystem(path)
     return kind if kind.startswith(_NETWORK) else ""
 
 
-def room(path: Path) -> int | None:
-    """Bytes that may still be written there; None where that cannot be told."""
+def free_bytes(path: Path) -> int | None:
+    """Return the free bytes; None if unknown."""
     try:
         return shutil.disk_usage(path).free
     except OSError:

@@ -1,4 +1,4 @@
-"""What is kept of the past for people: a job's attempts, and who did what."""
+"""Past attempts and audit entries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ilab_jupyter.jobs.record import Attempt, AuditEntry
 from ilab_jupyter.jobs.store import schema
 from ilab_jupyter.jobs.store.rows import Row, Store
 
-_MOST = 1000
+_MAX_ENTRIES = 1000
 
 
 def attempts(store: Store, row: Row) -> list[Attempt]:
-    """A job's attempts, the first one first, each with the size of its log on disk."""
+    """Return a job's attempts, the first one first, each with the size of its log on disk."""
     found = []
     for one in store.attempts(row.id):
         try:
@@ -41,14 +41,14 @@ def attempts(store: Store, row: Row) -> list[Attempt]:
 
 def audit(store: Store, owner: str, after: int, limit: int) -> list[AuditEntry]:
     """See `JobService.audit`; InvalidInput for a limit that is not 1 to 1000."""
-    if not 1 <= limit <= _MOST:
-        raise InvalidInput(f"The limit is 1 to {_MOST}, not {limit}.")
+    if not 1 <= limit <= _MAX_ENTRIES:
+        raise InvalidInput(f"The limit is 1 to {_MAX_ENTRIES}, not {limit}.")
     rows = store.audit_rows(max(0, after), limit, owner)
     return [AuditEntry(**{**row, "time": _time(row["time"])}) for row in rows]
 
 
 def last(store: Store, before: float) -> int:
-    """The seq of the last entry from before this time; 0 where there is none."""
+    """Return the seq of the last entry before this time; 0 if there is none."""
     table = schema.audit
     query = sa.select(sa.func.max(table.c.seq)).where(table.c.time < before)
     with store.read() as connection:

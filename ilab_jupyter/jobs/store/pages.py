@@ -1,4 +1,4 @@
-"""The statement for a page of the list: however many jobs there are, about as many are read as it shows."""
+"""SQL statement for a page of the job list, whose cost does not depend on the number of jobs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from ilab_jupyter.jobs.store import schema
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.record import JobFilter
 
-MOST_KINDS = 50  # with every state these are as many parts as SQLite takes
+MAX_KINDS = 50  # with all states this is the largest number of compound parts that SQLite accepts
 
 
 def page(
     owner: str, filter: JobFilter, *, before: int | None, limit: int
 ) -> tuple[sa.Select[Any], dict[str, Any]]:
-    """The newest jobs of `owner` that the filter lets through, at most `limit`, with a seq below `before`.
+    """Return the statement and its parameters for at most `limit` newest jobs of `owner` with a seq below
+    `before`.
 
-    A statement, and what to execute it with. The filter has at most MOST_KINDS kinds.
+    The filter has at most MAX_KINDS kinds.
     """
     kinds = list(dict.fromkeys(filter.kinds))
     states = list(dict.fromkeys(filter.states)) or (list(JobState) if kinds else [])
@@ -37,11 +38,12 @@ def page(
     return _statement(len(kinds), len(states), before is not None, bool(filter.text)), values
 
 
-# To put one together takes longer than to run it.
+# Building a statement takes longer than running it.
 @lru_cache(maxsize=64)
 def _statement(kinds: int, states: int, before: bool, text: bool) -> sa.Select[Any]:
-    """The newest of each state and kind that are asked for lie together in an index, and the page is among
-    them. Asked for at once, they would be found by walking past all newer jobs of other states.
+    """Select the newest jobs of each requested state and kind through an index, then the page among them.
+
+    A single condition over all of them would walk past all newer jobs of other states.
     """
     job, given = schema.job.c, sa.bindparam
     always = [job.owner == given("owner")]

@@ -1,4 +1,4 @@
-"""The store in a PostgreSQL database: its URL, its one writer at a time, and its errors in words."""
+"""The store in a PostgreSQL database: its URL, a single writer at a time, translation of errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ilab_jupyter.jobs.attempt.launch import DATABASE_URL
 
 log = logging.getLogger(__name__)
 
-# Every writer of the store takes this lock first, so that a transaction sees all that came before it.
+# Every writer takes this lock first, so that its transaction sees all earlier ones.
 _WRITER = 0x696C6162
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _WAIT = "30s"
-# While it connects, psycopg has the server's words but not its code.
+# While connecting, psycopg provides the server's message but not its error code.
 _TOO_MANY = ("too many clients", "too many connections", "remaining connection slots", "starting up")
 _NOT_LET_IN = (
     "authentication failed",
@@ -31,14 +31,14 @@ _TRY_LATER = "Try again in a minute."
 
 
 def read_url(text: str) -> URL:
-    """The address of a database; InvalidInput, which never repeats it, for anything but PostgreSQL's."""
+    """Parse the address of a database. InvalidInput, which never contains it, for anything but PostgreSQL."""
     try:
         url = sa.make_url(text)
     except (ArgumentError, ValueError):
         url = None
     if url is None or url.drivername not in _SCHEMES:
         raise InvalidInput(
-            f"The value of {DATABASE_URL} (or database_url) is no address of a PostgreSQL database.",
+            f"The value of {DATABASE_URL} (or database_url) is not the address of a PostgreSQL database.",
             "Write it as postgresql://user:password@host:5432/database; leave it out for SQLite.",
             cause="database_url",
         )
@@ -46,7 +46,7 @@ def read_url(text: str) -> URL:
 
 
 class Postgres:
-    """The database at `url`. One per process and store."""
+    """The database at `url`. One instance per process and store."""
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -56,7 +56,7 @@ class Postgres:
         try:
             self.engine = sa.create_engine(
                 url,
-                # Each running job has a process of its own, and a server has a hundred connections.
+                # Each running job has its own process, and a server allows a hundred connections by default.
                 pool_size=2,
                 max_overflow=14,
                 pool_timeout=30,
@@ -73,7 +73,7 @@ class Postgres:
 
         @sa.event.listens_for(self.engine, "connect")
         def prepare(connection: Any, _record: Any) -> None:
-            # A process that was stopped in the middle of a write gives way; a commit is on the disk.
+            # A process stopped during a write releases its lock; a commit is on the disk.
             for statement in (
                 f"SET lock_timeout = '{_WAIT}'",
                 f"SET idle_in_transaction_session_timeout = '{_WAIT}'",
@@ -90,30 +90,30 @@ class Postgres:
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def absent(self) -> bool:
-        """A database is there before we are; whether it has our tables is another question."""
+        """False: the database exists; whether it has our tables is checked later."""
         return False
 
     def open(self) -> None:
-        """Nothing to choose: the server looks after its files."""
+        """Nothing to prepare."""
 
     def examine(self) -> None:
-        """The server notices itself what a disk does to its files."""
+        """Nothing to check: the server verifies its files."""
 
     def create(self) -> None:
-        """Nothing to make."""
+        """Nothing to create."""
 
     def settle(self) -> None:
         """Nothing to remember."""
 
     def check(self) -> None:
-        """Nobody replaces a database under its server."""
+        """Nothing to check: a server's database is not replaced as a file."""
 
     def copy(self, to: Path) -> None:
-        """A server's database is copied by its own tools."""
-        log.warning("The tables in %s are brought up to date; pg_dump makes a copy of them.", self.where)
+        """Only log a message: a server's database is copied with its own tools."""
+        log.warning("The tables in %s will be upgraded; use pg_dump to copy them.", self.where)
 
     def damaged(self, why: str) -> Unavailable:
-        """The tables hold what we never wrote."""
+        """Return the error for content that we never wrote."""
         return Unavailable(
             f"The job database {self.where} is damaged ({self._hidden(why)}).",
             "Nothing was changed. Restore it from a backup, or use another database and state folder.",
@@ -121,7 +121,7 @@ class Postgres:
         )
 
     def refusal(self, error: DBAPIError) -> PublicError:
-        """What went wrong, for a person; the password stays out."""
+        """Return the public error for a database error, without the password."""
         state = str(getattr(error.orig, "sqlstate", None) or "")
         text = self._hidden(" ".join(str(error.orig).split()))
         if (
@@ -130,21 +130,21 @@ class Postgres:
             or "remaining connection slots" in text
         ):
             return Unavailable(
-                f"The database server of {self.where} takes no more connections.",
+                f"The database server of {self.where} accepts no more connections.",
                 "Try again in a minute, or raise its max_connections.",
                 cause="store_busy",
             )
         if state in ("25006", "42501"):
             return Unavailable(
-                f"The job database {self.where} is read-only for us.",
-                "Give its user the right to write, or connect to the primary server.",
+                f"The job database {self.where} is read-only for its user.",
+                "Grant its user write access, or connect to the primary server.",
                 cause="store_readonly",
             )
         if state in ("55P03", "40001", "40P01", "25P03"):
             return Unavailable(f"The job database {self.where} is busy.", _TRY_LATER, cause="store_busy")
         if state.startswith("28") or any(sign in text for sign in _NOT_LET_IN):
             return Unavailable(
-                f"The database server does not let us into {self.where}.",
+                f"The database server refuses access to {self.where}.",
                 f"Check user, password and database in {DATABASE_URL}.",
                 cause="store_refused",
             )
@@ -155,7 +155,7 @@ class Postgres:
                 cause="disk_full",
             )
         if state.startswith("22"):
-            return InvalidInput("A text is too long, or holds a character that cannot be stored.")
+            return InvalidInput("A text is too long, or contains a character that cannot be stored.")
         if state in ("", "57P01", "57P02") or state.startswith("08") or error.connection_invalidated:
             return Unavailable(
                 f"The database server of {self.where} cannot be reached ({text}).",

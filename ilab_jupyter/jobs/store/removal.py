@@ -1,4 +1,4 @@
-"""Removal of an ended job: its row, its attempts and its folder. The audit keeps who removed it."""
+"""Removal of an ended job: its row, its attempts and its folder. The audit log keeps who removed it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ KILL_SECONDS = 5.0
 
 
 def remove(store: Store, row: Row, actor: str) -> RemovedJob:
-    """Remove an ended job with its logs, events and artifacts; Conflict while it or its supervisor is live.
+    """Remove an ended job with its logs, events and artifacts. Conflict while it or its supervisor is live.
 
-    Models and datasets that the job published stay: they are in the registry and not in its folder.
+    Models and datasets that the job published are kept: they are in the registry, not in its folder.
     """
     if not row.state.ended:
         raise Conflict(
@@ -33,11 +33,11 @@ def remove(store: Store, row: Row, actor: str) -> RemovedJob:
         if not got or held or (row.token is not None and not kill_all(row.token, KILL_SECONDS)):
             raise Conflict(f"The last attempt of {row.id} is still ending.", "Try again in a minute.")
         size = sum(path.lstat().st_size for path in folder.path.rglob("*") if not path.is_dir())
-        # A folder with these files and without a row means to `evidence` that the database lost a job.
+        # For `integrity`, a folder with these files but without a row means that the database lost a job.
         folder.stored.unlink(missing_ok=True)
         folder.attempt(1).record.unlink(missing_ok=True)
         if not _delete(store, row, actor):
-            raise Conflict(f"{row.id} has changed meanwhile.", "Look at it again.")
+            raise Conflict(f"{row.id} has changed meanwhile.", "Check its state and try again.")
         shutil.rmtree(folder.path, ignore_errors=True)
     return RemovedJob(id=row.id, bytes=size)
 

@@ -1,4 +1,4 @@
-"""What the tables hold, as data: a job, an attempt; and the seal of a job."""
+"""Typed rows of the tables: a job, an attempt, and the seal that detects changes of a job's row."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ilab_jupyter.jobs.store import schema
 
 
 class Unreadable(Exception):
-    """A row holds what we never wrote."""
+    """A row has content that we never wrote."""
 
 
 class Row(NamedTuple):
-    """A job as stored; `schema.job` says what the columns are. A tuple, as lists read many."""
+    """A job as stored; `schema.job` documents the columns. A tuple, because lists read many."""
 
     seq: int
     id: str
@@ -56,15 +56,15 @@ class Row(NamedTuple):
 
     @classmethod
     def read(cls, row: Sequence[Any]) -> Row:
-        """From all columns of `schema.job`; Unreadable where they are not what was written."""
+        """Convert all columns of `schema.job`. Unreadable if they are not what was written."""
         data = dict(zip(_NAMES, row, strict=True))
         sealed = data.pop("seal")
         data.pop("resources")
         try:
-            # Whoever moves a row without sealing it, as version 1 did, leaves the seal of an older version.
+            # Version 1 moved rows without updating the seal: it then belongs to an older version.
             if sealed is not None and sealed.startswith(f"{data['version']}:") and sealed != seal(data):
                 raise Unreadable(f"the row of {data['id']!r} is not what was written")
-            # A call costs more than what it parses: one for all.
+            # One call for all columns: the call costs more than the parsing.
             values = json.loads(f"[{','.join(data[name] or '{}' for name in JSON)}]")
             data.update(zip(JSON, values, strict=True), state=JobState(data["state"]))
             return cls(**data)
@@ -94,8 +94,8 @@ COLUMNS = frozenset(Row._fields)
 ATTEMPT = [schema.attempt.c[field.name] for field in fields(AttemptRow)]
 
 _NAMES = [column.name for column in schema.job.c]
-# Where each column is in a row of `schema.job`.
-COLUMN = {name: place for place, name in enumerate(_NAMES)}
+# Index of each column in a row of `schema.job`.
+COLUMN = {name: index for index, name in enumerate(_NAMES)}
 _FLOATS = frozenset(column.name for column in schema.job.c if isinstance(column.type, Double))
 # The columns that a seal covers, in its order since version 2: all but `seq` and what the queue changes.
 _SEALED = (
@@ -108,7 +108,7 @@ _JSON_SEALED = [_SEALED.index(name) for name in JSON]
 
 
 def parsed(name: str, text: str, of: type) -> dict[str, Any]:
-    """The setting `name`, a JSON object of values `of` one type; Unreadable where it is none."""
+    """Parse the setting `name`, a JSON object with values `of` one type. Unreadable if it is invalid."""
     try:
         found = json.loads(text)
     except (TypeError, ValueError):
@@ -119,7 +119,7 @@ def parsed(name: str, text: str, of: type) -> dict[str, Any]:
 
 
 def stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns as the database holds them: JSON as text, and no text that it cannot hold."""
+    """Convert values for the database: JSON as text, and texts without unsupported characters."""
     assert values.keys() <= COLUMNS, values.keys() - COLUMNS
     found = dict(values)
     for name, value in values.items():
@@ -135,9 +135,9 @@ def stored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seal(values: Mapping[str, Any]) -> str:
-    """A digest of a row as the database holds it: a disk that changed a letter of it is noticed."""
+    """Return a digest of a row as stored, which detects changes made by a faulty disk."""
     written = [*_sealed(values)]
-    for place in _JSON_SEALED:  # version 1 left the JSON of a job that has none yet empty
-        written[place] = written[place] or "{}"
+    for index in _JSON_SEALED:  # version 1 stored missing JSON as an empty text
+        written[index] = written[index] or "{}"
     digest = hashlib.blake2b(json.dumps(written).encode(), digest_size=12)
     return f"{values['version']}:{digest.hexdigest()}"

@@ -1,4 +1,4 @@
-"""The rows of the jobs: every change a compare-and-swap, with who asked for it in the same transaction."""
+"""The rows of the jobs: every change is a compare-and-swap with its audit entry in the same transaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from ilab_jupyter.jobs.device import Lease
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, MOVES, JobState
-from ilab_jupyter.jobs.store import brief, evidence, pages, schema
+from ilab_jupyter.jobs.store import brief, integrity, pages, schema
 from ilab_jupyter.jobs.store.database import Database
 from ilab_jupyter.jobs.store.filesystem import filesystem
 from ilab_jupyter.jobs.store.row import (
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTOMATIC", "AttemptRow", "Row", "Store", "Unreadable", "filesystem"]
 
-# Who acts where nobody asked.
+# Actor of automatic changes.
 AUTOMATIC = "ilab-jupyter"
 
 
 class Store(Database):
-    """The rows of one state folder; see `Database` for opening it and for its errors."""
+    """The rows of one state folder; see `Database` for opening and errors."""
 
     def __init__(self, state: StateFolder, url: str | None = None, *, thorough: bool = False) -> None:
         """`thorough` also refuses a database that is older than the folders of its jobs."""
         super().__init__(state, url, thorough=thorough)
-        if thorough and (why := evidence.contradiction(self, state)):
+        if thorough and (why := integrity.contradiction(self, state)):
             self.close()
             raise self._backend.damaged(why)
 
-    # Settings: every process that moves the queue must agree on them, so they lie beside the rows.
+    # Settings: every process that runs the scheduler must agree on them, so they are in the database.
 
     def setting(self, name: str, default: str) -> str:
-        """A setting's value."""
+        """Return a setting's value."""
         with self.read() as connection:
             found = connection.execute(
                 sa.select(schema.setting.c.value).where(schema.setting.c.name == name)
@@ -60,7 +60,7 @@ class Store(Database):
     def put_setting(
         self, name: str, value: str, *, actor: str | None = None, action: str = "configure"
     ) -> None:
-        """Set a setting for every process; with an `actor`, who changed it is kept."""
+        """Set a setting for every process; with an `actor` the change is audited."""
         table = schema.setting
         with self.write() as connection:
             if connection.execute(sa.select(table.c.value).where(table.c.name == name)).scalar() == value:
@@ -72,12 +72,12 @@ class Store(Database):
                 self.audit(connection, actor, action, "queue", {name: value})
 
     def slots(self) -> dict[str, int]:
-        """How many jobs of each queue may live at once; a queue that is not named has one slot."""
+        """Return how many jobs of each queue may be live at once; a queue that is not named has one slot."""
         with self._translated():
             return {**schema.SLOTS, **parsed("slots", self.setting("slots", "{}"), int)}
 
     def grace_seconds(self) -> float:
-        """How long a worker that was asked to stop may take."""
+        """Return the seconds that a worker may take to stop."""
         text = self.setting("grace_seconds", str(schema.GRACE_SECONDS))
         try:
             return float(text)
@@ -85,54 +85,54 @@ class Store(Database):
             raise self._backend.damaged(f"the setting grace_seconds is {text!r}") from None
 
     def retries(self) -> bool:
-        """Whether a job may be tried again without being asked."""
+        """Whether automatic retries are enabled."""
         return self.setting("retries", "on") == "on"
 
     # Rows.
 
     def get(self, id: str) -> Row | None:
-        """The job, whoever owns it."""
+        """Return the job of any owner."""
         with self.read() as connection:
             found = connection.execute(sa.select(schema.job).where(schema.job.c.id == id)).first()
             return None if found is None else Row.read(found)
 
     def select(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[Row]:
-        """Jobs for which all conditions hold, in the order of submission."""
+        """Return jobs that satisfy all conditions, in the order of submission."""
         with self.read() as connection:
             query = sa.select(schema.job).where(*where).order_by(schema.job.c.seq).limit(limit)
             return [Row.read(found) for found in connection.execute(query).all()]
 
     def page(self, owner: str, filter: JobFilter, *, before: int | None, limit: int) -> list[Row]:
-        """The newest jobs of `owner` that the filter lets through, with a seq below `before` where given."""
+        """Return the newest jobs of `owner` that match the filter, with a seq below `before` if given."""
         with self.read() as connection:
             query, values = pages.page(owner, filter, before=before, limit=limit)
             return [Row.read(found) for found in connection.execute(query, values).all()]
 
     def brief_page(self, owner: str, filter: JobFilter, *, before: int | None, limit: int) -> brief.Page:
-        """The same for a list: without what is large, and no more than `brief.PAGE` bytes."""
+        """Return the same for a list: without large values, and at most `brief.PAGE` bytes."""
         with self.read() as connection:
             query, values = pages.page(owner, filter, before=before, limit=limit + 1)
-            # Read one by one: all together they may be larger than what is kept of them by far.
+            # Read one by one: together they may be far larger than what is kept of them.
             return brief.page(connection.execute(query, values), limit)
 
     def queued(self, connection: Connection, owner: str) -> int:
-        """How many jobs of the owner wait."""
+        """Return how many jobs of the owner are QUEUED."""
         job = schema.job.c
         query = sa.select(sa.func.count()).where(job.owner == owner, job.state == JobState.QUEUED)
         return int(connection.execute(query).scalar_one())
 
     def in_states(self, states: frozenset[JobState]) -> list[Row]:
-        """Jobs of all owners in these states, in the order of submission."""
+        """Return jobs of all owners in these states, in the order of submission."""
         return self.select(schema.job.c.state.in_(sorted(states)))
 
     def count(self, states: frozenset[JobState]) -> int:
-        """How many jobs are in these states."""
+        """Return how many jobs are in these states."""
         with self.read() as connection:
             query = sa.select(sa.func.count()).where(schema.job.c.state.in_(sorted(states)))
             return int(connection.execute(query).scalar_one())
 
     def attempts(self, id: str) -> list[AttemptRow]:
-        """A job's attempts, the first one first."""
+        """Return a job's attempts, the first one first."""
         table = schema.attempt
         query = sa.select(*ATTEMPT).where(table.c.job == id).order_by(table.c.n)
         with self.read() as connection:
@@ -143,7 +143,7 @@ class Store(Database):
                 raise Unreadable(f"an attempt of {id} cannot be read: {error}") from error
 
     def leases(self) -> list[Lease]:
-        """Which job has which device."""
+        """Return all leases of devices."""
         table = schema.lease
         query = sa.select(table.c.device, table.c.job, table.c.memory).order_by(table.c.device, table.c.job)
         with self.read() as connection:
@@ -151,7 +151,7 @@ class Store(Database):
             return [Lease(device=row.device, job=row.job, memory=row.memory) for row in rows]
 
     def stale_leases(self) -> list[tuple[str, int]]:
-        """Job and attempt of leases that an attempt had which has ended."""
+        """Return job and attempt of leases whose attempt has ended."""
         lease, job = schema.lease, schema.job
         ended = sa.or_(job.c.attempt != lease.c.attempt, job.c.state.not_in(sorted(LIVE)))
         query = sa.select(lease.c.job, lease.c.attempt).join(job, job.c.id == lease.c.job).where(ended)
@@ -159,21 +159,21 @@ class Store(Database):
             return sorted({(row.job, row.attempt) for row in connection.execute(query)})
 
     def free(self, id: str, attempt: int) -> None:
-        """Take back what an attempt that has ended still had."""
+        """Delete the leases of an attempt that has ended."""
         table = schema.lease
         with self.write() as connection:
             connection.execute(sa.delete(table).where(table.c.job == id, table.c.attempt == attempt))
 
     def by_key(self, connection: Connection, owner: str, key: str) -> Row | None:
-        """The job that this owner submitted under this key."""
+        """Return the job that this owner submitted under this key."""
         table = schema.job
         found = connection.execute(sa.select(table).where(table.c.owner == owner, table.c.key == key)).first()
         return None if found is None else Row.read(found)
 
     def insert(self, connection: Connection, values: Mapping[str, Any], *, actor: str | None = None) -> Row:
-        """A new QUEUED job with its first attempt, in the caller's transaction.
+        """Insert a QUEUED job with its first attempt, in the caller's transaction.
 
-        `actor` is its owner where None.
+        `actor` is its owner if None.
         """
         columns: dict[str, Any] = {
             **dict.fromkeys(COLUMNS - {"seq"}),
@@ -184,7 +184,7 @@ class Store(Database):
         row = stored(columns)
         resources = values["spec"].get("resources")
         row |= {"seal": seal(row), "resources": json.dumps(resources) if resources else None}
-        # Columns as parameters: the statement is compiled once, which `values` would do anew each time.
+        # Columns as parameters: the statement is compiled once; `values` would compile it each time.
         key = connection.execute(sa.insert(schema.job), row).inserted_primary_key
         assert key is not None
         first = {"job": values["id"], "n": 1, "state": JobState.QUEUED, "why": "submitted"}
@@ -204,17 +204,18 @@ class Store(Database):
         action: str = "cancel",
         **changes: Any,
     ) -> Row | None:
-        """The only way from state to state: the moved row, or None where `row` is no longer what is stored.
+        """Change the state; the only way to do so. Returns the new row, or None if `row` is no longer
+        current.
 
-        `leases` are given to the attempt with the move; an end takes them back, unless `keep_leases` says
-        that a process which may use the device could not be killed. `retry` {due, boot_id, retries, why}
-        queues the next attempt with the end. With an `actor`, who did it is kept as `action`. A move that
-        `state.MOVES` does not have is a bug, and a ValueError.
+        `leases` are granted with the move; a final state deletes them, unless `keep_leases` says that a
+        process which may use the device could not be killed. `retry` {due, boot_id, retries, why} queues the
+        next attempt in the same transaction. With an `actor` the change is audited as `action`. A move that
+        is not in `state.MOVES` is a bug: ValueError.
         """
         if to not in MOVES[row.state]:
-            raise ValueError(f"{row.id}: {row.state} -> {to} is no move")
+            raise ValueError(f"{row.id}: {row.state} -> {to} is not an allowed transition")
         with self.write() as connection:
-            moved = _swap(connection, row, {**_in_order(row, changes), "state": to})
+            moved = _swap(connection, row, {**_ordered_times(row, changes), "state": to})
             if moved is None:
                 return None
             kept = {name: getattr(moved, name) for name in changes.keys() & _ATTEMPT_COLUMNS}
@@ -236,7 +237,7 @@ class Store(Database):
                 self._queue_again(connection, moved, row.launch, why, AUTOMATIC, columns)
         return moved
 
-    def again(
+    def requeue(
         self,
         row: Row,
         launch: Mapping[str, Any],
@@ -245,10 +246,10 @@ class Store(Database):
         actor: str | None = None,
         **columns: Any,
     ) -> Row | None:
-        """A new QUEUED attempt of an ended job; None where `row` is not what is stored any more.
+        """Queue a new attempt of an ended job; None if `row` is no longer current.
 
-        `why` is one of `record.Attempt`'s. In `columns` one that nobody asked for may have `due` (seconds of
-        the boot `boot_id` before which it waits) and `retries` (how many such there were in a row).
+        `why` is one of `record.Attempt`'s. For an automatic attempt `columns` may have `due` (seconds of the
+        boot `boot_id` before which it waits) and `retries` (consecutive automatic attempts).
         """
         who = actor or (row.owner if why == "resumed" else AUTOMATIC)
         with self.write() as connection:
@@ -279,21 +280,21 @@ class Store(Database):
             self.audit(connection, actor, "resume" if why == "resumed" else "retry", row.id, detail)
         return queued
 
-    # Who did what.
+    # Audit.
 
     def audit(
         self, connection: Connection, actor: str, action: str, target: str, detail: Mapping[str, Any]
     ) -> None:
-        """Keep that `actor` did this, in the caller's transaction: with the change or not at all."""
-        told = {"actor": actor, "action": action, "target": target, "detail": json.dumps(dict(detail))}
-        connection.execute(sa.insert(schema.audit), {"time": time.time(), **told})
+        """Add an audit entry in the caller's transaction: with the change or not at all."""
+        values = {"actor": actor, "action": action, "target": target, "detail": json.dumps(dict(detail))}
+        connection.execute(sa.insert(schema.audit), {"time": time.time(), **values})
 
     def audit_rows(self, after: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
-        """Entries behind the one with this seq, oldest first; with an `owner`, none of another one's jobs."""
+        """Return entries after this seq, oldest first; with an `owner`, none of other owners' jobs."""
         table = schema.audit
         query = sa.select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
         if owner is not None:
-            # The row of a removed job no longer says whose it was: only who acted on it sees that.
+            # The owner of a removed job is unknown: only the user who acted on it sees its entries.
             removed = schema.job.c.id.is_(None) & table.c.action.in_(_OF_A_JOB)
             query = query.join(schema.job, schema.job.c.id == table.c.target, isouter=True).where(
                 sa.or_(
@@ -317,15 +318,15 @@ _OF_AN_ATTEMPT = (
 _ATTEMPT_COLUMNS = frozenset({"token", "started", "ended", "exit_code", "cause", "message"})
 
 
-def _in_order(row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """No start before the submission and no end before the start, however the clock was set meanwhile."""
+def _ordered_times(row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Ensure submission <= start <= end, even if the clock was set meanwhile."""
     started = max(changes.get("started") or row.started or row.created, row.created)
     times = {"started": started, "ended": max(changes.get("ended") or started, started)}
     return {**changes, **{name: times[name] for name in times if changes.get(name) is not None}}
 
 
 def _swap(connection: Connection, row: Row, changes: Mapping[str, Any]) -> Row | None:
-    """Write the changes and the next version where the row is still as given: the new row, or None."""
+    """Write the changes and the next version if the row is still current. Returns the new row, or None."""
     table = schema.job
     changes = {**changes, "version": row.version + 1}
     columns = stored(changes)

@@ -24,7 +24,7 @@ GRACE_SECONDS = 20.0
 
 metadata = MetaData()
 
-# The row is the present of a job: what is asked for and the state of its newest attempt. JSON is text.
+# The current state of a job: its spec and the state of its newest attempt. JSON is stored as text.
 job = Table(
     "job",
     metadata,
@@ -42,9 +42,9 @@ job = Table(
     Column("spec_hash", String(64), nullable=False),
     Column("queue", String(128), nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("rank", Double, comment="Place among equals where somebody moved it; seq where NULL."),
-    Column("retries", Integer, nullable=False, server_default="0", comment="Automatic ones in a row."),
-    Column("due", Double, comment="Of a retry: not before so many seconds since the boot `boot_id`."),
+    Column("rank", Double, comment="Rank among equal priorities if it was moved; seq if NULL."),
+    Column("retries", Integer, nullable=False, server_default="0", comment="Consecutive automatic retries."),
+    Column("due", Double, comment="Of a retry: earliest start, in seconds since the boot `boot_id`."),
     Column("created", Double, nullable=False),
     Column("started", Double),
     Column("ended", Double),
@@ -56,23 +56,23 @@ job = Table(
     Column("cause", String(64)),
     Column("message", Text),
     Column("hint", Text),
-    Column("remedy", Text, comment="What follows `%ilab` to do the next step, such as `resume train-abc`."),
+    Column("remedy", Text, comment="Command after `%ilab` for the next step, such as `resume train-abc`."),
     Column("result", Text),
     Column("progress", Text),
-    Column("resources", Text, comment="Those of the spec; NULL where it asks for nothing in particular."),
+    Column("resources", Text, comment="Resources of the spec; NULL if it requests none."),
     Column("seal", String(64), comment="Version and digest of the row; see `row.seal`."),
     UniqueConstraint("owner", "key"),
     sqlite_autoincrement=True,
 )
 Index("job_by_state", job.c.state, job.c.queue)
-# One for each question that pages.py asks.
+# One index for each kind of query in pages.py.
 Index("job_by_owner", job.c.owner, job.c.seq)
 Index("job_by_owner_and_state", job.c.owner, job.c.state, job.c.seq)
 Index("job_by_owner_and_kind", job.c.owner, job.c.kind, job.c.state, job.c.seq)
 Index("job_by_cause", job.c.state, job.c.cause, job.c.kind)
 Index("job_by_kind", job.c.kind, job.c.state, job.c.ended)
 
-# One row an attempt; its end is written once and kept when another attempt follows.
+# One row an attempt; its final state is written once and kept when another attempt follows.
 attempt = Table(
     "attempt",
     metadata,
@@ -85,11 +85,11 @@ attempt = Table(
     Column("exit_code", Integer),
     Column("cause", String(64)),
     Column("message", Text),
-    Column("why", String(64), comment="What made it: submitted, resumed, retry, restart, lost."),
+    Column("why", String(64), comment="Origin: submitted, resumed, retry, restart, lost."),
     Column("pruned", Double, comment="When its log was removed."),
 )
 
-# A device, or a part of its memory, that a live attempt has; gone in the transaction that ends the attempt.
+# A device, or a part of its memory, held by a live attempt; deleted in the transaction that ends the attempt.
 lease = Table(
     "lease",
     metadata,
@@ -100,7 +100,7 @@ lease = Table(
 )
 Index("lease_by_job", lease.c.job)
 
-# Who did what to which job or setting. Rows are added and never changed.
+# The audit log: who changed which job or setting. Rows are added and never changed.
 audit = Table(
     "audit",
     metadata,

@@ -1,4 +1,4 @@
-"""What an administrator decides for every process on a state folder: slots, grace, devices, retries."""
+"""Administrator settings for every process on a state folder: slots, grace period, devices, retries."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def configure(
     retries: bool | None = None,
     actor: str | None = None,
 ) -> None:
-    """Store what is not None. InvalidInput for what makes no sense; then nothing after it is stored."""
+    """Store what is not None. InvalidInput for an invalid value; settings after it are not stored."""
     if slots is not None:
         if any(not re.fullmatch(NAME, queue) or not 0 <= count <= 1000 for queue, count in slots.items()):
             raise InvalidInput(
-                "Slots are numbers from 0 to 1000 by the name of a queue.", "Such as {'batch': 1}."
+                "Slots must be numbers from 0 to 1000 by queue name.", "For example {'batch': 1}."
             )
         store.put_setting("slots", json.dumps({**store.slots(), **slots}), actor=actor)
     if grace_seconds is not None:

@@ -1,4 +1,4 @@
-"""The store in an SQLite file: its journal, its damage, and its errors in words."""
+"""The store in an SQLite file: choice of journal, detection of damage, translation of errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ilab_jupyter.durable import sync
 from ilab_jupyter.errors import PublicError, Unavailable
-from ilab_jupyter.jobs.store.filesystem import network, room
+from ilab_jupyter.jobs.store.filesystem import free_bytes, network
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ _ELSEWHERE = (
     "or ILAB_JUPYTER_DATABASE_URL to a PostgreSQL database."
 )
 _NO_ROOM = 1_000_000
-# SQLite's sentence may quote what it read in a damaged file, and be no text for that.
+# SQLite's message may quote bytes of a damaged file that are not valid text.
 _ERRORS = (sqlite3.Error, UnicodeDecodeError)
-# Above this only the pages are checked: to hold each index against its table would take many seconds.
+# Above this size only the pages are checked: comparing indices with tables would take many seconds.
 _FULL_CHECK = 1_000_000_000
 
 
 class Sqlite:
-    """The file `path`. One per process and store."""
+    """The database file `path`. One instance per process and store."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,9 +53,9 @@ class Sqlite:
 
         @sa.event.listens_for(self.engine, "connect")
         def prepare(connection: sqlite3.Connection, _record: Any) -> None:
-            # Transactions begin below, so that a write waits and never deadlocks.
+            # Transactions begin in `begin`, so that writers wait and never deadlock.
             connection.isolation_level = None
-            # A power cut after a commit takes nothing back, whichever journal there is.
+            # A commit survives a power cut with either journal.
             connection.execute("PRAGMA synchronous=EXTRA")
             connection.execute("PRAGMA foreign_keys=ON")
 
@@ -65,7 +65,7 @@ class Sqlite:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     def absent(self) -> bool:
-        """Whether there is no file, or an empty one."""
+        """Whether the file is missing or empty."""
         return not self.path.exists() or self.path.stat().st_size == 0
 
     def open(self) -> None:
@@ -76,19 +76,19 @@ class Sqlite:
         try:
             self._choose_journal()
         except _ERRORS as error:
-            raise self._said(error) from error
+            raise self._translate(error) from error
 
     def create(self) -> None:
-        """An empty file that only we may read."""
+        """Create an empty file that only the owner may read."""
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self.open()
 
     def settle(self) -> None:
-        """From now on this very file is the store."""
+        """Remember the inode of the file."""
         self._inode = self.path.stat().st_ino
 
     def check(self) -> None:
-        """Refuse where the file was replaced: an open connection would go on writing into the deleted one."""
+        """Refuse to continue if the file was replaced: open connections would write into the deleted one."""
         if self._inode is None:
             return
         try:
@@ -103,7 +103,7 @@ class Sqlite:
             )
 
     def copy(self, to: Path) -> None:
-        """A consistent copy of the database, whole or not there at all."""
+        """Write a consistent copy of the database, completely or not at all."""
         part = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as source:
@@ -115,32 +115,32 @@ class Sqlite:
             part.replace(to)
             sync(to.parent)
         except _ERRORS as error:
-            raise self._said(error) from error
+            raise self._translate(error) from error
         finally:
             part.unlink(missing_ok=True)
 
     def refusal(self, error: DBAPIError) -> PublicError:
-        """What went wrong, for a person."""
-        return self._said(error.orig)
+        """Return the public error for a database error."""
+        return self._translate(error.orig)
 
     def damaged(self, why: str) -> Unavailable:
-        """The file holds what we never wrote."""
+        """Return the error for content that we never wrote."""
         return Unavailable(
             f"The job database {self.path} is damaged ({why}).",
             "Nothing was changed. Restore it with `ilab-jupyter restore` from a backup, "
-            "or move the state folder away to start afresh.",
+            "or move the state folder away to start with an empty one.",
             cause="store_damaged",
         )
 
-    # The journal. WAL lets readers and a writer work at once, but its index is shared memory, which a network
-    # file system does not share between machines and which some file systems do not have.
+    # The journal. WAL allows readers beside a writer, but its index is in shared memory, which network file
+    # systems do not share between machines and some file systems do not support.
 
     def _choose_journal(self) -> None:
         kind = network(self.path.parent)
         now_wal = self._is_wal()
         if kind:
             self.journal_advice = [
-                f"The state folder {self.path.parent} lies on a network file system ({kind}): jobs work, but "
+                f"The state folder {self.path.parent} is on a network file system ({kind}): jobs work, but "
                 f"the database is slower there. {_ELSEWHERE}"
             ]
             refused = True
@@ -160,7 +160,7 @@ class Sqlite:
             self._set_journal("delete" if refused else "wal")
 
     def _try_lock(self) -> None:
-        """SQLite takes a file system without its kind of locks for a database that is busy."""
+        """Check that the file system supports locks; SQLite reports a busy database if it does not."""
         probe = self.path.with_name(f".lock.{secrets.token_hex(4)}")
         with probe.open("xb") as file:
             probe.unlink()
@@ -170,8 +170,10 @@ class Sqlite:
                 raise self._without_locks() from error
 
     def _is_wal(self) -> bool:
-        """SQLite itself is asked: a process that closes the file, opened past SQLite, takes the locks from
-        its other connections, and the database is corrupted.
+        """Ask SQLite for the journal mode.
+
+        Reading the file directly would release the locks of this process's connections when it is closed, and
+        corrupt the database.
         """
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as connection:
@@ -182,7 +184,7 @@ class Sqlite:
             raise
 
     def _probe(self) -> bool:
-        """Whether a database in this folder can have a write-ahead log: a new one beside ours is asked."""
+        """Check with a temporary database whether this folder supports a write-ahead log."""
         probe = self.path.with_name(f".wal.{secrets.token_hex(4)}")
         try:
             os.close(os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -195,7 +197,7 @@ class Sqlite:
     def _set_journal(self, mode: str) -> None:
         with closing(sqlite3.connect(self.path, timeout=10, isolation_level=None)) as connection:
             if mode == "delete":
-                # With exclusive locking the index of a WAL is private memory, so this works without shared.
+                # With exclusive locking the WAL index is private memory, so this works without shared memory.
                 connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             got = connection.execute(f"PRAGMA journal_mode={mode}").fetchone()[0]
         if got != mode and mode == "delete":
@@ -206,20 +208,20 @@ class Sqlite:
             )
 
     def examine(self) -> None:
-        """Read everything, and refuse what is damaged. Others may read and write meanwhile."""
+        """Read everything, and refuse a damaged database. Others may read and write meanwhile."""
         check = "integrity_check" if self.path.stat().st_size <= _FULL_CHECK else "quick_check"
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as connection:
                 verdict = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
         except _ERRORS as error:
-            raise self._said(error) from error
+            raise self._translate(error) from error
         if verdict != "ok":
             raise self.damaged(str(verdict).strip().replace("\n", " "))
 
     # Errors.
 
     def _no_room(self) -> bool:
-        free = room(self.path.parent)
+        free = free_bytes(self.path.parent)
         return free is not None and free < _NO_ROOM
 
     def _full(self) -> Unavailable:
@@ -243,13 +245,13 @@ class Sqlite:
             cause="state_folder",
         )
 
-    def _said(self, error: BaseException | None) -> PublicError:
+    def _translate(self, error: BaseException | None) -> PublicError:
         if isinstance(error, UnicodeDecodeError):
-            return self.damaged("it holds what is no text")
+            return self.damaged("it contains invalid text")
         text, name = str(error), getattr(error, "sqlite_errorname", None) or ""
         if name.startswith(_DAMAGE + _LOST) or any(sign in text for sign in ("malformed", "not a database")):
             return self.damaged(text)
-        free = room(self.path.parent)
+        free = free_bytes(self.path.parent)
         if name == "SQLITE_FULL" or (
             name.startswith("SQLITE_IOERR") and free is not None and free < _NO_ROOM
         ):
@@ -268,7 +270,7 @@ class Sqlite:
 
 
 def _wal_works(path: Path) -> bool:
-    """Whether this database is, or becomes, one with a write-ahead log, and can be read so."""
+    """Whether this database can be opened and read with a write-ahead log."""
     try:
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":

@@ -1,4 +1,4 @@
-"""Storing a new job: one durable row, and its secrets durable before it. The rest is made when it starts."""
+"""Storing a new job: one durable row, and its secrets durable before it. Folders are created at its start."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ from ilab_jupyter.durable import disk_advice, sync, write_json
 from ilab_jupyter.errors import Conflict, InvalidInput, TooMany
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.record import JobSpec, Resources
-from ilab_jupyter.jobs.store.evidence import mark_stored
+from ilab_jupyter.jobs.store.integrity import mark_stored
 from ilab_jupyter.jobs.store.rows import Row, Store
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
-def wanted(spec: JobSpec) -> dict[str, Any]:
-    """The spec as it is stored; InvalidInput where the arguments are no JSON.
+def stored_spec(spec: JobSpec) -> dict[str, Any]:
+    """Return the spec as stored. InvalidInput if the arguments are not JSON.
 
-    Resources that are not asked for are left out: a key's digest is that of the version that had none.
+    Default resources are left out, so that the digest of a key stays that of versions without resources.
     """
     try:
         json.dumps(spec.arguments, allow_nan=False, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise InvalidInput(
-            "The arguments hold half a character, which is no text.", "Write it again."
+            "The arguments contain an unpaired surrogate.", "Replace or remove that character."
         ) from None
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"The arguments are no JSON: {error}.", "NaN and infinity are none.") from None
+        raise InvalidInput(
+            f"The arguments are not JSON: {error}.", "NaN and infinity are not allowed."
+        ) from None
     return spec.model_dump(mode="json", exclude={"resources"} if spec.resources == Resources() else None)
 
 
 def digest(spec: Mapping[str, Any]) -> str:
-    """The same for the same `wanted` spec."""
+    """Return a digest of a stored spec."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass
 class _Ticket:
-    """A job that somebody waits for."""
+    """A job to store, for which a caller is waiting."""
 
     values: dict[str, Any]
     actor: str | None
@@ -58,11 +60,11 @@ class _Ticket:
 
 
 class Submissions:
-    """Stores new jobs. Those that come while others are made durable share the next commit: where the disk is
-    slow, many callers wait for it once and not one after another."""
+    """Stores new jobs. Submissions that arrive during a commit share the next one, so that many callers wait
+    for a slow disk once."""
 
     def __init__(self, store: Store, most: int) -> None:
-        """`most`: how many jobs of one owner may wait."""
+        """`most`: how many jobs of one owner may be QUEUED."""
         self._store = store
         self._most = most
         self._waiting: deque[_Ticket] = deque()
@@ -78,21 +80,22 @@ class Submissions:
         secrets: Mapping[str, str] | None = None,
         actor: str | None = None,
     ) -> Row:
-        """The stored job: a new QUEUED one, or the one that this owner submitted under this key before.
+        """Return the stored job: a new QUEUED one, or the one that this owner submitted under this key
+        before.
 
-        Conflict where that was another spec. `actor`, for the audit, is the owner where None.
+        Conflict if that had another spec. `actor`, for the audit, is the owner if None.
         """
-        asked = wanted(spec)
+        stored = stored_spec(spec)
         id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
         values = {
             "id": id,
             "kind": spec.kind,
             "name": spec.name or spec.kind,
             "owner": owner,
-            "spec": asked,
+            "spec": stored,
             "launch": launched,
             "key": key,
-            "spec_hash": digest(asked),
+            "spec_hash": digest(stored),
             "queue": spec.queue,
             "priority": spec.priority,
         }
@@ -106,7 +109,7 @@ class Submissions:
                 if kept:
                     mark_stored(state.job(id))
             except BaseException:
-                # A commit whose answer was lost may have been one.
+                # A commit whose response was lost may have succeeded.
                 with suppress(Exception):
                     kept = True
                     kept = self._store.get(id) is not None
@@ -122,7 +125,7 @@ class Submissions:
         self._waiting.append(ticket)
         with self._committing:
             if ticket.row is None and ticket.error is None:
-                # Whoever comes first writes for all who wait, and so for itself.
+                # The first caller writes for all that wait, including itself.
                 self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
         if ticket.error is not None:
             raise ticket.error
@@ -137,7 +140,7 @@ class Submissions:
             if len(tickets) == 1:
                 tickets[0].error = error
                 return
-            for ticket in tickets:  # one that cannot be stored does not refuse the others
+            for ticket in tickets:  # one that cannot be stored must not affect the others
                 self._write([ticket])
             return
         for ticket, row in zip(tickets, rows, strict=True):
@@ -150,7 +153,7 @@ class Submissions:
             return row
         if (waiting := self._store.queued(connection, owner)) >= self._most:
             raise TooMany(
-                f"{waiting:,} of your jobs wait in the queue, and {self._most:,} may.",
+                f"{waiting:,} of your jobs are waiting in the queue; the limit is {self._most:,}.",
                 "Wait until some have started, or cancel some.",
             )
         values = {**ticket.values, "created": time.time()}

@@ -3,7 +3,7 @@
 Python imports this file by itself where its folder is on PYTHONPATH; so supervisors, guardians and workers
 do, and others call `install`. Environment: ILAB_CRASH_UNDER, the state folder whose writes count;
 ILAB_CRASH_TRACE, a file that gets the name of each step; ILAB_CRASH_AT, the name of the step before which the
-process is killed; ILAB_CRASH_DONE, a file that says that it was, so that nobody dies there again.
+process is killed; ILAB_CRASH_DONE, a file that records this, so that no process is killed there again.
 
 A step's name is role:step:ordinal, such as `supervisor:replace(exit.json):1`.
 """

@@ -1,4 +1,4 @@
-"""A job that saves checkpoints as a training does, in the real worker's shell: its causes, its last word."""
+"""A job that saves checkpoints as a training does, in the real worker's shell, with its causes and events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def checkpoint(step: int, size: int) -> bytes:
 
 
 def run(spec: Saves, context: Context) -> dict[str, Any]:
-    """Write those that are missing, one after the other; {first, last} is what this attempt wrote."""
+    """Write the missing checkpoints; the result {first, last} is what this attempt wrote."""
     _, folder, count, size = spec.do[0]
     whole = [int(path.name.removeprefix("checkpoint-")) for path in Path(folder).glob("checkpoint-*")]
     first = max(whole, default=0) + 1

@@ -25,11 +25,11 @@ EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[
 
 
 class Stopped(Exception):
-    """SIGTERM came."""
+    """Raised on SIGTERM."""
 
 
 class Failed(Exception):
-    """The job's own error: message, next step."""
+    """The job's own error: message and hint."""
 
 
 def train(arguments: dict[str, Any], name: str, reporter: EventReporter, attempt: int) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def generate(arguments: dict[str, Any], name: str, reporter: EventReporter) -> d
 
 
 def play(spec: dict[str, Any], folder: Path, attempt: int) -> int:
-    """Do the job of `spec` and return the exit code."""
+    """Run the job of `spec` and return the exit code."""
     reporter = EventReporter(folder / "events.jsonl", attempt)
     signal.signal(signal.SIGTERM, lambda *_: reporter.stop())
     arguments, name = spec["arguments"], spec["name"]

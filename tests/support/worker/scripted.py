@@ -33,7 +33,7 @@ events = EventWriter(folder / "events.jsonl", attempt=attempt)
 
 
 def write(path: str, text: str) -> None:
-    """Append in one write, so that a second writer would show."""
+    """Append in one write, so that a second writer is detected."""
     with open(path, "a") as file:
         file.write(text)
 
@@ -123,7 +123,7 @@ def on_gpu(how: str, count: int, path: str) -> None:
 
 
 def serve_until_preempted() -> None:
-    """End as an idle deployment does once a waiting job needs its resources."""
+    """End like an idle deployment once a waiting job needs its resources."""
     wait_for(str(folder / "release.json"))
     events.write("error", cause="preempted", message="It was preempted.", hint="It will be restarted.")
     sys.exit(1)
@@ -172,7 +172,7 @@ TEXT: dict[str, Callable[[str], list[Any]]] = {
 
 
 def parse(data: list[str]) -> list[list[Any]] | None:
-    """The steps of a textual script, or None where an item is not a step."""
+    """Return the steps of a textual script, or None if an item is not a step."""
     steps = []
     for item in data:
         name, colon, rest = item.partition(":")
@@ -183,7 +183,7 @@ def parse(data: list[str]) -> list[list[Any]] | None:
 
 
 def script(arguments: dict[str, Any]) -> list[list[Any]] | None:
-    """The steps of this attempt; None where the job is a scenario."""
+    """Return the steps of this attempt; None if the job is a scenario."""
     if "do" not in arguments:
         return parse(arguments["data"]) if arguments.get("data") else None
     steps: list[list[Any]] = arguments["do"]

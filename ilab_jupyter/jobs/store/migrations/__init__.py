@@ -1,4 +1,4 @@
-"""Bringing the tables of an older version up to date. Alembic is imported only where one is found."""
+"""Upgrade of the tables of an older version. Alembic is imported only if an upgrade is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilab_jupyter.jobs.store import schema
 
 
 def upgrade(connection: Connection, version: int) -> None:
-    """From this version to `schema.VERSION`, in the caller's transaction: all steps happen or none does."""
+    """Upgrade from this version to `schema.VERSION`, in the caller's transaction: all steps or none."""
     scripts = ScriptDirectory(str(Path(__file__).parent))
     steps = {int(script.revision): script for script in scripts.walk_revisions()}
     with Operations.context(MigrationContext.configure(connection)):

@@ -1,4 +1,4 @@
-"""Resources, retries and places in the queue; leases of devices; who did what; the seal of a row."""
+"""Adds resources, retries and ranks of jobs, leases of devices, the audit log and the seal of a row."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """From version 1. Rows keep what they have; the origin of an attempt follows from its number."""
+    """Upgrade from version 1. Existing values stay; the origin of an attempt follows from its number."""
     seq = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     for column in (
-        sa.Column("rank", sa.Double, comment="Place among equals where somebody moved it; seq where NULL."),
+        sa.Column("rank", sa.Double, comment="Rank among equal priorities if it was moved; seq if NULL."),
         sa.Column(
-            "retries", sa.Integer, nullable=False, server_default="0", comment="Automatic ones in a row."
+            "retries",
+            sa.Integer,
+            nullable=False,
+            server_default="0",
+            comment="Consecutive automatic retries.",
         ),
         sa.Column(
-            "due", sa.Double, comment="Of a retry: not before so many seconds since the boot `boot_id`."
+            "due", sa.Double, comment="Of a retry: earliest start, in seconds since the boot `boot_id`."
         ),
         sa.Column(
-            "remedy", sa.Text, comment="What follows `%ilab` to do the next step, such as `resume train-abc`."
+            "remedy", sa.Text, comment="Command after `%ilab` for the next step, such as `resume train-abc`."
         ),
-        sa.Column(
-            "resources", sa.Text, comment="Those of the spec; NULL where it asks for nothing in particular."
-        ),
+        sa.Column("resources", sa.Text, comment="Resources of the spec; NULL if it requests none."),
         sa.Column("seal", sa.String(64), comment="Version and digest of the row; see `row.seal`."),
     ):
         op.add_column("job", column)
@@ -35,7 +37,7 @@ def upgrade() -> None:
     op.create_index("job_by_kind", "job", ["kind", "state", "ended"])
     op.add_column(
         "attempt",
-        sa.Column("why", sa.String(64), comment="What made it: submitted, resumed, retry, restart, lost."),
+        sa.Column("why", sa.String(64), comment="Origin: submitted, resumed, retry, restart, lost."),
     )
     op.add_column("attempt", sa.Column("pruned", sa.Double, comment="When its log was removed."))
     op.execute("UPDATE attempt SET why = CASE WHEN n = 1 THEN 'submitted' ELSE 'resumed' END")

@@ -1,4 +1,4 @@
-"""A page of the list of jobs is found without looking at those that are not on it, whatever is asked for."""
+"""Adds indices so that a page of the job list is found without reading other jobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ down_revision = "2"
 
 
 def upgrade() -> None:
-    """From version 2. Nothing but the order in which rows are found."""
+    """Upgrade from version 2. Only indices change."""
     op.drop_index("job_by_owner", "job")
     op.create_index("job_by_owner", "job", ["owner", "seq"])
     op.create_index("job_by_owner_and_state", "job", ["owner", "state", "seq"])

@@ -1,4 +1,4 @@
-"""The column `next_step` of a job is called `hint`, as the field of an error."""
+"""Renames the column `next_step` of a job to `hint`."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ down_revision = "3"
 
 
 def upgrade() -> None:
-    """From version 3. The values stay."""
+    """Upgrade from version 3. The values stay."""
     op.execute("ALTER TABLE job RENAME COLUMN next_step TO hint")

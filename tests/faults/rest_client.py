@@ -1,4 +1,4 @@
-"""A client over REST that writes a history, and the Jupyter servers that it visits."""
+"""A REST client that writes a history, and the addresses of Jupyter servers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.faults import history
 from tests.faults.history import History
 
 
-class Visitor:
-    """Calls one server. httpx.TransportError where it is gone."""
+class RestClient:
+    """Calls one server. Raises httpx.TransportError if it is gone."""
 
     def __init__(self, url: str, history: History) -> None:
         self._http = httpx.Client(
@@ -24,20 +24,20 @@ class Visitor:
         self._history = history
 
     def submit(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Under the key that is its tag."""
-        body = {"kind": "train", "arguments": history.asked(given)}
+        """Submit under the key that is the arguments' tag."""
+        body = {"kind": "train", "arguments": history.train_arguments(given)}
         return self.call(
             "submit", "POST", "jobs", given, json=body, headers={"Idempotency-Key": given["tag"]}
         )
 
     def list(self) -> list[dict[str, Any]]:
-        """The newest hundred."""
+        """List the newest hundred jobs."""
         return self.call("list", "GET", "jobs?limit=100", {})
 
     def call(
         self, what: str, method: str, path: str, details: Mapping[str, Any], **more: Any
     ) -> list[dict[str, Any]]:
-        """The jobs in the answer as the checker sees them, with `ended`; none where it was refused."""
+        """Return the jobs in the response as the checker sees them, with `ended`; none if it was refused."""
         op = self._history.invoke(what, **details)
         answer = self._http.request(method, path, **more)
         if answer.status_code >= 400:
@@ -51,7 +51,7 @@ class Visitor:
 
 
 def address(runtime: Path, pid: int | None, seconds: float = 60) -> str:
-    """Where the Jupyter server with this number listens, as soon as it says so."""
+    """Return the address of the Jupyter server with this PID, once it has written it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""The least that tells one moment of a job from another, for who looks often: no spec, no log, no reason."""
+"""Short summaries of jobs for frequent polling: no spec, log or reason."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ilab_jupyter.jobs.state import JobState
-from ilab_jupyter.jobs.store.glance import PENDING
+from ilab_jupyter.jobs.store.change_probe import PENDING
 from ilab_jupyter.jobs.store.rows import Store
 from ilab_jupyter.jobs.store.schema import job as table
 
 
-class Mark(NamedTuple):
-    """A job's row in short."""
+class JobSummary(NamedTuple):
+    """The columns of a job's row that show whether it has changed."""
 
     id: str
     kind: str
@@ -26,12 +26,12 @@ class Mark(NamedTuple):
     started_at: datetime | None
 
 
-def read(store: Store, owner: str, newest: int, pending: int = 500) -> list[Mark]:
-    """The owner's newest jobs, and at most so many that are queued or live."""
+def read(store: Store, owner: str, newest: int, pending: int = 500) -> list[JobSummary]:
+    """Return the owner's newest jobs, and at most `pending` that are queued or live."""
     c = table.c
     columns = (c.id, c.kind, c.state, c.attempt, c.version, c.cause, c.created, c.started)
     recent = sa.select(*columns).where(c.owner == owner).order_by(c.seq.desc()).limit(newest)
-    # By state alone: few jobs are queued or live, while one owner may have a hundred thousand.
+    # By state only: few jobs are queued or live, while one owner may have a hundred thousand.
     unended = sa.select(*columns, c.owner).where(c.state.in_(PENDING)).order_by(c.state, c.queue)
     with store.read() as connection:
         found: dict[str, Any] = {row.id: row for row in connection.execute(recent)}
@@ -41,7 +41,7 @@ def read(store: Store, owner: str, newest: int, pending: int = 500) -> list[Mark
                 count += 1
                 found.setdefault(row.id, row)
     return [
-        Mark(
+        JobSummary(
             row.id, row.kind, JobState(row.state), row.attempt, row.version, row.cause,
             _time(row.created), None if row.started is None else _time(row.started),
         )

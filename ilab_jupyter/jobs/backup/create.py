@@ -1,14 +1,13 @@
-"""A copy of the whole store in one file, taken while jobs run: rows of one moment, logs, events, artifacts.
+"""Creation of a backup while jobs run: a consistent snapshot of the rows, logs, events and artifacts in one
+file.
 
-The rows are plain JSON, so what was taken from SQLite can be restored into PostgreSQL and the other way
-round. Secrets stay out: their file is left behind, and logs and events are masked as for any reader.
+The rows are plain JSON, so a backup of SQLite can be restored into PostgreSQL and vice versa. Secrets are not
+included: their file is left out, and logs and events are masked.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
 import json
 import os
 import secrets
@@ -17,35 +16,36 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import sqlalchemy as sa
 
 from ilab_jupyter.durable import disk_advice, sync
 from ilab_jupyter.errors import Conflict, NotFound
+from ilab_jupyter.jobs.backup.archive import (
+    CHUNK_BYTES,
+    FORMAT,
+    HEADER,
+    LEFT_OUT,
+    MANIFEST,
+    OWN_SETTINGS,
+    ROWS,
+    TABLES,
+    ArchiveWriter,
+)
 from ilab_jupyter.jobs.folder import JobFolder, StateFolder
 from ilab_jupyter.jobs.logs.events import parse
 from ilab_jupyter.jobs.logs.masking import Mask, mask_of
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import schema
-from ilab_jupyter.jobs.store.database import FOLDER, Database
-
-FORMAT = 1
-HEADER, ROWS, MANIFEST = "backup.json", "rows.jsonl", "manifest.json"
-TABLES = (schema.job, schema.attempt, schema.audit, schema.setting)
-# Facts of the database itself, not of the jobs.
-OWN_SETTINGS = frozenset({"schema", FOLDER})
-# Of a process, or secret: nothing of a restored job may be taken for a process that runs. And what may be of
-# a later moment than the rows.
-LEFT_OUT = frozenset({"secrets.json", "release.json", "supervisor.json", "supervisor.lock", "told"})
-_PIECE = 1_048_576
+from ilab_jupyter.jobs.store.database import Database
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a backup holds. `left_out`: files that are no plain files, or that shrank while they were read."""
+class Backup:
+    """The content of a backup. `left_out`: files that are not regular, or that shrank while being read."""
 
     path: Path
     as_of: float
@@ -58,73 +58,25 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """A job as the snapshot has it."""
+class _SnapshotJob:
+    """A job in the snapshot."""
 
     id: str
     state: JobState
     attempt: int
 
-    def begun(self, attempt: int) -> bool:
-        """Whether the snapshot knows of this attempt's beginning."""
+    def has_started(self, attempt: int) -> bool:
+        """Whether this attempt had started in the snapshot."""
         return attempt < self.attempt + (self.state is not JobState.QUEUED)
 
 
-@dataclass
-class _Archive:
-    """A tar file that is being written, and the digests of what is in it."""
+def create_backup(
+    state: StateFolder, path: Path, *, url: str | None = None, artifacts: bool = True
+) -> Backup:
+    """Write a backup of the state folder to `path`, completely or not at all.
 
-    tar: tarfile.TarFile
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    size: int = 0
-
-    def add(self, name: str, pieces: Iterator[bytes], size: int, mode: int = 0o600) -> bool:
-        """False where the pieces were fewer bytes than promised: it is padded, and not to be restored."""
-        source = _Pieces(pieces, size)
-        info = tarfile.TarInfo(name)
-        info.size, info.mode, info.mtime = size, mode, int(time.time())
-        self.tar.addfile(info, source)
-        if source.short:
-            return False
-        self.files[name] = {"size": size, "sha256": source.digest.hexdigest()}
-        self.size += size
-        return True
-
-    def add_json(self, name: str, value: Any) -> None:
-        data = json.dumps(value).encode()
-        self.add(name, iter([data]), len(data))
-
-
-class _Pieces(io.RawIOBase):
-    """What tarfile reads from: exactly `size` bytes, whatever becomes of the file meanwhile."""
-
-    def __init__(self, pieces: Iterator[bytes], size: int) -> None:
-        self._pieces = pieces
-        self._left = size
-        self._rest = b""
-        self.short = False
-        self.digest = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        wanted = self._left if size < 0 else min(size, self._left)
-        while len(self._rest) < wanted:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self.short = True
-                piece = b"\0" * (wanted - len(self._rest))
-            self._rest += piece
-        data, self._rest = self._rest[:wanted], self._rest[wanted:]
-        self._left -= len(data)
-        self.digest.update(data)
-        return data
-
-
-def take(state: StateFolder, path: Path, *, url: str | None = None, artifacts: bool = True) -> Taken:
-    """Write a backup of the state folder to `path`, whole or not at all.
-
-    Conflict where that exists, NotFound where the folder has no store.
-
-    Jobs go on meanwhile. Every job whose submission was answered before `as_of` is in it.
+    Conflict if `path` exists, NotFound if the folder has no store. Jobs continue meanwhile. Every job whose
+    submission was acknowledged before `as_of` is included.
     """
     if path.exists():
         raise Conflict(f"{path} exists.", "Choose another name for the backup.")
@@ -141,7 +93,7 @@ def take(state: StateFolder, path: Path, *, url: str | None = None, artifacts: b
                     gzip.GzipFile("", "wb", compresslevel=1, fileobj=file) as packed,
                     tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
                 ):
-                    archive, left_out = _Archive(tar), list[str]()
+                    archive, left_out = ArchiveWriter(tar), list[str]()
                     _write(archive, state, as_of, known, rows, artifacts, left_out)
                 file.flush()
                 os.fsync(file.fileno())
@@ -152,14 +104,14 @@ def take(state: StateFolder, path: Path, *, url: str | None = None, artifacts: b
         part.unlink(missing_ok=True)
     live = sum(job.state in LIVE for job in known)
     queued = sum(job.state is JobState.QUEUED for job in known)
-    return Taken(*(path, as_of, len(known), live, queued, len(archive.files), archive.size), tuple(left_out))
+    return Backup(*(path, as_of, len(known), live, queued, len(archive.files), archive.size), tuple(left_out))
 
 
-def _snapshot(database: Database, to: IO[bytes]) -> tuple[float, list[_Known]]:
-    """All rows of one moment as JSON lines."""
+def _snapshot(database: Database, to: IO[bytes]) -> tuple[float, list[_SnapshotJob]]:
+    """Write all rows of one moment as JSON lines; return its time and jobs."""
     known = []
     with database.read() as connection:
-        # The first statement fixes what a transaction sees; all that was committed before is in it.
+        # The first statement fixes the snapshot; everything committed before is included.
         as_of = time.time()
         for table in TABLES:
             query = sa.select(table).execution_options(yield_per=1000)
@@ -168,16 +120,16 @@ def _snapshot(database: Database, to: IO[bytes]) -> tuple[float, list[_Known]]:
                 if table is schema.setting and row["name"] in OWN_SETTINGS:
                     continue
                 if table is schema.job:
-                    known.append(_Known(row["id"], JobState(row["state"]), row["attempt"]))
+                    known.append(_SnapshotJob(row["id"], JobState(row["state"]), row["attempt"]))
                 to.write(json.dumps({"table": table.name, "row": row}).encode() + b"\n")
     return as_of, known
 
 
 def _write(
-    archive: _Archive,
+    archive: ArchiveWriter,
     state: StateFolder,
     as_of: float,
-    known: list[_Known],
+    known: list[_SnapshotJob],
     rows: IO[bytes],
     artifacts: bool,
     left_out: list[str],
@@ -197,7 +149,7 @@ def _write(
     )
     size = rows.tell()
     rows.seek(0)
-    archive.add(ROWS, iter(lambda: rows.read(_PIECE), b""), size)
+    archive.add(ROWS, iter(lambda: rows.read(CHUNK_BYTES), b""), size)
     for job, path in found:
         name = f"jobs/{job.id}/{path.relative_to(state.job(job.id).path).as_posix()}"
         try:
@@ -208,11 +160,11 @@ def _write(
     archive.add_json(MANIFEST, {"files": dict(archive.files), "left_out": left_out})
 
 
-def _files(folder: JobFolder, job: _Known, artifacts: bool, left_out: list[str]) -> Iterator[Path]:
+def _files(folder: JobFolder, job: _SnapshotJob, artifacts: bool, left_out: list[str]) -> Iterator[Path]:
     for where, folders, files in os.walk(folder.path):
         here = Path(where).relative_to(folder.path)
         if here == Path("attempts"):
-            folders[:] = [name for name in folders if name.isdecimal() and job.begun(int(name))]
+            folders[:] = [name for name in folders if name.isdecimal() and job.has_started(int(name))]
         if here == Path() and not artifacts:
             folders[:] = [name for name in folders if name != folder.artifacts.name]
         inside = here.parts[:1] == (folder.artifacts.name,)
@@ -230,7 +182,7 @@ def _files(folder: JobFolder, job: _Known, artifacts: bool, left_out: list[str])
                 left_out.append(f"jobs/{job.id}/{(here / name).as_posix()}")
 
 
-def _add(archive: _Archive, name: str, path: Path, folder: JobFolder, job: _Known) -> bool:
+def _add(archive: ArchiveWriter, name: str, path: Path, folder: JobFolder, job: _SnapshotJob) -> bool:
     if path == folder.events:
         return _add_events(archive, name, path, mask_of(folder), job)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -243,24 +195,24 @@ def _add(archive: _Archive, name: str, path: Path, folder: JobFolder, job: _Know
             file.seek(max(0, size - mask.back - mask.ahead))
             size -= mask.held(file.read()) if job.state in LIVE else 0
             return archive.add(name, _masked(file, size, mask), size)
-        return archive.add(name, iter(lambda: file.read(_PIECE), b""), size, mode)
+        return archive.add(name, iter(lambda: file.read(CHUNK_BYTES), b""), size, mode)
 
 
 def _masked(file: IO[bytes], size: int, mask: Mask) -> Iterator[bytes]:
-    for start in range(0, size, _PIECE):
+    for start in range(0, size, CHUNK_BYTES):
         before = min(start, mask.back)
         file.seek(start - before)
-        data = file.read(before + _PIECE + mask.ahead)
-        yield mask.apply(data, start - before)[before : before + min(_PIECE, size - start)]
+        data = file.read(before + CHUNK_BYTES + mask.ahead)
+        yield mask.apply(data, start - before)[before : before + min(CHUNK_BYTES, size - start)]
 
 
-def _add_events(archive: _Archive, name: str, path: Path, mask: Mask, job: _Known) -> bool:
-    """Whole lines, masked, and none of an attempt that the snapshot does not know."""
+def _add_events(archive: ArchiveWriter, name: str, path: Path, mask: Mask, job: _SnapshotJob) -> bool:
+    """Add the complete lines, masked, without those of attempts that the snapshot does not have."""
     with tempfile.TemporaryFile() as kept, path.open("rb") as lines:
         for line in lines:
             event = parse(line) if line.endswith(b"\n") else None
-            if event is not None and job.begun(event.get("attempt", 1)):
+            if event is not None and job.has_started(event.get("attempt", 1)):
                 kept.write(json.dumps(mask.event(event), ensure_ascii=False).encode(errors="replace") + b"\n")
         size = kept.tell()
         kept.seek(0)
-        return archive.add(name, iter(lambda: kept.read(_PIECE), b""), size)
+        return archive.add(name, iter(lambda: kept.read(CHUNK_BYTES), b""), size)

@@ -1,7 +1,7 @@
-"""Is what clients saw of one row at once explained by an order of their calls, each between start and end?
+"""Check whether concurrent observations of a row are linearizable.
 
-The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993), with the memory of states that
-were seen, as Lowe has it (2017). The row is a register with compare-and-swap.
+Uses the search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with memoization of
+visited states, as in Lowe (2017). The row is a register with compare-and-swap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Value = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Call:
-    """A read that gave `seen`, or a swap of `seen` by `new` that succeeded or not."""
+    """A read that returned `seen`, or a compare-and-swap of `seen` by `new` that succeeded or not."""
 
     start: float
     end: float
@@ -24,7 +24,7 @@ class Call:
     succeeded: bool = True
 
     def after(self, value: Value) -> Value | None:
-        """The row's value behind this call where it was `value` before; None where that cannot be."""
+        """Return the row's value after this call if it was `value` before; None if that is impossible."""
         if self.new is None:
             return value if value == self.seen else None
         if (value == self.seen) != self.succeeded:
@@ -33,7 +33,7 @@ class Call:
 
 
 def linearizable(calls: Sequence[Call], value: Value) -> bool:
-    """Whether there is such an order."""
+    """Return whether such an order exists."""
     seen: set[tuple[frozenset[int], Value]] = set()
     stack = [(frozenset(range(len(calls))), value)]
     while stack:

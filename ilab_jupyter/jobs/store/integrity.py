@@ -1,6 +1,6 @@
-"""What the folders of the jobs prove of the rows, and whether the database knows all of it.
+"""Comparison of the rows with the job folders, to detect a database that lost recent transactions.
 
-A lost journal or an old copy does not.
+That happens if its journal is lost or an old copy is put in its place.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ _DOUBTFUL = sorted(set(JobState) - {JobState.SUCCEEDED})
 
 
 def mark_stored(job: JobFolder) -> None:
-    """The row is durable; that its folder says so is only for who finds the folder without the row."""
+    """Mark in the job's folder that its row is durable, in case the row is lost later."""
     with suppress(OSError):
         job.stored.touch(mode=0o600)
 
 
-def mark_told(job: JobFolder, attempt: int, state: JobState) -> None:
-    """That the row is QUEUED again, or CANCELLED before it began, is durable, and its asker is told so."""
+def mark_acknowledged(job: JobFolder, attempt: int, state: JobState) -> None:
+    """Record that the row was durably QUEUED again, or CANCELLED before it started."""
     with suppress(OSError):
-        job.told.write_text(f"{attempt} {state}", encoding="utf-8")
+        job.acknowledged.write_text(f"{attempt} {state}", encoding="utf-8")
 
 
 def contradiction(database: Database, state: StateFolder) -> str:
-    """What a folder proves and the database denies, in words; empty where they agree.
+    """Describe what a folder proves and the database denies; empty if they agree.
 
-    Others may submit and run jobs meanwhile: folders are looked at first, and a suspicion is looked at twice.
+    Other processes may submit and run jobs meanwhile: folders are read first, and each contradiction is
+    checked twice.
     """
-    # A folder without the mark is that of a submission which was cut short, and which nobody was told of.
+    # A folder without the marker belongs to a submission that was interrupted and never acknowledged.
     folders = {entry.name for entry in state.jobs.iterdir()}
     table = schema.job
-    # The token stands behind the spec in a row: only where it matters is so much read.
+    # The token is stored after the spec, which makes it expensive to read: only for live rows.
     token = sa.case((table.c.state.in_(sorted(LIVE)), table.c.token)).label("token")
     columns = (table.c.id, table.c.state, table.c.attempt, token)
     with database.read() as connection:
@@ -48,17 +49,17 @@ def contradiction(database: Database, state: StateFolder) -> str:
         doubtful = connection.execute(sa.select(*columns).where(table.c.state.in_(_DOUBTFUL))).all()
     lost = sorted(id for id in folders - known if _was_stored(state, id))
     if lost:
-        with database.read() as connection:  # it may have been stored between the first look and the mark
+        with database.read() as connection:  # it may have been stored between the query and the marker
             found = connection.execute(sa.select(table.c.id).where(table.c.id.in_(lost[:500]))).scalars()
             lost = sorted(set(lost) - set(found))
     if lost:
-        return f"it lacks {_count(len(lost))} whose folders are there, such as {lost[0]}"
+        return f"{_count(len(lost))} with a folder are missing in it, such as {lost[0]}"
     for row in doubtful:
         if row.id in folders and _denied(state, row):
             with database.read() as connection:
                 now = connection.execute(sa.select(*columns).where(table.c.id == row.id)).first()
             if now == row and _denied(state, row):
-                return f"it is older than the folder of {row.id}, which it has as {row.state}"
+                return f"it is older than the folder of {row.id}, where it is {row.state}"
     return ""
 
 
@@ -68,21 +69,21 @@ def _was_stored(state: StateFolder, id: str) -> bool:
 
 
 def _denied(state: StateFolder, row: Any) -> bool:
-    """Whether an attempt has begun that the row does not know, or somebody was told of what it denies."""
+    """Whether an attempt has started, or a change was acknowledged, that the row does not have."""
     job = state.job(row.id)
-    attempt, told = _told(job)
-    if attempt > row.attempt or (attempt == row.attempt and told == JobState.CANCELLED != row.state):
+    attempt, acknowledged = _acknowledged(job)
+    if attempt > row.attempt or (attempt == row.attempt and acknowledged == JobState.CANCELLED != row.state):
         return True
     if row.state in LIVE:
         return row.token is not None and _of_another(job.attempt(row.attempt), row.token)
     return job.attempt(row.attempt + (row.state != JobState.QUEUED)).record.exists()
 
 
-def _told(job: JobFolder) -> tuple[int, str]:
+def _acknowledged(job: JobFolder) -> tuple[int, str]:
     try:
-        attempt, _, told = job.told.read_text(encoding="utf-8").partition(" ")
-        return int(attempt), told
-    except (OSError, ValueError):  # a mark that was cut short proves nothing
+        attempt, _, acknowledged = job.acknowledged.read_text(encoding="utf-8").partition(" ")
+        return int(attempt), acknowledged
+    except (OSError, ValueError):  # a truncated marker proves nothing
         return 0, ""
 
 

@@ -1,4 +1,4 @@
-"""What processes that share files, numbers and connections do to each other: nothing."""
+"""Processes that share files, PIDs and connections do not affect each other."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import pytest
 from ilab_jupyter.client.stream import EventStream
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.attempt.lock import is_held, locked
-from ilab_jupyter.jobs.attempt.supervisor import Duty, Supervisor
+from ilab_jupyter.jobs.attempt.supervisor import Assignment, Supervisor
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.logs import tails
 from ilab_jupyter.jobs.queue import scheduler
 from ilab_jupyter.jobs.state import JobState
 
 
-def test_a_process_that_was_forked_inside_keeps_no_lock(tmp_path: Path) -> None:
+def test_forked_process_keeps_no_lock(tmp_path: Path) -> None:
     path, inside = tmp_path / "turn.lock", threading.Event()
     forked = threading.Event()
 
@@ -58,7 +58,7 @@ HOLD = "import fcntl, sys; lock = open(sys.argv[1], 'w'); fcntl.flock(lock, 2); 
 
 @pytest.fixture
 def elsewhere(harness: Any) -> Iterator[Any]:
-    """Start a job whose supervisor holds its lock in another container, where it has the number `pid`."""
+    """Start a job whose supervisor holds its lock in another container, where it has the PID `pid`."""
     held = []
 
     def start(pid: int) -> Any:
@@ -84,15 +84,13 @@ def elsewhere(harness: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("ours", [False, True])
-def test_a_supervisor_elsewhere_that_has_our_number_is_not_taken_for_dead(
-    harness: Any, elsewhere: Any, ours: bool
-) -> None:
+def test_remote_supervisor_with_our_pid_counts_as_alive(harness: Any, elsewhere: Any, ours: bool) -> None:
     job = elsewhere(os.getpid() if ours else os.getpid() + 100_000)
     scheduler._reconcile(harness.local._store, harness.local._store.get(job.id))
     assert harness.jobs.get(job.id).state is JobState.RUNNING
 
 
-def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
+def test_supervisor_runs_if_response_to_its_move_was_lost(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.jobs.pause()
@@ -111,16 +109,16 @@ def test_a_supervisor_that_never_heard_that_it_had_begun_begins_all_the_same(
 
     monkeypatch.setattr(store, "move", lost)
     supervisor = object.__new__(Supervisor)
-    supervisor.duty = Duty(harness.local.state, job.id, 1, "t" * 32)
-    supervisor.told_to_end = supervisor._forced = False
-    supervisor._oom_kills, supervisor._over = 0, None
+    supervisor.assignment = Assignment(harness.local.state, job.id, 1, "t" * 32)
+    supervisor.stop_requested = supervisor._forced = False
+    supervisor._oom_kills, supervisor._memory_over_limit = 0, None
     monkeypatch.setattr(supervisor, "_work", lambda *_: worked.append(1) or 0)
     supervisor._supervise(store)
     assert worked == [1] and harness.jobs.get(job.id).state.ended
 
 
 @pytest.mark.parametrize("since", [1.0, 60.0])
-def test_a_supervisor_that_another_machine_has_just_started_is_waited_for(harness: Any, since: float) -> None:
+def test_supervisor_just_started_on_another_machine_is_waited_for(harness: Any, since: float) -> None:
     harness.jobs.pause()
     job = harness.submit(["print"])
     store = harness.local._store
@@ -134,7 +132,7 @@ def test_a_supervisor_that_another_machine_has_just_started_is_waited_for(harnes
     assert (seen.state, seen.attempt) == ((JobState.STARTING, 1) if since < 8 else (JobState.QUEUED, 2))
 
 
-def test_a_stream_outlives_some_seconds_in_which_the_rows_cannot_be_read(
+def test_stream_survives_short_database_errors(
     harness: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     newer, failed = tails.Hub._newer, []
@@ -148,15 +146,13 @@ def test_a_stream_outlives_some_seconds_in_which_the_rows_cannot_be_read(
 
     monkeypatch.setattr(tails.Hub, "_newer", failing)
     job = harness.submit(["wait_for", str(tmp_path / "go")], ["print", "x"])
-    told = list(harness.jobs.watch(job.id, log_offset=0))
-    assert len(failed) == 3 and told[-1].type == "end"
-    assert "".join(event.fields["text"] for event in told if event.type == "log") == "x\n"
+    events = list(harness.jobs.watch(job.id, log_offset=0))
+    assert len(failed) == 3 and events[-1].type == "end"
+    assert "".join(event.fields["text"] for event in events if event.type == "log") == "x\n"
 
 
-def test_a_reader_that_comes_back_after_a_failed_look_starts_nothing_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tails, "_PATIENCE", 0.0)
+def test_reconnected_reader_starts_no_second_poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails, "_STORE_ERROR_SECONDS", 0.0)
 
     class Failing:
         state = StateFolder(tmp_path)
@@ -185,21 +181,21 @@ def test_a_reader_that_comes_back_after_a_failed_look_starts_nothing_twice(
     asyncio.run(watch())
 
 
-def test_a_stream_that_fails_in_its_own_way_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_reports_its_failure_and_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     from ilab_jupyter.client import stream as streams
 
     monkeypatch.setattr(streams, "RETRY_SECONDS", 0.05)
-    asked = []
+    polled = []
 
     class Service:
         async def watch(self, id: str, **_: Any) -> Any:
-            asked.append(id)
+            polled.append(id)
             raise OSError(24, "Too many open files")
             yield
 
     stream = EventStream(SimpleNamespace(service=Service()), "train-x")  # type: ignore[arg-type]
     deadline = time.monotonic() + 10
-    while len(asked) < 3 and time.monotonic() < deadline:
+    while len(polled) < 3 and time.monotonic() < deadline:
         assert stream.batch(0.05) == ([], True)
-    assert len(asked) >= 3 and stream.error is not None and "Too many open files" in stream.error.message
+    assert len(polled) >= 3 and stream.error is not None and "Too many open files" in stream.error.message
     stream.close()

@@ -1,4 +1,4 @@
-"""The queue as it stands in the store: waiting and live jobs, leases, slots, the machine."""
+"""A consistent snapshot of the queue: waiting and live jobs, leases, slots, the machine."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ilab_jupyter.jobs.store.rows import Store
 
 _table = schema.job
 _RUNS = 20
-# The setting that remembers whose turn it was: {queue: owners, the one last started at the end}.
+# The setting with the order in which owners were served: {queue: owners, the last served at the end}.
 SERVED = "served"
 _REMEMBERED = 100
 
 
 @dataclass(frozen=True)
 class Pause:
-    """The setting `paused`: who stopped the queue, why, and when in seconds since 1970."""
+    """The setting `paused`: who paused the queue, why, and when in seconds since 1970."""
 
     by: str
     reason: str
@@ -39,7 +39,7 @@ class Pause:
 
     @classmethod
     def read(cls, setting: str) -> Pause | None:
-        """None where the queue moves."""
+        """Parse the setting; None if the queue is not paused."""
         try:
             found = json.loads(setting) if setting else None
             return None if found is None else cls(found["by"], found.get("reason", ""), found["at"])
@@ -48,56 +48,57 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Board:
-    """One consistent look at the queue."""
+class QueueSnapshot:
+    """The queue at one moment."""
 
     waiting: list[Waiting]
     live: list[Live]
     leases: list[Lease]
     settings: Mapping[str, str]
     machine: Machine
-    # How many jobs of each queue may live at once; a queue that is not named has one slot.
+    # How many jobs of each queue may be live at once; a queue that is not named has one slot.
     slots: Mapping[str, int]
-    # The owners of each queue, the one whose turn was last at the end.
+    # The owners of each queue, the last served at the end.
     served: Mapping[str, list[str]]
 
     @cached_property
     def paused(self) -> Pause | None:
-        """Who has stopped the queue; None where it moves."""
+        """Who paused the queue; None if it is not paused."""
         return Pause.read(self.settings.get("paused", ""))
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """What becomes of each waiting job now, were the queue not paused."""
+        """The scheduling decision for each waiting job, as if the queue were not paused."""
         turns = {(name, owner): n for name, owners in self.served.items() for n, owner in enumerate(owners)}
         return queue.plan(self.waiting, self.live, self.leases, self.slots, self.machine, turns)
 
     @cached_property
-    def askers(self) -> dict[str, str]:
-        """Which deployments should unload once they are idle, and for which waiting job each."""
+    def preemption_candidates(self) -> dict[str, str]:
+        """Deployments that should unload once idle, each with the waiting job that needs it."""
         if self.paused is not None:
             return {}
-        return queue.askers(self.verdicts, self.waiting, self.live, self.leases, self.slots, self.machine)
+        return queue.preemption_candidates(
+            self.verdicts, self.waiting, self.live, self.leases, self.slots, self.machine
+        )
 
 
-def remember(store: Store, stands: Board, started: Iterable[queue.Whose]) -> None:
-    """Keep whose jobs were just started where owners compete: one slot alone does not tell whose turn it
-    is."""
-    owners = {(job.queue, job.owner) for job in stands.waiting}
+def remember_served(store: Store, snapshot: QueueSnapshot, started: Iterable[queue.QueueOwner]) -> None:
+    """Store which owners' jobs were just started, in queues where several owners compete."""
+    owners = {(job.queue, job.owner) for job in snapshot.waiting}
     contested = {name for name, count in Counter(name for name, _ in owners).items() if count > 1}
-    mine = [whose for whose in started if whose[0] in contested]
+    mine = [owner_key for owner_key in started if owner_key[0] in contested]
     if mine:
-        found = dict(stands.served)
+        found = dict(snapshot.served)
         for name, owner in mine:
             left = [other for other in found.get(name, []) if other != owner]
             found[name] = [*left, owner][-_REMEMBERED:]
         store.put_setting(SERVED, json.dumps(found))
 
 
-def read(store: Store, *, startable: bool = False) -> Board:
-    """The queue now. NVML is asked only where a waiting job may want a GPU.
+def read_snapshot(store: Store, *, startable: bool = False) -> QueueSnapshot:
+    """Read the queue. NVML is queried only if a waiting job may use a GPU.
 
-    `startable` leaves out jobs of queues without a free slot: they may be many, and matter to no others.
+    `startable` omits jobs of queues without a free slot: they may be many and cannot start.
     """
     with store.read() as connection:
         settings = read_settings(connection)
@@ -109,10 +110,10 @@ def read(store: Store, *, startable: bool = False) -> Board:
         held = read_leases(connection)
     wanted = any(job.need.gpus != 0 for job in waiting)
     devices = gpus.devices(settings.get("devices", "")) if wanted else ()
-    # Most jobs ask for nothing else, and then nobody need look.
-    asked = any(job.need.cpus or job.need.memory or job.need.disk for job in waiting)
-    machine = gpus.machine(store.state.path, devices) if asked else Machine(devices, 0, 0, 0, 0)
-    return Board(waiting, live, held, settings, machine, slots, served)
+    # Most jobs request nothing else; then the machine need not be inspected.
+    limited = any(job.need.cpus or job.need.memory or job.need.disk for job in waiting)
+    machine = gpus.machine(store.state.path, devices) if limited else Machine(devices, 0, 0, 0, 0)
+    return QueueSnapshot(waiting, live, held, settings, machine, slots, served)
 
 
 def read_settings(connection: Connection) -> dict[str, str]:
@@ -153,19 +154,23 @@ def _waiting(connection: Connection, without: list[str]) -> list[Waiting]:
     columns = (c.id, c.seq, c.kind, c.owner, c.queue, c.priority, c.rank, c.retries, c.due, c.boot_id)
     query = sa.select(*columns, c.resources).where(c.state == JobState.QUEUED, c.queue.not_in(without))
     waiting = []
-    for id, seq, kind, owner, name, priority, rank, tries, due, since, asked in connection.execute(query):
-        place = seq if rank is None else rank
+    for id, seq, kind, owner, name, priority, rank, retries, due, since, resources in connection.execute(
+        query
+    ):
+        position = seq if rank is None else rank
         left = 0.0 if due is None else delay(due, since)
-        waiting.append(Waiting(id, seq, kind, owner, name, priority, place, queue.need(asked), tries, left))
+        waiting.append(
+            Waiting(id, seq, kind, owner, name, priority, position, queue.need(resources), retries, left)
+        )
     return waiting
 
 
-def typical_seconds(store: Store, stands: Board) -> dict[str, float]:
-    """For each kind on the board that has ever succeeded, the median of how long its last runs took."""
+def typical_seconds(store: Store, snapshot: QueueSnapshot) -> dict[str, float]:
+    """Return the median duration of the last successful runs for each kind in the snapshot that has any."""
     c = _table.c
     found = {}
     with store.read() as connection:
-        for kind in {job.kind for job in stands.waiting} | {job.kind for job in stands.live}:
+        for kind in {job.kind for job in snapshot.waiting} | {job.kind for job in snapshot.live}:
             query = (
                 sa.select(c.ended - c.started)
                 .where(c.kind == kind, c.state == JobState.SUCCEEDED, c.started.is_not(None))

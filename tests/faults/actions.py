@@ -1,4 +1,4 @@
-"""What the processes of the fault suite do: servers, their clients, whoever moves the queue."""
+"""Actions of the processes in the fault suite: servers, their clients, scheduler turns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs
 from tests.faults.history import Client, History
-from tests.faults.visitor import Visitor, address
+from tests.faults.rest_client import RestClient, address
 
 CONCURRENT = 5
-# JupyterLab takes longer to load than all the rest, and nobody looks at it here.
+# JupyterLab takes longer to load than everything else, and is not used here.
 EXTENSIONS = {"ilab_jupyter": True, "jupyterlab": False, "jupyter_lsp": False}
 
 
 def arguments(chance: random.Random, world: Path, tag: str) -> dict[str, Any]:
-    """What a fake trainer shall do: 0.2 to 5 s, most of them short; a third of them end badly."""
+    """Return arguments of a fake trainer: 0.2 to 5 s, mostly short; a third of them fail."""
     seconds = 0.2 + min(4.8, chance.expovariate(3.0))
     return {
         **{"tag": tag, "world": str(world), "seconds": round(seconds, 3)},
@@ -33,9 +33,9 @@ def arguments(chance: random.Random, world: Path, tag: str) -> dict[str, Any]:
 
 
 def serve(folder: Path, number: int, unanswered: list[dict[str, Any]]) -> None:
-    """A server: submits, reads, cancels, resumes and moves the queue until it is killed.
+    """Run a server that submits, reads, cancels, resumes and schedules until it is killed.
 
-    `unanswered` submissions of servers that were killed are sent again, under their keys.
+    `unanswered` submissions of killed servers are sent again under their keys.
     """
     chance = random.Random(number)
     world = folder / "world"
@@ -65,7 +65,7 @@ def serve(folder: Path, number: int, unanswered: list[dict[str, Any]]) -> None:
 
 
 def recover(folder: Path, number: int) -> None:
-    """A server that only does what any server does by itself: look at the jobs and move the queue."""
+    """Run a server that only reads the jobs and runs the scheduler."""
     local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
     client = Client(SyncJobs(local), History(folder / "histories" / f"recover-{number}.jsonl"))
     while True:
@@ -88,33 +88,34 @@ def jupyter(folder: Path, *more: str) -> None:
     )
 
 
-def visit(folder: Path, number: int, pid: int, unanswered: list[dict[str, Any]]) -> None:
-    """A client over REST: as `serve`, until the server is killed."""
+def rest_calls(folder: Path, number: int, pid: int, unanswered: list[dict[str, Any]]) -> None:
+    """Run a REST client, like `serve`, until the server is killed."""
     chance = random.Random(number)
-    history = History(folder / "histories" / f"visitor-{number}.jsonl")
-    visitor = Visitor(address(folder / "runtime", pid), history)
+    history = History(folder / "histories" / f"client-{number}.jsonl")
+    client = RestClient(address(folder / "runtime", pid), history)
     sent = 0
     try:
         for again in unanswered:
-            visitor.submit(again)
+            client.submit(again)
         while True:
-            jobs = visitor.list()
+            jobs = client.list()
             if sum(not job["ended"] for job in jobs) <= CONCURRENT:
                 sent += 1
-                visitor.submit(arguments(chance, folder / "world", f"{number}-{sent}"))
+                client.submit(arguments(chance, folder / "world", f"{number}-{sent}"))
             elif jobs:
                 job, what = chance.choice(jobs), chance.random()
                 verb = "cancel" if what < 0.2 else "resume" if what < 0.4 and job["ended"] else "get"
                 path = f"jobs/{job['id']}" + ("" if verb == "get" else f"/{verb}")
-                visitor.call(verb, "GET" if verb == "get" else "POST", path, {"id": job["id"]})
+                client.call(verb, "GET" if verb == "get" else "POST", path, {"id": job["id"]})
             time.sleep(chance.random() * 0.02)
     except httpx.TransportError:
         return
 
 
 def kernel(folder: Path, rounds: int, each: int) -> None:
-    """A kernel with a service of its own: in each round it submits jobs and moves the queue until all ended,
-    and leaves a file with what it sees then.
+    """Run a kernel with its own service.
+
+    In each round it submits jobs, runs the scheduler until all ended, and writes what it then sees to a file.
     """
     local = LocalJobs(folder / "state", worker_python=str(folder / "trainer"))
     client = Client(SyncJobs(local), History(folder / "histories" / "kernel.jsonl"))
@@ -132,12 +133,12 @@ def kernel(folder: Path, rounds: int, each: int) -> None:
 
 
 def quick(world: Path, tag: str) -> dict[str, Any]:
-    """What a fake trainer shall do that is quickly done."""
+    """Return arguments of a short fake training."""
     return {"tag": tag, "world": str(world), "seconds": 0.05, "exit": 0, "save_seconds": 0}
 
 
 def once(folder: Path, role: str, what: str, subject: Any) -> None:
-    """One call of a client, or one turn of the queue, by a process that may be killed at a step of it."""
+    """Make one client call, or one scheduler turn, in a process that may be killed at a step."""
     from tests.faults.crash import sitecustomize
 
     if "ILAB_CRASH_UNDER" in os.environ:
@@ -148,7 +149,7 @@ def once(folder: Path, role: str, what: str, subject: Any) -> None:
         local.turn()
     else:
         job = getattr(client, what)(subject)
-        # What moves the queue may do so in a thread of its own.
+        # The scheduler may run in its own thread.
         deadline = time.monotonic() + 5
         while local._store.get(job.id).state is JobState.QUEUED and time.monotonic() < deadline:
             time.sleep(0.01)

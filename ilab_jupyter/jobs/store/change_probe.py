@@ -1,6 +1,6 @@
-"""A look at the job database that costs next to nothing, for a process that is small while nothing happens.
+"""A cheap check of the job database for an idle server.
 
-Only the standard library is used, nothing is written, and a database that has not changed is not even opened.
+Only the standard library is used, nothing is written, and a database that has not changed is not opened.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from pathlib import Path
 from ilab_jupyter.jobs.causes import RESTARTED
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, JobState
-from ilab_jupyter.jobs.store.filesystem import LOW, network, room
+from ilab_jupyter.jobs.store.filesystem import LOW_DISK_BYTES, free_bytes, network
 
 PENDING = tuple(sorted({JobState.QUEUED, *LIVE}))
 
-_Print = tuple[int, int, int] | None
+_Fingerprint = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a look found. `interrupted`: a job that a starting server may queue again. `trouble`: the store
-    cannot be read, or its disk is one to be warned of; who opens it is told why."""
+class ProbeResult:
+    """What a check found. `interrupted`: a job that a starting server may queue again. `problem`: the store
+    cannot be read, or its disk needs a warning; opening the store reports the reason."""
 
     pending: bool = False
     interrupted: bool = False
-    trouble: bool = False
+    problem: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
-    def holds(self, slots: Mapping[str, int], grace_seconds: float | None) -> bool:
-        """Whether `LocalJobs.configure` with these would change nothing."""
+    def settings_match(self, slots: Mapping[str, int], grace_seconds: float | None) -> bool:
+        """Whether `LocalJobs.configure` with these settings would change nothing."""
         try:
             stored = dict(json.loads(self.settings.get("slots", "{}")))
         except (TypeError, ValueError):
@@ -44,47 +44,47 @@ class Seen:
         return grace_seconds is None or self.settings.get("grace_seconds") == str(grace_seconds)
 
 
-class Glance:
-    """Looks at the SQLite database of a state folder."""
+class ChangeProbe:
+    """Checks the SQLite database of a state folder."""
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
         self._wal = state.database.with_name(f"{state.database.name}-wal")
-        self._last: tuple[_Print, _Print] | None = None
+        self._last: tuple[_Fingerprint, _Fingerprint] | None = None
 
     def changed(self) -> bool:
-        """Whether anything may have been written since the last call that said so; True at first."""
-        now = (_print(self._state.database), _print(self._wal))
+        """Whether the database may have been written since the last True; True at first."""
+        now = (_fingerprint(self._state.database), _fingerprint(self._wal))
         changed = now != self._last
         self._last = now
         return changed
 
-    def look(self) -> Seen:
-        """Whether a job is queued or live, and the settings. Blocks for a few milliseconds."""
+    def run(self) -> ProbeResult:
+        """Read whether jobs are queued or live, and the settings. Blocks for a few milliseconds."""
         try:
             if not self._state.database.exists():
-                return Seen(trouble=not self._usable())
+                return ProbeResult(problem=not self._can_create())
             uri = f"{self._state.database.absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=5)) as connection:
-                marks = ", ".join("?" * len(PENDING))
-                query = f"SELECT 1 FROM job WHERE state IN ({marks}) LIMIT 1"  # noqa: S608 - marks only
+                placeholders = ", ".join("?" * len(PENDING))
+                query = f"SELECT 1 FROM job WHERE state IN ({placeholders}) LIMIT 1"  # noqa: S608 - placeholders only
                 pending = connection.execute(query, PENDING).fetchone() is not None
-                marks = ", ".join("?" * len(RESTARTED))
-                query = f"SELECT 1 FROM job WHERE state = ? AND cause IN ({marks}) LIMIT 1"  # noqa: S608
+                placeholders = ", ".join("?" * len(RESTARTED))
+                query = f"SELECT 1 FROM job WHERE state = ? AND cause IN ({placeholders}) LIMIT 1"  # noqa: S608
                 found = connection.execute(query, (JobState.INTERRUPTED, *RESTARTED)).fetchone()
                 settings = dict(connection.execute("SELECT name, value FROM setting"))
             doubtful = self._doubtful(self._state.path)
-            return Seen(pending, found is not None, trouble=doubtful, settings=settings)
+            return ProbeResult(pending, found is not None, problem=doubtful, settings=settings)
         except (sqlite3.Error, OSError, ValueError):
-            return Seen(trouble=True)
+            return ProbeResult(problem=True)
 
     def _doubtful(self, folder: Path) -> bool:
-        """A network file system, or a disk that is nearly full."""
-        free = room(folder)
-        return bool(network(folder)) or (free is not None and free < LOW)
+        """Whether the folder is on a network file system or a disk that is nearly full."""
+        free = free_bytes(folder)
+        return bool(network(folder)) or (free is not None and free < LOW_DISK_BYTES)
 
-    def _usable(self) -> bool:
-        """Where no database is yet: whether one could be made, and none is missing."""
+    def _can_create(self) -> bool:
+        """Whether a missing database could be created, and is not expected to exist."""
         folder = self._state.path
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
@@ -93,8 +93,8 @@ class Glance:
         return not self._state.jobs.is_dir() or not any(self._state.jobs.iterdir())
 
 
-def _print(path: Path) -> _Print:
-    """Differs once the file was written; an empty file is as good as none."""
+def _fingerprint(path: Path) -> _Fingerprint:
+    """Return a value that changes when the file is written; an empty file counts as missing."""
     try:
         status = path.stat()
     except OSError:

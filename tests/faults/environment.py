@@ -1,4 +1,4 @@
-"""Where servers and fake trainers of a fault do their work: state, histories, and what workers truly did."""
+"""Environment of a fault: state folder, histories of clients, and what workers did."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.state import LIVE, JobState
-from tests.faults import acts
+from tests.faults import actions
 from tests.faults.checker import Violation, World, check, read_world
 from tests.faults.pool import Pool
-from tests.faults.visitor import address
+from tests.faults.rest_client import address
 from tests.support.interpreter import make_interpreter
 
 TRAINER = Path(__file__).with_name("trainer.py")
 
 
 def limit() -> float:
-    """Ten seconds, on a machine that has nothing else to do; longer where others want its processors too."""
+    """Return ten seconds on an idle machine, proportionally more on a busy one."""
     return 10.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-class Ground:
-    """A state folder of its own, with so many slots."""
+class FaultEnvironment:
+    """A separate state folder with a number of slots."""
 
-    def __init__(self, folder: Path, pool: Pool, slots: int = acts.CONCURRENT) -> None:
+    def __init__(self, folder: Path, pool: Pool, slots: int = actions.CONCURRENT) -> None:
         self.folder = folder
         self._pool = pool
         for name in ("world", "histories", "runtime"):
@@ -37,18 +37,19 @@ class Ground:
         self.local.configure(slots={"batch": slots}, grace_seconds=5)
 
     def jupyter(self) -> ForkServerProcess:
-        """A Jupyter server that starts."""
+        """Start a Jupyter server."""
         places = {"JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"), "JUPYTER_CONFIG_DIR": str(self.folder)}
-        return self._pool.start(acts.jupyter, self.folder, **places)
+        return self._pool.start(actions.jupyter, self.folder, **places)
 
     def address(self, server: ForkServerProcess) -> str:
-        """Its URL, once it is there."""
+        """Return its URL once it is reachable."""
         return address(self.folder / "runtime", server.pid)
 
     def settle(self, number: int) -> tuple[float, list[str]]:
-        """The last restart: how many seconds until all jobs have ended, and which had not in time."""
+        """Restart a last time; return the seconds until all jobs have ended, and the jobs that had not in
+        time."""
         restarted, allowed = time.monotonic(), limit()
-        server = self._pool.start(acts.recover, self.folder, number)
+        server = self._pool.start(actions.recover, self.folder, number)
         while self.local.active() and time.monotonic() - restarted < allowed:
             time.sleep(0.02)
         took = time.monotonic() - restarted
@@ -57,7 +58,7 @@ class Ground:
         return took, late
 
     def close(self, **more: Any) -> tuple[World, list[Violation]]:
-        """What is known in the end, and what was broken."""
+        """Return what is known at the end, and the violations."""
         world = read_world(self.local._store, self.folder / "histories", self.folder / "world", **more)
         self.local.close()
         return world, check(world)

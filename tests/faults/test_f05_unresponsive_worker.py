@@ -1,4 +1,4 @@
-"""F5: a worker that ignores the request to stop, and what escaped from it, is gone after its grace."""
+"""F5: a worker that ignores SIGTERM, and processes that escaped from it, end after the grace period."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GRACE = 0.7
 LIMIT = 30.0
 
 
-def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_after_its_grace(
+def test_worker_that_ignores_sigterm_is_killed_after_grace_period(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
     harness.local.configure(grace_seconds=GRACE)
@@ -26,12 +26,14 @@ def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_af
         pids = {*ours, written(child), written(daemon)}
         left = [Identity.of(pid) for pid in pids]
         assert len(left) == 3 and all(left)
-        assert written(daemon) not in ours, "the daemon does not carry our environment"
-        asked = time.monotonic()
+        assert written(daemon) not in ours, "the daemon does not have our environment"
+        cancelled_at = time.monotonic()
         assert harness.jobs.cancel(job.id).state is JobState.STOPPING
-        assert harness.jobs.cancel(job.id).state is JobState.STOPPING, "asking twice shortens nothing"
+        assert harness.jobs.cancel(job.id).state is JobState.STOPPING, (
+            "a second request does not shorten the grace period"
+        )
         ended = harness.end(job.id)
-        took = time.monotonic() - asked
+        took = time.monotonic() - cancelled_at
         assert not any(one.alive for one in left if one is not None), "ended before all of it was gone"
         assert took >= GRACE
         assert (ended.state, ended.exit_code) == (JobState.CANCELLED, -9) and "killed" in ended.message
@@ -41,10 +43,10 @@ def test_a_worker_that_ignores_the_request_is_killed_with_all_that_it_started_af
     assert max(times) <= GRACE + 10
 
 
-def test_with_the_grace_of_an_installation_all_is_gone_in_thirty_seconds(
+def test_default_grace_period_ends_within_thirty_seconds(
     harness: Any, running: Any, tmp_path: Path, count: Any, figures: Any
 ) -> None:
-    """The setting as it comes: the worker may use all of its grace, and then no more."""
+    """The default grace period: the worker may use all of it, but no more."""
     n = count(1, 5)
     if n == 1:
         harness.local.configure(grace_seconds=3)
@@ -55,13 +57,13 @@ def test_with_the_grace_of_an_installation_all_is_gone_in_thirty_seconds(
         daemon = tmp_path / f"daemon-{number}"
         job = running(["ignore_term"], ["daemon", str(daemon)])
         jobs[job.id] = Identity.of(written(daemon))
-    asked = time.monotonic()
+    cancelled_at = time.monotonic()
     for id in jobs:
         harness.jobs.cancel(id)
     for id, daemon in jobs.items():
         assert harness.end(id, seconds=60).state is JobState.CANCELLED
         assert daemon is not None and not daemon.alive
-    took = time.monotonic() - asked
+    took = time.monotonic() - cancelled_at
     figures.add(stops=len(jobs))
     figures.most(usual_grace_seconds=grace, gone_seconds=took)
     assert grace <= took <= LIMIT

@@ -1,7 +1,7 @@
-"""Putting a backup into an empty state folder: checked to the last byte, and never half there.
+"""Restore of a backup into an empty state folder: verified completely, and all or nothing.
 
-What was live in the backup ends as INTERRUPTED and can be resumed; what waited still waits. No restored row
-knows a process, so none is ever taken for one that runs.
+Jobs that were live in the backup become INTERRUPTED and can be resumed; queued jobs stay queued. Restored
+rows refer to no process, so none is mistaken for a running one.
 """
 
 from __future__ import annotations
@@ -28,36 +28,44 @@ from sqlalchemy.exc import IntegrityError
 from ilab_jupyter.durable import disk_advice, make_folder, sync, write_json
 from ilab_jupyter.errors import Conflict, NotFound, Unavailable, Unprocessable
 from ilab_jupyter.jobs.attempt.lock import locked
+from ilab_jupyter.jobs.backup.archive import (
+    CHUNK_BYTES,
+    FORMAT,
+    HEADER,
+    LEFT_OUT,
+    MANIFEST,
+    OWN_SETTINGS,
+    ROWS,
+    TABLES,
+)
 from ilab_jupyter.jobs.causes import remedy
 from ilab_jupyter.jobs.folder import StateFolder
 from ilab_jupyter.jobs.state import LIVE, JobState
 from ilab_jupyter.jobs.store import schema
-from ilab_jupyter.jobs.store.backup import FORMAT, HEADER, LEFT_OUT, MANIFEST, OWN_SETTINGS, ROWS, TABLES
 from ilab_jupyter.jobs.store.database import Database
-from ilab_jupyter.jobs.store.filesystem import LOW, room
+from ilab_jupyter.jobs.store.filesystem import LOW_DISK_BYTES, free_bytes
 from ilab_jupyter.jobs.store.row import seal
 
 CAUSE = "restored"
 
-_DAMAGE = (
+_DAMAGE_ERRORS = (
     *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, IntegrityError),
     *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
     *(FileExistsError, NotADirectoryError, IsADirectoryError),
 )
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
-_MOST_FILES = 1_000_000
-_MOST_DEPTH = 64
+_MAX_FILES = 1_000_000
+_MAX_DEPTH = 64
 # A gzip of nothing but zeros has a ratio of 1030; what jobs write has one of 3 to 100.
-_MOST_RATIO = 500
-_FREE_RATIO = 64 * 1_048_576
-_MOST_HEADER = 65536
-_PIECE = 1_048_576
+_MAX_RATIO = 500
+_RATIO_FREE_BYTES = 64 * 1_048_576
+_MAX_HEADER_BYTES = 65536
 _BATCH = 500
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has put there, and as of when."""
+    """The result of a restore."""
 
     path: Path
     as_of: float
@@ -69,16 +77,16 @@ class Restored:
     seconds: float
 
 
-class _Bad(Exception):
-    """What is wrong with the archive."""
+class _InvalidArchive(Exception):
+    """The reason why an archive is refused."""
 
 
-def restore(state: StateFolder, path: Path, *, url: str | None = None, actor: str) -> Restored:
-    """Unpack the backup at `path` into a state folder that has no jobs, or where a restore was cut short.
+def restore_backup(state: StateFolder, path: Path, *, url: str | None = None, actor: str) -> Restored:
+    """Unpack the backup at `path` into a state folder without jobs, or one whose restore was interrupted.
 
-    Conflict where there are jobs; Unprocessable for an archive that is damaged or no backup of ours;
-    Unavailable where it does not fit. After an error, or a kill, there is the backup or nothing, and it can
-    be run again.
+    Conflict if there are jobs; Unprocessable for an archive that is damaged or is not a backup; Unavailable
+    if it does not fit on the disk. After an error or a kill the folder holds the complete backup or nothing,
+    and the restore can be repeated.
     """
     started = time.monotonic()
     if not path.is_file():
@@ -93,7 +101,7 @@ def restore(state: StateFolder, path: Path, *, url: str | None = None, actor: st
                 with _verified(path):
                     header, rows, size, files = _unpack(path, state)
                     os.sync()
-                    counts = _put_rows(database, rows, header["as_of"], actor)
+                    counts = _insert_rows(database, rows, header["as_of"], actor)
             except BaseException:
                 database.close()
                 _clear(state)
@@ -108,7 +116,8 @@ def restore(state: StateFolder, path: Path, *, url: str | None = None, actor: st
 
 
 def _empty(state: StateFolder, url: str | None) -> Database:
-    """The database of a folder without jobs, closed to everybody else until the restore is done."""
+    """Return the database of a folder without jobs, which no other process can open until the restore is
+    done."""
     if not state.restoring.exists():
         if state.jobs.exists() and any(state.jobs.iterdir()):
             raise Conflict(f"{state.path} has jobs.", "Restore into an empty folder.")
@@ -141,7 +150,7 @@ def _clear_rows(connection: Connection) -> None:
 
 
 def _spool(state: StateFolder) -> Path:
-    """Where the rows lie until all files have been checked."""
+    """Return the folder that holds the rows until all files are verified."""
     return state.path / "restoring"
 
 
@@ -149,33 +158,33 @@ def _spool(state: StateFolder) -> Path:
 def _verified(path: Path) -> Iterator[None]:
     try:
         yield
-    except (_Bad, *_DAMAGE) as error:
-        why = str(error) if isinstance(error, _Bad) else "it is cut short or damaged"
+    except (_InvalidArchive, *_DAMAGE_ERRORS) as error:
+        why = str(error) if isinstance(error, _InvalidArchive) else "it is cut short or damaged"
         raise Unprocessable(
             f"{path} cannot be restored: {why}.", "Nothing was restored. Use another backup."
         ) from error
 
 
-class _Metered:
-    """Reads a gzip and refuses one that unpacks to more than it may."""
+class _LimitedGzip:
+    """Reads a gzip and refuses one that unpacks to more than its limit."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._packed = gzip.GzipFile(fileobj=file, mode="rb")
         self._read = 0
-        self.most = 2 * _MOST_HEADER
+        self.limit = 2 * _MAX_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
         data = self._packed.read(size)
         self._read += len(data)
         ratio = self._read / max(1, self._file.tell())
-        if self._read > self.most or (self._read > _FREE_RATIO and ratio > _MOST_RATIO):
-            raise _Bad("it unpacks to more than it says")
+        if self._read > self.limit or (self._read > _RATIO_FREE_BYTES and ratio > _MAX_RATIO):
+            raise _InvalidArchive("it unpacks to more than its header states")
         return data
 
 
 def _unpack(path: Path, state: StateFolder) -> tuple[dict[str, Any], Path, int, int]:
-    """The header, the file of the rows, and how many bytes and files were unpacked and verified."""
+    """Return the header, the file with the rows, and the numbers of bytes and files unpacked and verified."""
     rows = _spool(state) / ROWS
     make_folder(rows.parent)
     make_folder(state.jobs)
@@ -183,15 +192,15 @@ def _unpack(path: Path, state: StateFolder) -> tuple[dict[str, Any], Path, int, 
     manifest: dict[str, Any] | None = None
     ids: set[str] = set()
     with path.open("rb") as file:
-        metered = _Metered(file)
-        with tarfile.open(fileobj=metered, mode="r|") as tar:  # type: ignore[call-overload]
-            header = _header(tar, state, metered)
+        limited = _LimitedGzip(file)
+        with tarfile.open(fileobj=limited, mode="r|") as tar:  # type: ignore[call-overload]
+            header = _header(tar, state, limited)
             while (member := tar.next()) is not None:
-                if manifest is not None or len(digests) > _MOST_FILES:
-                    raise _Bad("it has too many files")
+                if manifest is not None or len(digests) > _MAX_FILES:
+                    raise _InvalidArchive("it has too many files")
                 source = tar.extractfile(member)
                 if source is None or not member.isreg() or member.sparse is not None:
-                    raise _Bad(f"{member.name[:200]!r} is no plain file")
+                    raise _InvalidArchive(f"{member.name[:200]!r} is not a regular file")
                 if member.name == MANIFEST:
                     manifest = json.loads(source.read())
                 elif member.name == ROWS and not digests:
@@ -200,41 +209,41 @@ def _unpack(path: Path, state: StateFolder) -> tuple[dict[str, Any], Path, int, 
                 else:
                     target = state.jobs.joinpath(*_parts(member.name, ids))
                     digests[member.name] = _copy(source, target, member)
-        # The checksum over everything stands at the very end of a gzip, behind what a tar needs to read.
-        while metered.read(_PIECE):
+        # The checksum of a gzip is at its very end, after what a tar reader reads.
+        while limited.read(CHUNK_BYTES):
             pass
     _compare(manifest, digests, state)
     return header, rows, sum(one["size"] for one in digests.values()), len(digests) - 1
 
 
-def _header(tar: tarfile.TarFile, state: StateFolder, metered: _Metered) -> dict[str, Any]:
+def _header(tar: tarfile.TarFile, state: StateFolder, limited: _LimitedGzip) -> dict[str, Any]:
     first = tar.next()
-    source = None if first is None or first.size > _MOST_HEADER else tar.extractfile(first)
+    source = None if first is None or first.size > _MAX_HEADER_BYTES else tar.extractfile(first)
     if first is None or source is None or first.name != HEADER:
-        raise _Bad("it is no backup of ilab-jupyter")
+        raise _InvalidArchive("it is not a backup of ilab-jupyter")
     header = json.loads(source.read())
     if header["format"] != FORMAT or int(header["schema"]) > int(schema.VERSION):
-        raise _Bad("a newer ilab-jupyter has written it")
-    size, free = int(header["bytes"]), room(state.path)
-    if free is not None and size > free - LOW:
+        raise _InvalidArchive("it was written by a newer ilab-jupyter")
+    size, free = int(header["bytes"]), free_bytes(state.path)
+    if free is not None and size > free - LOW_DISK_BYTES:
         raise Unavailable(
-            f"The backup unpacks to {size / 1e6:,.0f} MB; {state.path} has room for {free / 1e6:,.0f} MB.",
+            f"The backup unpacks to {size / 1e6:,.0f} MB; {free / 1e6:,.0f} MB are free in {state.path}.",
             "Free some space there, or restore into a folder on another disk.",
             cause="disk_full",
         )
-    metered.most = int(size * 1.2) + 4096 * int(header["files"]) + _FREE_RATIO
+    limited.limit = int(size * 1.2) + 4096 * int(header["files"]) + _RATIO_FREE_BYTES
     return {"as_of": float(header["as_of"])}
 
 
 def _parts(name: str, ids: set[str]) -> list[str]:
-    """Below `jobs/`, of a job of the backup, with no way out."""
+    """Return the path below `jobs/`. Refuses paths of unknown jobs and paths that leave the folder."""
     first, *parts = name.split("/")
-    if first != "jobs" or not 2 <= len(parts) <= _MOST_DEPTH or parts[0] not in ids:
-        raise _Bad(f"{name[:200]!r} belongs to no job of it")
+    if first != "jobs" or not 2 <= len(parts) <= _MAX_DEPTH or parts[0] not in ids:
+        raise _InvalidArchive(f"{name[:200]!r} belongs to a job that is not in the backup")
     if any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255 for part in parts):
-        raise _Bad(f"{name[:200]!r} is no path within a job")
+        raise _InvalidArchive(f"{name[:200]!r} is not a valid path within a job")
     if parts[1] != "artifacts" and parts[-1] in LEFT_OUT:
-        raise _Bad(f"{name[:200]!r} is nothing that a backup holds")
+        raise _InvalidArchive(f"{name[:200]!r} is not a file of a backup")
     return parts
 
 
@@ -245,9 +254,9 @@ def _copy(source: IO[bytes], target: Path, member: tarfile.TarInfo) -> dict[str,
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(target, flags, 0o700 if member.mode & 0o100 else 0o600)
     except FileExistsError:
-        raise _Bad(f"{member.name[:200]!r} is in it twice") from None
+        raise _InvalidArchive(f"{member.name[:200]!r} occurs twice") from None
     with os.fdopen(descriptor, "wb") as file:
-        while piece := source.read(_PIECE):
+        while piece := source.read(CHUNK_BYTES):
             digest.update(piece)
             size += len(piece)
             file.write(piece)
@@ -256,22 +265,22 @@ def _copy(source: IO[bytes], target: Path, member: tarfile.TarInfo) -> dict[str,
 
 def _compare(manifest: dict[str, Any] | None, found: dict[str, Any], state: StateFolder) -> None:
     if manifest is None:
-        raise _Bad("it is cut short")
+        raise _InvalidArchive("it is cut short")
     files = {name: entry for name, entry in manifest["files"].items() if name != HEADER}
     for name in found.keys() - files.keys():
         if name not in manifest["left_out"]:
-            raise _Bad(f"{name[:200]!r} is not in its list")
+            raise _InvalidArchive(f"{name[:200]!r} is not in its manifest")
         state.path.joinpath(name).unlink()
         del found[name]
     if wrong := next((name for name in files if found.get(name) != files[name]), None):
-        raise _Bad(f"{wrong[:200]!r} is not what was backed up")
+        raise _InvalidArchive(f"{wrong[:200]!r} differs from its checksum")
 
 
 def _ids(rows: Path) -> set[str]:
     found = {row["id"] for table, row in _read(rows) if table is schema.job}
     for id in found:
         if not isinstance(id, str) or not _ID.fullmatch(id):
-            raise _Bad(f"{str(id)[:200]!r} is no id of a job")
+            raise _InvalidArchive(f"{str(id)[:200]!r} is not a valid job id")
     return found
 
 
@@ -283,12 +292,13 @@ def _read(rows: Path) -> Iterator[tuple[sa.Table, dict[str, Any]]]:
             table = tables[value["table"]]
             row = {schema.RENAMED.get(name, name): found for name, found in value["row"].items()}
             if not row.keys() <= set(table.c.keys()):
-                raise _Bad("it has columns that nobody knows")
+                raise _InvalidArchive("it has unknown columns")
             yield table, {**dict.fromkeys(table.c.keys()), **row}
 
 
-def _put_rows(database: Database, rows: Path, as_of: float, actor: str) -> tuple[int, int, int]:
-    """In one transaction; how many jobs there are, how many of them are INTERRUPTED by this and QUEUED."""
+def _insert_rows(database: Database, rows: Path, as_of: float, actor: str) -> tuple[int, int, int]:
+    """Insert all rows in one transaction; return how many jobs there are, are INTERRUPTED by this, and are
+    QUEUED."""
     jobs = interrupted = queued = 0
     ended: set[tuple[str, int]] = set()
     with database.write() as connection:
@@ -318,7 +328,7 @@ def _put_rows(database: Database, rows: Path, as_of: float, actor: str) -> tuple
         interrupted = len(ended)
         detail = json.dumps({"as_of": as_of, "jobs": jobs})
         values = {"time": time.time(), "actor": actor, "action": "restore", "target": "store"}
-        _go_on_counting(connection)
+        _advance_sequences(connection)
         connection.execute(sa.insert(schema.audit).values(**values, detail=detail))
     return jobs, interrupted, queued
 
@@ -341,8 +351,8 @@ def _end(as_of: float) -> dict[str, Any]:
     return {"ended": as_of, "cause": CAUSE, "message": "It was running when the backup was made."}
 
 
-def _go_on_counting(connection: Connection) -> None:
-    """PostgreSQL's counters know nothing of rows that came with a number."""
+def _advance_sequences(connection: Connection) -> None:
+    """Advance PostgreSQL's sequences past the restored numbers."""
     if connection.dialect.name != "postgresql":
         return
     for table in (schema.job, schema.audit):

@@ -1,0 +1,1 @@
+"""Backup of a state folder in one file, and its restore."""
