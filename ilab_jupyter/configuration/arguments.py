@@ -62,6 +62,12 @@ def _accumulation(settings: Settings) -> int:
     return min(4096, math.ceil(settings.train.effective_batch_size / _batch_size(settings)))
 
 
+def _save_steps(settings: Settings) -> int | None:
+    """Steps between checkpoints; None where InstructLab's 0 asks for no checkpoints by samples."""
+    samples = settings.train.save_samples
+    return max(1, samples // settings.train.effective_batch_size) if samples else None
+
+
 def _lora(argument: Callable[[Settings], Any]) -> Callable[[Settings], Any]:
     return lambda settings: argument(settings) if settings.train.lora_rank else None
 
@@ -115,11 +121,7 @@ TRAIN = (
     _row("train.max_batch_len", "batch_size", _batch_size),
     _row("train.effective_batch_size", "batch_size", _batch_size),
     _row("train.effective_batch_size", "gradient_accumulation_steps", _accumulation),
-    _row(
-        "train.save_samples",
-        "save_steps",
-        lambda settings: max(1, settings.train.save_samples // settings.train.effective_batch_size),
-    ),
+    _row("train.save_samples", "save_steps", _save_steps),
     _row(
         "train.device",
         "device",

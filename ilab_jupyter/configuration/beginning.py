@@ -14,6 +14,7 @@ from ilab_jupyter.configuration.commented import commented
 from ilab_jupyter.configuration.document import Document
 from ilab_jupyter.configuration.profiles import Profile, choose, profiles
 from ilab_jupyter.configuration.sections import Settings
+from ilab_jupyter.configuration.written import Written
 from ilab_jupyter.errors import NotFound
 
 # InstructLab's own variable: an administrator's file that every new configuration begins with.
@@ -22,11 +23,15 @@ SAMPLE = "ILAB_GLOBAL_CONFIG"
 
 @dataclass(frozen=True)
 class Beginning:
-    """The text, the name of the profile or file that it was made from, and why that one."""
+    """The text, the name of the profile or file that it was made from, and why that one.
+
+    `written` records the values of a hardware profile; a file's values are its author's.
+    """
 
     document: Document
     profile: str
     reasons: tuple[str, ...]
+    written: Written | None = None
 
 
 def begin(profile: str | os.PathLike[str] | None) -> Beginning:
@@ -71,7 +76,8 @@ def _of(profile: Profile) -> Beginning:
     settings = Settings.model_validate(_nested(profile.values))
     reasons = profile.reasons or (f"The profile {profile.name} was asked for.",)
     heading = (f"InstructLab's configuration. Profile {profile.name}: {profile.summary}.", *reasons)
-    return Beginning(Document.parse(commented(settings, heading)), profile.name, reasons)
+    written = Written(profile=profile.name, hardware=frozenset(profile.values), settings=settings)
+    return Beginning(Document.parse(commented(settings, heading)), profile.name, reasons, written)
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

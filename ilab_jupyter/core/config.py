@@ -10,10 +10,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ilab_jupyter import paths
 from ilab_jupyter.configuration import beginning, commented, file, keys
-from ilab_jupyter.configuration.arguments import Unused, unused
+from ilab_jupyter.configuration import written as written_by_init
+from ilab_jupyter.configuration.arguments import Unused, is_set, unused
+from ilab_jupyter.configuration.beginning import Beginning
 from ilab_jupyter.configuration.document import Broken, Document
 from ilab_jupyter.configuration.profiles import Profile, profiles
-from ilab_jupyter.configuration.sections import Section, Settings
+from ilab_jupyter.configuration.resolution import Configuration
+from ilab_jupyter.configuration.sections import Section, Settings, fields
+from ilab_jupyter.configuration.written import Written
 from ilab_jupyter.display import html
 from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
 
@@ -54,6 +58,7 @@ class Config:
     settings: Settings
     profile: str | None = None
     reasons: tuple[str, ...] = ()
+    _written: Written | None = None
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         if not isinstance(values, Mapping | None):
@@ -77,38 +82,60 @@ class Config:
         taxonomy_base: str | None = None,
         write: bool = True,
     ) -> Config:
-        """Make InstructLab's folders and a config.yaml that fits this machine; `reasons` says why it does.
+        """Create InstructLab's folders and a config.yaml that fits this machine; `reasons` explains the choice.
 
-        `profile` is a name of `Config.profiles()`, or a YAML file to begin with; where None, the file that
+        `profile` is a name of `Config.profiles()`, or a YAML file to copy; where None, the file that
         `ILAB_GLOBAL_CONFIG` names is taken, else the hardware decides. `model_path` is the model to chat
         with, to serve and to evaluate. With `overwrite` an older file is kept as `config.yaml.bak` beside the
-        new one. Without `write` nothing is made on disk.
+        new one. Without `write` nothing is created on disk.
 
-        Conflict where there is a file already, NotFound for an unknown profile, Unavailable where a folder
-        cannot be written.
+        A valid file that exists is returned unchanged. Conflict where an argument contradicts it,
+        Unprocessable where it is not valid, NotFound for an unknown profile, Unavailable where a folder cannot
+        be written.
         """
-        place = paths.given(path) if path is not None else paths.config_file()
-        if write and not overwrite and paths.exists(place):
-            raise _exists(place)
-        begun = beginning.begin(profile)
+        target = paths.given(path) if path is not None else paths.config_file()
         values = {
             **dict.fromkeys(_SERVED, model_path),
             **dict.fromkeys(_TAXONOMY, taxonomy_path),
             **dict.fromkeys(_BASE, taxonomy_base),
         }
-        config = cls._holding(begun.document)
-        config.profile, config.reasons = begun.profile, begun.reasons
-        config = config.override(**{key: value for key, value in values.items() if value is not None})
+        given = {key: value for key, value in values.items() if value is not None}
+        if write and not overwrite and paths.exists(target):
+            return cls._existing(target, profile, given)
+        fresh = beginning.begin(profile)
+        config = cls._holding(fresh.document)
+        config.profile, config.reasons, config._written = fresh.profile, fresh.reasons, fresh.written
+        config = config.override(**given)
         if not write:
             return config
-        file.make_folders([*beginning.folders(), place.parent])
-        with file.locked(place):
-            if paths.exists(place):
-                if not overwrite:
-                    raise _exists(place)
-                file.keep(place)
-            file.write(place, config._document.encoded())
-        config.path = place
+        file.make_folders([*beginning.folders(), target.parent])
+        with file.locked(target):
+            if paths.exists(target):
+                if not overwrite:  # another process was faster
+                    return cls._existing(target, profile, given)
+                file.keep(target)
+            # The record comes first: without it, every value would count as set by the user.
+            written_by_init.write(target, fresh.written)
+            file.write(target, config._document.encoded())
+        config.path = target
+        return config
+
+    @classmethod
+    def _existing(cls, target: Path, profile: Place | None, given: Mapping[str, Any]) -> Config:
+        """The valid file at `target`; Conflict where what `init` was given contradicts it."""
+        config = cls.load(target)
+        wanted = config.override(**given)
+        different = next((key for key in given if wanted[key] != config[key]), None)
+        if different is not None:
+            raise _contradicted(target, f"its {different} is {config[different]!r}")
+        if profile is not None:
+            fresh = beginning.begin(profile)
+            if not _made_from(config, fresh):
+                raise _contradicted(target, f"it was not made from the profile {fresh.profile}")
+            config.profile = fresh.profile
+        elif config._written is not None:
+            config.profile = config._written.profile
+        config.reasons = (f"{target} exists, so it was not changed.",)
         return config
 
     @classmethod
@@ -204,8 +231,13 @@ class Config:
         for key, value in values.items():
             document = keys.changed(document, key, value)
         other = self._holding(document)
-        other.profile, other.reasons = self.profile, self.reasons
+        other.profile, other.reasons, other._written = self.profile, self.reasons, self._written
         return other
+
+    @property
+    def resolvable(self) -> Configuration:
+        """The values, and which of them the user set, for the resolution of arguments."""
+        return Configuration(self.settings, self._written)
 
     def unused(self) -> tuple[Unused, ...]:
         """What the file sets and nothing here obeys, each with the reason."""
@@ -229,6 +261,7 @@ class Config:
     def _holding(cls, document: Document, path: Path | None = None) -> Config:
         config = cls()
         config._take(document, path)
+        config._written = None if path is None else written_by_init.read(path)
         return config
 
     def _take(self, document: Document, path: Path | None) -> None:
@@ -247,8 +280,18 @@ def _either(whose: Config | type[Config], path: Place | None) -> Config:
     return whose
 
 
-def _exists(path: Path) -> Conflict:
+def _made_from(config: Config, fresh: Beginning) -> bool:
+    """Whether a configuration has the values of a profile, except for those that the user changed since."""
+    if fresh.written is not None:
+        return config._written is not None and config._written.settings == fresh.written.settings
+    settings, present = file.check(fresh.document, fresh.profile), dict(fields(config.settings))
+    return all(
+        key in present and present[key] == value for key, value in fields(settings) if is_set(settings, key)
+    )
+
+
+def _contradicted(path: Path, problem: str) -> Conflict:
     return Conflict(
-        f"There is a configuration at {path} already.",
+        f"There is a configuration at {path} already, and {problem}.",
         "Use it with Config.load(), or replace it with Config.init(overwrite=True), which keeps the old one.",
     )

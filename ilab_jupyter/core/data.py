@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ilab_jupyter import durable, engine, hardware, paths
-from ilab_jupyter.configuration.arguments import DATA, arguments
+from ilab_jupyter.configuration.arguments import DATA
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.curation import Curation
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
@@ -132,7 +132,7 @@ class Data(Curation):
         self.settings = _checked(
             {
                 "taxonomy_path": str(paths.taxonomy_dir()),
-                **arguments(self.configuration.settings, DATA),
+                **self.configuration.resolvable.arguments(DATA),
                 **{name: value for name, value in given.items() if value not in (None, "")},
                 **more,
             }

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration.arguments import EVALUATE, arguments
+from ilab_jupyter.configuration.arguments import EVALUATE
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.evaluation import store
@@ -224,7 +224,7 @@ class Evaluated:
     ) -> Evaluation:
         client: Endpoint | None = None
         rows = EVALUATE.get(benchmark, ()) if isinstance(benchmark, str) else ()
-        configured = arguments(self.configuration.settings, rows)
+        configured = self.configuration.resolvable.arguments(rows)
         its_judge = configured.pop("judge", None)
         judge = its_judge if judge is None else judge
         if judge is not None and not isinstance(judge, str | Mapping | JudgeSettings | os.PathLike):

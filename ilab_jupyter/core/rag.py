@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter import engine, paths
-from ilab_jupyter.configuration.arguments import STORE, arguments
+from ilab_jupyter.configuration.arguments import STORE
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
 from ilab_jupyter.errors import InvalidInput, TeacherError, Unavailable, wrong_field
@@ -44,7 +44,7 @@ class RAG:
         given = {"uri": uri, "collection": collection, "embedding_model": embedding_model, "top_k": top_k}
         chosen = {
             **{"collection": COLLECTION, "embedding_model": EMBEDDING_MODEL, "top_k": 3},
-            **arguments(self.configuration.settings, STORE),
+            **self.configuration.resolvable.arguments(STORE),
             **{name: value for name, value in given.items() if value is not None},
         }
         self.uri = os.fspath(chosen["uri"]) if "uri" in chosen else None

@@ -42,13 +42,18 @@ class Resources(Frozen):
 
 
 class JobSpec(Frozen):
-    """What a client asks for. `arguments` is the kind's own spec, already validated by `tasks.catalog`."""
+    """What a client requests. `arguments` is the kind's own spec, already validated by `kinds.catalog`."""
 
     kind: str = Field(pattern=NAME, description="generate, train, serve")
     name: str = Field(
         default="", max_length=200, pattern=TITLE, description="A title for people; the kind where empty."
     )
     arguments: dict[str, Any] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(
+        default_factory=dict,
+        description="Where the value of an argument comes from, once the job is queued: `argument`, "
+        "`config.yaml`, `model profile`, ...; one that is not here has its default.",
+    )
     queue: str = Field(default="batch", pattern=NAME, description="Jobs of one queue share its slots.")
     priority: int = Field(
         default=0, ge=-100, le=100, description="Higher goes first; within one, first come first served."

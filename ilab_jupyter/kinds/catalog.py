@@ -70,7 +70,8 @@ def job_spec(
         return JobSpec(
             kind=kind,
             name=name or safe(checked.title)[:200],
-            arguments=checked.model_dump(mode="json"),
+            # What was given, and nothing else: the rest is resolved where the job is queued.
+            arguments=checked.model_dump(mode="json", exclude_unset=True),
             queue=known.queue,
             priority=priority,
             resources=_resources(known, checked, Resources.model_validate(resources or {})),

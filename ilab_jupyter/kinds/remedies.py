@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ilab_jupyter.evaluation.settings import JudgeSettings
+from ilab_jupyter.configuration.resolution import ARGUMENT
+from ilab_jupyter.evaluation.settings import EvaluationSettings, JudgeSettings
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.kinds.catalog import KINDS
 from ilab_jupyter.registry import Datasets, Models
@@ -33,10 +34,16 @@ _POSITIONAL = {
 _SERVICES: dict[str, type[BaseModel]] = {"teacher": TeacherSettings, "judge": JudgeSettings}
 
 
-def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
+def remedy(
+    cause: str,
+    kind: str,
+    arguments: Mapping[str, Any],
+    id: str,
+    sources: Mapping[str, str] | None = None,
+) -> str:
     """What follows `%ilab` to do the next step after this cause: `resume train-abc`, `train data --seed 2`.
 
-    `arguments` are those of the job's spec. A job whose arguments have to change, or that a mended file has
+    `arguments` and `sources` are those of the job's spec: the command names only the given arguments. A job whose arguments have to change, or that a mended file has
     made another one, is submitted anew with what can be known of the change already made.
     """
     known = causes.CAUSES.get(cause)
@@ -45,7 +52,8 @@ def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
     changes = _changes(cause, kind, arguments)
     if changes is None and (known.resumable_helps or known.remedy):
         return known.command(id)
-    written = command(kind, {**arguments, **(changes or {})})
+    given = {name: value for name, value in arguments.items() if not sources or sources.get(name) == ARGUMENT}
+    written = command(kind, {**given, **(changes or {})})
     # A line magic is one line.
     return written if written.isprintable() else known.command(id)
 
@@ -89,7 +97,7 @@ def _changes(cause: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, A
         if cause == "out_of_memory" and int(arguments.get("num_workers", 1)) > 1:
             return {"num_workers": max(int(arguments["num_workers"]) // 2, 1)}
     if kind == "evaluate" and cause in ("out_of_memory", "gpu_out_of_memory"):
-        batch = int(arguments["batch_size"])
+        batch = int(arguments.get("batch_size") or EvaluationSettings.model_fields["batch_size"].default)
         if str(arguments["benchmark"]).startswith("mmlu") and batch > 1:
             return {"batch_size": batch // 2}
         if cause == "gpu_out_of_memory":

@@ -13,6 +13,10 @@ from ilab_jupyter.registry.names import NEW_NAME
 from ilab_jupyter.registry.profile import Profile, Replay, Tuning
 
 Method = Literal["full", "lora"]
+Data = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=4096)]],
+    Field(max_length=1000, description="Messages JSONL files, or dataset names in the registry."),
+]
 _OF_LORA = {"lora_rank", "lora_alpha", "lora_dropout"}
 
 # What suits most models of 1 to 10 billion parameters.
@@ -29,9 +33,7 @@ class TrainingArguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
-        min_length=1, max_length=1000, description="Messages JSONL files, or dataset names in the registry."
-    )
+    data: Data = Field(min_length=1)
     method: Method = "full"
     name: str | None = Field(
         default=None, pattern=f"^{NEW_NAME.pattern}$", description="Name of the new model in the registry."
@@ -60,7 +62,11 @@ class TrainingArguments(BaseModel):
             return values
         given = {name for name, value in values.items() if value}
         if values.get("lora_rank") in (0, "0"):
-            values = {name: value for name, value in values.items() if name not in _OF_LORA}
+            # Its method is stated, so that a configured rank does not make it LoRA again.
+            values = {
+                "method": "full",
+                **{name: value for name, value in values.items() if name not in _OF_LORA},
+            }
         elif "method" not in given and _OF_LORA & given:
             values = {**values, "method": "lora"}
         return values

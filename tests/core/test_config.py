@@ -51,7 +51,7 @@ def test_every_field_of_a_fresh_file_is_explained() -> None:
 def test_an_older_file_is_replaced_only_when_asked_and_even_then_kept(own_folders: Path) -> None:
     first = Config.init(taxonomy_path="/srv/taxonomy")
     with pytest.raises(Conflict, match="already") as caught:
-        Config.init()
+        Config.init(taxonomy_path="/srv/other")
     assert "overwrite=True" in caught.value.hint
     assert Config.get("generate.taxonomy_path") == "/srv/taxonomy"
     second = Config.init(overwrite=True, model_path="/m", taxonomy_base="main")

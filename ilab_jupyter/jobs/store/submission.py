@@ -39,7 +39,8 @@ def wanted(spec: JobSpec) -> dict[str, Any]:
         ) from None
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"The arguments are no JSON: {error}.", "NaN and infinity are none.") from None
-    return spec.model_dump(mode="json", exclude={"resources"} if spec.resources == Resources() else None)
+    left_out = {"resources"} if spec.resources == Resources() else set()
+    return spec.model_dump(mode="json", exclude=left_out | (set() if spec.sources else {"sources"}))
 
 
 def digest(spec: Mapping[str, Any]) -> str:
@@ -77,10 +78,12 @@ class Submissions:
         key: str | None = None,
         secrets: Mapping[str, str] | None = None,
         actor: str | None = None,
+        requested: JobSpec | None = None,
     ) -> Row:
         """The stored job: a new QUEUED one, or the one that this owner submitted under this key before.
 
-        Conflict where that was another spec. `actor`, for the audit, is the owner where None.
+        Conflict where that was another spec. `actor`, for the audit, is the owner where None. `requested` is
+        the spec before its arguments were resolved, which a repeated request has again.
         """
         asked = wanted(spec)
         id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
@@ -92,7 +95,7 @@ class Submissions:
             "spec": asked,
             "launch": launched,
             "key": key,
-            "spec_hash": digest(asked),
+            "spec_hash": digest(asked if requested is None else wanted(requested)),
             "queue": spec.queue,
             "priority": spec.priority,
         }
