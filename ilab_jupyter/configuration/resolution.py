@@ -1,7 +1,7 @@
 """Which value an argument of a job gets, and where it comes from.
 
-In this order: the given argument; a key of config.yaml that the user changed since `init` wrote it; the model's
-own profile; the value that `init` wrote for this hardware; the general default. Light: no engine library.
+In this order: the given argument; a key of config.yaml that the user changed since `init` wrote it; the
+model's own profile; the value that `init` wrote for this hardware; the general default.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from ilab_jupyter import paths
 from ilab_jupyter.configuration import file, keys
+from ilab_jupyter.configuration import written as written_by_init
 from ilab_jupyter.configuration.arguments import DATA, EVALUATE, MODEL, SERVE, STORE, TRAIN, Row, is_set
 from ilab_jupyter.configuration.sections import Settings
-from ilab_jupyter.configuration import written as written_by_init
 from ilab_jupyter.configuration.written import Written
 from ilab_jupyter.errors import NotFound, PublicError
 from ilab_jupyter.registry import Models
@@ -28,12 +28,11 @@ from ilab_jupyter.registry.profile import Profile, Tuning
 ARGUMENT = "argument"
 CONFIG = "config.yaml"
 PROFILE = "model profile"
-INIT = "config.yaml, written by init"
-DEFAULT = "default"
+INIT = "init"
 
 STARTER = "starter"
 _LORA = ("lora_rank", "lora_alpha", "lora_dropout")
-_JOB_ROWS: dict[str, tuple[Row, ...]] = {"generate": DATA, "serve": SERVE, "rag": STORE}
+_ROWS: dict[str, tuple[Row, ...]] = {"generate": DATA, "train": TRAIN, "serve": SERVE, "rag": STORE}
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def load(kind: str) -> Configuration:
     Unprocessable for a file that is wrong. A file is read again only when it has changed.
     """
     config = paths.config_file()
-    if kind not in ("train", "evaluate", *_JOB_ROWS):
+    if kind not in ("evaluate", *_ROWS):
         return Configuration()
     settings = _read(config, _version(config))
     return Configuration() if settings is None else Configuration(settings, written_by_init.read(config))
@@ -89,15 +88,20 @@ def resolve(
     """The arguments of a job of this kind; `known` are the names that the kind has."""
     if kind == "train":
         return _train(given, configuration)
-    rows = EVALUATE.get(str(given.get("benchmark")), ()) if kind == "evaluate" else _JOB_ROWS.get(kind, ())
-    configured = configuration.arguments([row for row in rows if row.argument in known])
+    configured = configuration.arguments([row for row in _rows(kind, given) if row.argument in known])
     return _merged([(ARGUMENT, given), (CONFIG, configured)])
+
+
+def configured(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that config.yaml sets for a job of this kind."""
+    rows = _rows(kind, given)
+    return load(kind).arguments(rows) if rows else {}
 
 
 def model(configuration: Configuration) -> Resolved:
     """The argument `model` of a training where none is given.
 
-    The model that `init` wrote is taken only if it is on this machine: the starter replaces it, with a notice.
+    The model that `init` wrote is used only if it is on this machine; otherwise the starter, with a notice.
     """
     row = MODEL[0]
     path = str(row.value(configuration.settings))
@@ -117,7 +121,7 @@ def model(configuration: Configuration) -> Resolved:
 
 def training(model: str, given: Mapping[str, Any], configuration: Configuration) -> Resolved:
     """The arguments of a training of `model`, without general defaults, which `training.spec` has."""
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value not in (None, [])}
     profile = _profile(model)
     changed = configuration.arguments(TRAIN)
     written = configuration.arguments(TRAIN, written=True)
@@ -149,6 +153,12 @@ def training(model: str, given: Mapping[str, Any], configuration: Configuration)
     _keep_alpha_with_rank(found)
     _keep_step_size(found, configuration.settings)
     return found
+
+
+def _rows(kind: str, given: Mapping[str, Any]) -> tuple[Row, ...]:
+    if kind == "evaluate":
+        return EVALUATE.get(str(given.get("benchmark")), ())
+    return _ROWS.get(kind, ())
 
 
 def is_local(model: str) -> bool:

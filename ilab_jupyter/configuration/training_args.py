@@ -110,7 +110,7 @@ def _lora(given: Any) -> tuple[dict[str, Any], list[str]]:
         given = given.model_dump(mode="json")
     if not isinstance(given, Mapping):
         raise InvalidInput(
-            f"lora is a {type(given).__name__}.", 'Give a mapping, such as {"rank": 4, "alpha": 32}.'
+            f"lora is of type {type(given).__name__}.", 'Give a mapping, such as {"rank": 4, "alpha": 32}.'
         )
     if given.get("rank") == 0:
         return {"method": "full"}, []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any
 
 from ilab_jupyter import paths
 from ilab_jupyter.configuration import beginning, commented, file, keys
@@ -18,29 +17,17 @@ from ilab_jupyter.configuration.profiles import Profile, profiles
 from ilab_jupyter.configuration.resolution import Configuration
 from ilab_jupyter.configuration.sections import Section, Settings, fields
 from ilab_jupyter.configuration.written import Written
+from ilab_jupyter.core.calling import hybridmethod
 from ilab_jupyter.display import html
 from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
 
 __all__ = ["Config", "Profile", "Unused"]
 
 Place = str | os.PathLike[str]
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
 
 _TAXONOMY = ("generate.taxonomy_path", "rag.convert.taxonomy_path", "evaluate.mt_bench_branch.taxonomy_path")
 _BASE = ("generate.taxonomy_base", "rag.convert.taxonomy_base")
 _SERVED = ("chat.model", "serve.model_path", "evaluate.model")
-
-
-class hybridmethod(Generic[Asked, Answer]):
-    """A method of the object where there is one, and of the class where there is none."""
-
-    def __init__(self, method: Callable[Concatenate[Any, Asked], Answer]) -> None:
-        self._method = method
-        self.__doc__ = method.__doc__
-
-    def __get__(self, thing: object | None, owner: type) -> Callable[Asked, Answer]:
-        return MethodType(self._method, owner if thing is None else thing)
 
 
 class Config:
@@ -82,7 +69,7 @@ class Config:
         taxonomy_base: str | None = None,
         write: bool = True,
     ) -> Config:
-        """Create InstructLab's folders and a config.yaml that fits this machine; `reasons` explains the choice.
+        """Create InstructLab's folders and a config.yaml that fits this machine; `reasons` explains it.
 
         `profile` is a name of `Config.profiles()`, or a YAML file to copy; where None, the file that
         `ILAB_GLOBAL_CONFIG` names is taken, else the hardware decides. `model_path` is the model to chat
@@ -90,8 +77,8 @@ class Config:
         new one. Without `write` nothing is created on disk.
 
         A valid file that exists is returned unchanged. Conflict where an argument contradicts it,
-        Unprocessable where it is not valid, NotFound for an unknown profile, Unavailable where a folder cannot
-        be written.
+        Unprocessable where it is not valid, NotFound for an unknown profile, Unavailable where a folder
+        cannot be written.
         """
         target = paths.given(path) if path is not None else paths.config_file()
         values = {

@@ -33,8 +33,8 @@ class Model(Evaluated, Kept):
     """A student model: a registry name, a model folder, or a hub id, which is fetched when first needed.
 
     `configuration` is a Config, a mapping of its sections, or the path of a config.yaml: a call takes from
-    it what the call itself does not name, in the order of `configuration.resolution`, as a job does. The starter
-    model where neither names one.
+    it what the call itself does not name, in the order of `configuration.resolution`, as a job does. The
+    starter model is the default.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ def _translated(given: TrainingArguments | Mapping[str, Any] | object | None) ->
     if upstream.is_training_args(given):
         return upstream.translate(upstream.from_object(given))
     raise InvalidInput(
-        f"training_args is a {type(given).__name__}.",
+        f"training_args is of type {type(given).__name__}.",
         "Give a mapping of arguments, or a TrainingArgs of instructlab-training.",
     )
 

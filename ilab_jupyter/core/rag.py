@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ilab_jupyter import engine, paths
 from ilab_jupyter.configuration.arguments import STORE
+from ilab_jupyter.core.calling import defaultmethod
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
 from ilab_jupyter.errors import InvalidInput, TeacherError, Unavailable, wrong_field
@@ -28,6 +29,8 @@ _READING = ("docling", "pypdfium2")
 class RAG:
     """A collection of documents in a store. Each argument is the default of the methods that take it.
 
+    A method that is called on the class has the defaults of `RAG()`.
+
     `uri` is a local folder (InstructLab's `embeddings.db` where None), `embedding_model` a
     sentence-transformers model: a folder, or a name of one that is on this machine.
     """
@@ -39,8 +42,15 @@ class RAG:
         embedding_model: PathArgument | None = None,
         top_k: int | None = None,
         configuration: Config | Mapping[str, Any] | PathArgument | None = None,
+        *,
+        input_dir: PathArgument | None = None,
+        output_dir: PathArgument | None = None,
+        taxonomy_path: PathArgument | None = None,
+        taxonomy_base: str | None = None,
     ) -> None:
         self.configuration = Config.of(configuration)
+        self.input_dir, self.output_dir = input_dir, output_dir
+        self.taxonomy_path, self.taxonomy_base = taxonomy_path, taxonomy_base or "empty"
         given = {"uri": uri, "collection": collection, "embedding_model": embedding_model, "top_k": top_k}
         chosen = {
             **{"collection": COLLECTION, "embedding_model": EMBEDDING_MODEL, "top_k": 3},
@@ -56,13 +66,14 @@ class RAG:
     def __repr__(self) -> str:
         return f"RAG({self.uri!r}, collection={self.collection!r})"
 
+    @defaultmethod
     def convert(
         self,
         input_dir: PathArgument | Sequence[PathArgument] | None = None,
         output_dir: PathArgument | None = None,
         *,
         taxonomy_path: PathArgument | None = None,
-        taxonomy_base: str = "empty",
+        taxonomy_base: str | None = None,
         documents: Mapping[str, str] | None = None,
         reporter: Reporter | None = None,
         **settings: Any,
@@ -80,18 +91,21 @@ class RAG:
         """
         from ilab_jupyter.retrieval import conversion
 
+        if input_dir is None and taxonomy_path is None:
+            input_dir, taxonomy_path = self.input_dir, self.taxonomy_path
         if (input_dir is None) == (taxonomy_path is None):
             raise InvalidInput("Give either input_dir or taxonomy_path.", "For documents, give their folder.")
         checked = _checked(ReadSettings, settings)
         engine.require("Reading documents", *_READING)
         chosen: Any = _several(input_dir)
         if taxonomy_path is not None:
-            files = tuple(Taxonomy.check(os.fspath(taxonomy_path), taxonomy_base))
+            files = tuple(Taxonomy.check(os.fspath(taxonomy_path), taxonomy_base or self.taxonomy_base))
             root = Path(taxonomy_root(os.fspath(taxonomy_path)))
             chosen = conversion.Leaves(root, files, dict(documents or {}))
-        target = output_dir or paths.data_dir() / "converted_documents"
+        target = output_dir or self.output_dir or paths.data_dir() / "converted_documents"
         return conversion.convert(chosen, target, checked, reporter or ConsoleReporter())
 
+    @defaultmethod
     def ingest(
         self,
         input_dir: PathArgument | None = None,
@@ -117,6 +131,7 @@ class RAG:
         """
         from ilab_jupyter.retrieval import indexing
 
+        input_dir = self.input_dir if input_dir is None else input_dir
         given = {
             "input_dir": None if input_dir is None else str(paths.given(input_dir)),
             "uri": self.uri if uri is None else os.fspath(uri),
@@ -128,6 +143,7 @@ class RAG:
         engine.require("RAG", "lancedb", "sentence_transformers", "docling", extra="rag")
         return indexing.index(checked, reporter or ConsoleReporter())
 
+    @defaultmethod
     def search(
         self,
         query: str,
@@ -161,6 +177,7 @@ class RAG:
             hits = [hit for hit in hits if hit.similarity is None or hit.similarity >= min_similarity]
         return Hits(query=asked, mode=mode, hits=tuple(hits))
 
+    @defaultmethod
     def answer(
         self,
         question: str,

@@ -51,8 +51,8 @@ class JobSpec(Frozen):
     arguments: dict[str, Any] = Field(default_factory=dict)
     sources: dict[str, str] = Field(
         default_factory=dict,
-        description="Where the value of an argument comes from, once the job is queued: `argument`, "
-        "`config.yaml`, `model profile`, ...; one that is not here has its default.",
+        description="Of each argument of a queued job where its value comes from: argument, config.yaml, "
+        "model profile, init or newest dataset. An argument without a source has its default.",
     )
     queue: str = Field(default="batch", pattern=NAME, description="Jobs of one queue share its slots.")
     priority: int = Field(

@@ -1,4 +1,4 @@
-"""A new job before it is queued: its arguments are resolved, and what would make it fail later is refused now.
+"""A new job before it is queued: its arguments are resolved, and what would make it fail is refused.
 
 `admit` is given to `LocalJobs`, so magics, REST and SDK resolve and refuse the same jobs in the same words.
 """

@@ -49,6 +49,11 @@ def resolve(spec: JobSpec) -> tuple[JobSpec, tuple[str, ...]]:
     ), found.notices
 
 
+def is_configured(kind: str, name: str) -> bool:
+    """Whether config.yaml sets this argument of a kind."""
+    return name in resolution.configured(kind, {})
+
+
 def _newest_dataset() -> str:
     newest = Datasets().newest()
     if newest is None:

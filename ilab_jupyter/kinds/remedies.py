@@ -41,10 +41,11 @@ def remedy(
     id: str,
     sources: Mapping[str, str] | None = None,
 ) -> str:
-    """What follows `%ilab` to do the next step after this cause: `resume train-abc`, `train data --seed 2`.
+    """The command after `%ilab` for the next step: `resume train-abc`, `train data --seed 2`.
 
-    `arguments` and `sources` are those of the job's spec: the command names only the given arguments. A job whose arguments have to change, or that a mended file has
-    made another one, is submitted anew with what can be known of the change already made.
+    `arguments` and `sources` are those of the job's spec: the command names only the given arguments. A job
+    whose arguments have to change, or that a corrected file has made another one, is submitted again with the
+    known changes.
     """
     known = causes.CAUSES.get(cause)
     if known is None or kind not in KINDS:
@@ -53,13 +54,15 @@ def remedy(
     if changes is None and (known.resumable_helps or known.remedy):
         return known.command(id)
     given = {name: value for name, value in arguments.items() if not sources or sources.get(name) == ARGUMENT}
-    written = command(kind, {**given, **(changes or {})})
+    wanted = {**given, **(changes or {})}
+    # A default that is not written would come from config.yaml again.
+    written = command(kind, wanted, explicit=wanted if sources else ())
     # A line magic is one line.
     return written if written.isprintable() else known.command(id)
 
 
-def command(kind: str, arguments: Mapping[str, Any]) -> str:
-    """A job's arguments as the magic takes them; those that have their default are left out."""
+def command(kind: str, arguments: Mapping[str, Any], explicit: Collection[str] = ()) -> str:
+    """A job's arguments as the magic takes them; defaults are left out unless they are `explicit`."""
     words = [kind]
     for name in _POSITIONAL[kind]:
         given = arguments.get(name) or []
@@ -73,7 +76,7 @@ def command(kind: str, arguments: Mapping[str, Any]) -> str:
         elif name == "documents":
             for url, path in value.items():
                 words += _option("document", f"{url}={path}")
-        elif value != field.get_default(call_default_factory=True):
+        elif name in explicit or value != field.get_default(call_default_factory=True):
             for one in value if isinstance(value, list) else [value]:
                 words += _option(name, one)
     return " ".join(words)

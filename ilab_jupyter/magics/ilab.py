@@ -26,6 +26,7 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
+from ilab_jupyter.kinds.arguments import is_configured
 from ilab_jupyter.kinds.catalog import job_spec
 from ilab_jupyter.kinds.evaluate import JudgeSettings
 from ilab_jupyter.magics import chat, parsers, removal, resolve, workspace
@@ -189,7 +190,7 @@ class IlabMagics(Magics):
             del options["data"]
         arguments = merged(given, options)
         words, note = arguments.get("data") or [], ""
-        if not words:
+        if not words and not is_configured("train", "data"):
             words = [resolve.newest_dataset(self.jobs)]
             note = f"Data: {words[0]} (the newest)"
         arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
@@ -225,7 +226,8 @@ class IlabMagics(Magics):
         with as_options():
             spec = job_spec(kind, arguments)
         job = self.jobs.submit(spec, secrets=secrets)
-        for line in filter(None, (note, *(f"Warning: {warning}" for warning in job.warnings))):
+        warnings = (f"Warning: {warning}" for warning in job.warnings)
+        for line in filter(None, (note, render.resolved(job), *warnings)):
             print(line)
         handle = JobHandle(self.jobs, job.id)
         return self._shown(handle, wait=wait)
@@ -309,7 +311,10 @@ class IlabMagics(Magics):
         return self._shown(self._job(options["id"]).resume(), wait=options["wait"])
 
     def _attach(self, options: Options) -> JobHandle:
-        return self._shown(self._job(options["id"]), wait=options["wait"])
+        handle = self._job(options["id"])
+        if resolved := render.resolved(handle.job):
+            print(resolved)
+        return self._shown(handle, wait=options["wait"])
 
     def _job(self, id: str | None) -> JobHandle:
         if id is not None:
