@@ -45,7 +45,9 @@ class Taxonomy:
         self.taxonomy_path = paths.given(
             taxonomy_path or configured.get("taxonomy_path") or paths.taxonomy_dir()
         )
-        self.taxonomy_base: str | None = taxonomy_base or configured.get("taxonomy_base")
+        self.taxonomy_base: str | None = (
+            configured.get("taxonomy_base") if taxonomy_base is None else taxonomy_base
+        )
 
     def __repr__(self) -> str:
         return f"Taxonomy({str(self.taxonomy_path)!r})"
@@ -93,7 +95,7 @@ class Taxonomy:
 
         InvalidInput for an unknown revision, Unprocessable where the taxonomy is not in a git repository.
         """
-        return changes.compare(self._path(taxonomy_path), taxonomy_base or self.taxonomy_base)
+        return changes.compare(self._path(taxonomy_path), self._base(taxonomy_base))
 
     @defaultmethod
     def validate(
@@ -114,7 +116,7 @@ class Taxonomy:
 
         NotFound for a path that does not exist, Unprocessable for a taxonomy without any leaf.
         """
-        base = taxonomy_base or self.taxonomy_base or changes.EMPTY
+        base = self._base(taxonomy_base, changes.EMPTY)
         return _validated(self._path(taxonomy_path), base, documents, timeout, max_bytes)[1]
 
     @defaultmethod
@@ -124,7 +126,7 @@ class Taxonomy:
         Unprocessable for the first error, and where no leaf has changed.
         """
         path = self._path(taxonomy_path)
-        diff, findings = _validated(path, taxonomy_base or self.taxonomy_base or changes.EMPTY)
+        diff, findings = _validated(path, self._base(taxonomy_base, changes.EMPTY))
         if findings.errors:
             first, *rest = findings.errors
             more = f" ({len(rest)} more)" if rest else ""
@@ -142,10 +144,13 @@ class Taxonomy:
     @defaultmethod
     def tree(self, taxonomy_path: PathArgument = None, taxonomy_base: str | None = None) -> Tree:
         """Every leaf in its folders: kind, number of seed examples, findings, and change since the base."""
-        return tree.tree(self._path(taxonomy_path), taxonomy_base or self.taxonomy_base)
+        return tree.tree(self._path(taxonomy_path), self._base(taxonomy_base))
 
     def _path(self, given: PathArgument) -> Path:
         return self.taxonomy_path if given is None else paths.given(given)
+
+    def _base(self, given: str | None, default: str | None = None) -> str | None:
+        return next((base for base in (given, self.taxonomy_base) if base is not None), default)
 
 
 def _validated(

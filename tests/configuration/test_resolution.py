@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 
 from ilab_jupyter import paths
+from ilab_jupyter.client.connect import connect
 from ilab_jupyter.configuration import resolution
 from ilab_jupyter.configuration.resolution import ARGUMENT, CONFIG, INIT, PROFILE, Configuration
 from ilab_jupyter.core import Config, Model
 from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
-from ilab_jupyter.jobs.local import LocalJobs
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.kinds import remedies
-from ilab_jupyter.kinds.admission import admit
 from ilab_jupyter.kinds.catalog import job_spec
 
 ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Berta."}]}
@@ -28,11 +27,11 @@ ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "
 @pytest.fixture
 def jobs() -> Iterator[SyncJobs]:
     """A service whose queue is paused: a job that it accepts stays queued."""
-    service = LocalJobs(admit=admit)
+    service = connect()
     jobs = SyncJobs(service)
     jobs.pause("test")
     yield jobs
-    service.close()
+    service.close()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -149,9 +148,7 @@ def test_remedy_names_given_arguments_only(jobs: SyncJobs, data: str) -> None:
     Config.init().set("train.effective_batch_size", 4)
     spec = queued(jobs, "train", data=[data], epochs=2).spec
     command = remedies.remedy("gpu_out_of_memory", "train", spec.arguments, "train-a", spec.sources)
-    assert command == "train bread --epochs 2 --batch-size 1" or command.startswith(
-        "train bread --epochs 2 --batch-size"
-    )
+    assert command.startswith("train bread --epochs 2 --batch-size")
     assert "--learning-rate" not in command
 
 

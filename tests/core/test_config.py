@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from ilab_jupyter import paths
-from ilab_jupyter.core import Config
-from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, Unavailable
+from ilab_jupyter.core import Config, Data, Taxonomy
+from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, Unavailable, Unprocessable
 
 UPSTREAM = Path(__file__).parent.parent / "configuration/config.yaml"
 
@@ -57,6 +57,32 @@ def test_an_older_file_is_replaced_only_when_asked_and_even_then_kept(own_folder
     second = Config.init(overwrite=True, model_path="/m", taxonomy_base="main")
     assert (second["serve.model_path"], second["generate.taxonomy_base"]) == ("/m", "main")
     assert Config.load(paths.config_file().with_name("config.yaml.bak")).show() == str(first)
+
+
+def test_init_returns_existing_file_unless_argument_contradicts_it(file: Path) -> None:
+    first = Config.init(profile="cpu_8gb", taxonomy_path="/srv/taxonomy")
+    first.set("train.num_epochs", 1)
+    second = Config.init(profile="cpu_8gb", taxonomy_path="/srv/taxonomy")
+    assert str(second) == str(first) and second.profile == "cpu_8gb" and second.path == first.path
+    assert Config.init()["train.num_epochs"] == 1
+    for contradiction in ({"profile": "cpu_16gb"}, {"model_path": "/m"}, {"profile": file}):
+        with pytest.raises(Conflict, match="already"):
+            Config.init(**contradiction)  # type: ignore[arg-type]
+    paths.config_file().write_text("train:\n  num_epochs: none\n")
+    with pytest.raises(Unprocessable, match="line 2"):
+        Config.init()
+
+
+def test_first_lines_of_documents_example_run_twice(tmp_path: Path) -> None:
+    profile = tmp_path / "small.yaml"
+    profile.write_text("train:\n  num_epochs: 1\n  device: cpu\n")
+    Taxonomy.init()
+    for _ in range(2):
+        config = Config.init(profile=profile)
+        assert config["train.num_epochs"] == 1 and not Taxonomy.diff()
+        data = Data(data_path="", teacher_model="", num_cpus="", taxonomy_path="")
+        assert data.settings.taxonomy_path == str(paths.taxonomy_dir())
+        assert config.resolvable.changed("train.num_epochs")
 
 
 def test_without_write_nothing_is_made(own_folders: Path) -> None:

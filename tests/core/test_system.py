@@ -57,3 +57,8 @@ def test_no_torch_is_imported_for_it() -> None:
     script = "import sys; from ilab_jupyter.core import System; System.info(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_system_is_constructed_with_the_folder_to_report(tmp_path: Path) -> None:
+    assert repr(System(tmp_path)) == f"System({str(tmp_path)!r})"
+    assert [category.name for category in System(tmp_path).info().categories] == CATEGORIES

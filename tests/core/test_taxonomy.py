@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ilab_jupyter import paths
 from ilab_jupyter.core import Taxonomy
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, Unprocessable
 
@@ -121,3 +122,14 @@ def test_looking_at_a_taxonomy_loads_no_engine_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_methods_inherit_the_values_of_the_constructor(tmp_path: Path) -> None:
+    taxonomy = Taxonomy(tmp_path / "mine", taxonomy_base="empty")
+    assert taxonomy.init() == tmp_path / "mine"
+    leaves = taxonomy.leaves()
+    assert leaves and taxonomy.diff() == leaves == taxonomy.check()
+    assert not taxonomy.diff(taxonomy_base="origin/main")
+    assert Taxonomy.diff(taxonomy_path=tmp_path / "mine", taxonomy_base="empty") == leaves
+    configured = Taxonomy(configuration={"generate": {"taxonomy_path": str(tmp_path / "mine")}})
+    assert configured.leaves() == leaves and Taxonomy().taxonomy_path == paths.taxonomy_dir()
