@@ -1,4 +1,4 @@
-"""What a training would cut off its rows, said before it is queued. Of the engine, only tokenizers loads."""
+"""Notice on rows that a training would truncate, before it is queued. Of the engine, only tokenizers loads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ilab_jupyter.configuration import fit
+from ilab_jupyter.configuration import fit, resolution
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.registry import profile as model_profile
@@ -18,12 +18,18 @@ from ilab_jupyter.training.lengths import Lengths
 from ilab_jupyter.training.spec import Settings, TrainingArguments
 
 
-def notice(model: str, arguments: Mapping[str, Any]) -> str:
-    """One sentence on rows that are longer than `max_seq_length`, with the length that keeps all of them and
-    the memory for it; '' where none is, and where the model or the data cannot be read yet.
+def notice(model: str | None, arguments: Mapping[str, Any]) -> str:
+    """One sentence on rows that are longer than `max_seq_length`, with a length that keeps all of them.
+
+    Model and arguments that are not given are resolved as for a job. '' where no row is longer, and where the
+    model or the data cannot be read yet.
     """
     try:
-        given = TrainingArguments.model_validate(dict(arguments))
+        configuration = resolution.load("train")
+        model = model or str(resolution.model(configuration).arguments["model"])
+        given = TrainingArguments.model_validate(
+            resolution.training(model, arguments, configuration).arguments
+        )
         folder = Models().resolve(model)
         roles = model_profile.read(folder).dataset_roles
         files = [file for item in given.data for file in Datasets().resolve(item, roles)]

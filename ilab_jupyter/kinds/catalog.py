@@ -63,8 +63,8 @@ def job_spec(
         known = KINDS[kind]
     except KeyError:
         raise InvalidInput(f"There is no job kind {kind!r}.", f"Choose one of: {', '.join(KINDS)}.") from None
-    # What an evaluation needs may come from config.yaml.
-    configured = resolution.configured(kind, arguments) if kind == "evaluate" else {}
+    # What these kinds need may come from config.yaml.
+    configured = resolution.configured(kind, arguments) if kind in ("generate", "evaluate") else {}
     complete = {**configured, **arguments}
     try:
         if strict:

@@ -121,7 +121,7 @@ class IlabMagics(Magics):
         if options["taxonomy_path"] is None:
             del options["taxonomy_path"]
         arguments = merged(given, nested(options))
-        if "taxonomy_path" not in arguments:
+        if "taxonomy_path" not in arguments and not is_configured("generate", "taxonomy_path"):
             arguments["taxonomy_path"] = str(paths.taxonomy_dir())
             note = f"Taxonomy: {paths.taxonomy_dir()}"
         arguments = resolve.generate_paths(arguments)
@@ -199,7 +199,7 @@ class IlabMagics(Magics):
         from ilab_jupyter.core import lengths
 
         fields = {name: value for name, value in arguments.items() if name != "model"}
-        if too_long := lengths.notice(str(arguments.get("model", "starter")), fields):
+        if too_long := lengths.notice(arguments.get("model"), fields):
             print(too_long)
         return self._submit("train", arguments, wait=wait, note=note)
 
