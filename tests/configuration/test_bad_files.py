@@ -89,7 +89,7 @@ def test_a_bad_file_names_its_line_and_column(case: str, tmp_path: Path) -> None
     assert time.monotonic() - began < 20
 
 
-def test_the_first_of_several_wrong_values_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
+def test_first_invalid_value_is_named_and_others_counted(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("train:\n  device: tpu\n  num_epochs: 0\nchat:\n  temperature: hot\n")
     with pytest.raises(BadFile, match=r"line 2, column 11: train\.device.*\(2 more wrong\)"):
@@ -151,7 +151,7 @@ for call in (
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_folder_that_is_closed_to_us_is_told_in_words(tmp_path: Path) -> None:
+def test_folder_without_permission_is_reported(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     done = subprocess.run(

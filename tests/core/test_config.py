@@ -48,7 +48,7 @@ def test_every_field_of_a_fresh_file_is_explained() -> None:
     assert all(lines[place - 1].strip().startswith("# ") for place in keys)
 
 
-def test_an_older_file_is_replaced_only_when_asked_and_even_then_kept(own_folders: Path) -> None:
+def test_existing_file_is_backed_up_when_overwritten(own_folders: Path) -> None:
     first = Config.init(taxonomy_path="/srv/taxonomy")
     with pytest.raises(Conflict, match="already") as caught:
         Config.init(taxonomy_path="/srv/other")
@@ -101,7 +101,7 @@ def test_a_profile_is_taken_by_name_or_from_a_file(file: Path) -> None:
     assert "gpu_24gb" in caught.value.hint
 
 
-def test_the_file_of_an_administrator_is_what_new_ones_begin_with(
+def test_new_file_starts_from_administrators_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ILAB_GLOBAL_CONFIG", str(file))
@@ -147,7 +147,7 @@ def test_a_section_is_shown_with_its_remarks_and_no_others(file: Path) -> None:
     assert "\nmodels: []\n\nrag:\n" in file.read_text(encoding="utf-8")
 
 
-def test_a_path_is_a_place_whatever_short_way_it_is_written(
+def test_home_and_variables_are_expanded_in_paths(
     file: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config.load(file)

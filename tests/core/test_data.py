@@ -81,7 +81,7 @@ def test_a_pipeline_that_is_none_is_named(tmp_path: Path, content: str | None) -
     assert caught.value.cause == "bad_pipeline"
 
 
-def test_a_folder_of_the_users_choice_keeps_what_else_is_in_it(tmp_path: Path) -> None:
+def test_chosen_output_folder_keeps_its_other_files(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "data" / "taken").mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_a_folder_of_the_users_choice_keeps_what_else_is_in_it(tmp_path: Path) -
     assert (tmp_path / "thesis").is_dir()
 
 
-def test_a_folder_that_takes_no_dataset_is_found_out_before_the_teacher_is_asked(tmp_path: Path) -> None:
+def test_unwritable_output_folder_is_reported_before_generation(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     data = Data(SAMPLE, output_dir=tmp_path / "file", teacher="http://127.0.0.1:9/v1")
     with pytest.raises(Unavailable, match=r"No dataset can be written into .*file"):

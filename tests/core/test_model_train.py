@@ -44,7 +44,7 @@ def dataset() -> Path:
     return file
 
 
-def test_a_model_and_its_data_are_named_as_in_the_registry(tiny: Path, dataset: Path) -> None:
+def test_model_and_data_are_found_by_registry_name(tiny: Path, dataset: Path) -> None:
     result = Model("tiny").train_model({**FAST, "name": "taught"}, data="pairs.jsonl")
     assert (result.model, result.base, result.steps, result.examples) == ("taught", "tiny", 2, 2)
     assert Models().get("taught").base == "tiny"
@@ -78,7 +78,7 @@ def test_a_wrong_argument_is_named(arguments: dict[str, Any], field: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "../tiny", "/no/such/folder"])
-def test_a_model_that_is_not_there_is_said_before_anything_heavy_loads(name: str) -> None:
+def test_missing_model_is_reported_before_engine_loads(name: str) -> None:
     with pytest.raises(NotFound):
         Model(name).train_model(data=["x.jsonl"])
     with pytest.raises(NotFound):

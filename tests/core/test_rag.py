@@ -57,7 +57,7 @@ def put(rag: RAG, folder: Path, **more: Any) -> StoreResult:
     return rag.ingest(folder, reporter=Quiet(), **more)
 
 
-def test_a_second_ingest_changes_nothing_and_a_changed_document_replaces_itself(
+def test_second_ingest_replaces_changed_documents_only(
     rag: RAG, folder: Path, tmp_path: Path
 ) -> None:
     first = put(rag, folder)
@@ -82,7 +82,7 @@ def test_a_second_ingest_changes_nothing_and_a_changed_document_replaces_itself(
     assert (pruned.removed, pruned.total) == (1, 2)
 
 
-def test_a_document_that_cannot_be_read_keeps_what_the_store_has_of_it(rag: RAG, folder: Path) -> None:
+def test_unreadable_document_keeps_its_stored_chunks(rag: RAG, folder: Path) -> None:
     put(rag, folder)
     (folder / "baker.txt").write_bytes(b"\0")
     result = put(rag, folder, prune=True)
@@ -104,7 +104,7 @@ def test_search_finds_by_words_by_meaning_and_by_both(rag: RAG, chunks: Path) ->
     assert "Nothing found." in str(rag.search("zeppelin", mode="text"))
 
 
-def test_what_convert_made_can_be_kept_and_nothing_else_is_touched(
+def test_ingest_reads_converted_documents_and_changes_nothing_else(
     rag: RAG, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "converted").mkdir()
@@ -131,7 +131,7 @@ def test_taxonomy_gives_the_documents_of_all_its_knowledge_leaves(rag: RAG, tmp_
     assert document["schema_name"] == "DoclingDocument"
 
 
-def test_another_model_is_refused_with_the_name_of_the_right_one(
+def test_other_embedding_model_is_refused_with_expected_name(
     rag: RAG, chunks: Path, sentence_models: Path, tmp_path: Path
 ) -> None:
     put(rag, chunks)
@@ -196,7 +196,7 @@ RAG(sys.argv[2], embedding_model=sys.argv[3]).ingest(sys.argv[1], reporter=Killi
 """
 
 
-def test_an_ingest_that_is_killed_is_taken_up_where_it_was(rag: RAG, folder: Path, tmp_path: Path) -> None:
+def test_killed_ingest_is_resumed(rag: RAG, folder: Path, tmp_path: Path) -> None:
     for number in range(4):
         (folder / f"c{number}.txt").write_text(f"The boats leave the harbour {number} times.")
     command = [sys.executable, "-c", KILLED, str(folder), str(rag.uri), rag.embedding_model]

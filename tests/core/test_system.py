@@ -27,7 +27,7 @@ def test_each_category_has_facts_or_the_reason_why_not() -> None:
     assert info.cpus >= 1 and info.memory_total > info.memory_available > 0
 
 
-def test_all_of_it_is_in_the_text_and_in_the_page() -> None:
+def test_text_and_html_contain_every_category() -> None:
     info = System.info()
     for category in info.categories:
         for text in (category.name, category.problem, *category.facts, *category.facts.values()):

@@ -62,7 +62,7 @@ def test_a_misnamed_leaf_is_an_error_that_says_so(taxonomy: Path) -> None:
         Taxonomy.check(taxonomy)
 
 
-def test_a_taxonomy_that_is_missing_or_has_no_leaf_says_so(tmp_path: Path) -> None:
+def test_missing_or_empty_taxonomy_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no taxonomy at"):
         Taxonomy.validate(tmp_path / "nowhere")
     (tmp_path / "foundational_skills").mkdir()
@@ -87,7 +87,7 @@ def test_the_difference_is_what_git_sees_as_changed_or_new(taxonomy: Path) -> No
         Taxonomy.check(taxonomy, "HEAD")
 
 
-def test_a_branch_whose_name_ends_like_the_base_is_no_base(taxonomy: Path) -> None:
+def test_branch_with_similar_name_is_not_the_base(taxonomy: Path) -> None:
     git(taxonomy, "init", "-q")
     git(taxonomy, "add", "-A")
     git(taxonomy, "commit", "-q", "-m", "all")

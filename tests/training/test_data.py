@@ -92,7 +92,7 @@ def test_a_pickle_that_calls_itself_jsonl_is_not_loaded(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-def test_fields_beside_the_messages_do_not_matter_and_unmask_is_read(tmp_path: Path) -> None:
+def test_unmask_is_read_and_other_fields_ignored(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     system = {"role": "system", "content": ""}
     file.write_bytes(

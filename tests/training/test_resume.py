@@ -215,7 +215,7 @@ def test_how_often_it_logs_and_saves_may_change(stopped: Path, tiny: Path, data:
     assert result.resumed_from == 5
 
 
-def test_a_new_training_does_not_walk_over_an_old_ones_checkpoints(
+def test_new_training_keeps_checkpoints_of_others(
     stopped: Path, tiny: Path, data: Path, recorder: Any
 ) -> None:
     with pytest.raises(Conflict, match="Resume it"):

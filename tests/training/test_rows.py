@@ -87,7 +87,7 @@ def test_answer_of_weight_0_is_not_trained(tiny: Path, tmp_path: Path) -> None:
     assert learned(tiny, file) == ["It is old.<|end|>"]
 
 
-def test_answer_of_weight_0_is_not_trained_in_an_unmask_row(tiny: Path, tmp_path: Path) -> None:
+def test_answer_with_weight_0_is_not_trained_with_unmask(tiny: Path, tmp_path: Path) -> None:
     second = {"role": "assistant", "content": "It is old."}
     row = {"messages": [USER, {**ANSWER, "weight": 0}, USER, second], "unmask": True}
     [text] = learned(tiny, written(tmp_path, row))

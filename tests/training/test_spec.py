@@ -28,7 +28,7 @@ def test_a_model_without_a_profile_gets_the_general_defaults() -> None:
     assert (lora["learning_rate"], lora["lora_rank"], lora["lora_alpha"]) == (2e-4, 16, 32)
 
 
-def test_the_profile_wins_over_the_default_and_the_argument_over_both() -> None:
+def test_argument_overrides_profile_and_profile_overrides_default() -> None:
     assert settled()["learning_rate"] == 0.005
     assert settled(learning_rate=1e-3)["learning_rate"] == 1e-3
     assert settled(method="lora")["lora_alpha"] == 64

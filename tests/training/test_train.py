@@ -36,7 +36,7 @@ def copy_of(model: Path, folder: Path) -> Path:
     return Path(shutil.copytree(model, folder))
 
 
-def test_full_training_learns_the_pairs_and_publishes_a_model_that_stands_alone(
+def test_full_training_learns_pairs_and_publishes_complete_model(
     tiny: Path, pairs: Path, recorder: Any, ask: Ask
 ) -> None:
     told = recorder()
@@ -123,7 +123,7 @@ def test_lineage_tells_base_data_settings_seed_and_libraries(tiny: Path, pairs: 
     assert lineage["result"]["model"] == result.model
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_one_others(
+def test_seed_determines_the_weights(
     tiny: Path, pairs: Path, recorder: Any
 ) -> None:
     def weights(job: str, seed: int) -> bytes:
@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(
     assert weights("a3", 2) != first
 
 
-def test_the_models_own_profile_and_replay_are_used_and_handed_on(
+def test_profile_and_replay_are_applied_and_inherited(
     tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
 ) -> None:
     rows = [{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]}] * 5
@@ -214,7 +214,7 @@ def test_weights_are_saved_in_the_number_format_of_their_base(
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_advice(
+def test_nan_loss_ends_training_with_hint(
     tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
 ) -> None:
     import torch
@@ -231,7 +231,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice(
     assert [entry.name for entry in Models().list() if not entry.builtin] == []
 
 
-def test_a_name_that_is_taken_is_refused_before_anything_is_loaded(
+def test_taken_name_is_refused_before_engine_loads(
     tiny: Path, pairs: Path, recorder: Any
 ) -> None:
     Models().publish(tiny, "mine", {})
