@@ -96,7 +96,7 @@ def test_first_invalid_value_is_named_and_others_counted(tmp_path: Path) -> None
         Config.load(path)
 
 
-def test_a_file_of_a_gigabyte_is_refused_without_being_read(tmp_path: Path) -> None:
+def test_too_large_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     with path.open("wb") as stream:
         stream.truncate(2**30)
@@ -106,7 +106,7 @@ def test_a_file_of_a_gigabyte_is_refused_without_being_read(tmp_path: Path) -> N
     assert time.monotonic() - began < 5
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_does_not_block_reading(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "nothing", tmp_path / "nothing" / "below"):
         with pytest.raises(NotFound):
@@ -162,13 +162,13 @@ def test_folder_without_permission_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"a": "\udfff"}, {"\ud800": 1}])
-def test_half_a_character_is_not_written(value: object) -> None:
+def test_unpaired_surrogate_is_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="half a character"):
         Config().set("train.additional_args.x", value)
 
 
 @pytest.mark.parametrize("depth", [33, 900])
-def test_a_value_that_is_too_deep_is_not_written(depth: int) -> None:
+def test_too_deeply_nested_value_is_refused(depth: int) -> None:
     value: object = 1
     for _ in range(depth):
         value = [value]

@@ -94,13 +94,13 @@ def test_new_key_is_appended_to_its_section() -> None:
 @pytest.mark.parametrize(
     "text", ["", "\n", "# only a remark", "---\n", "{}\n", "train:\n", "train: ~ # none\n"]
 )
-def test_a_file_of_nothing_takes_its_first_value(text: str) -> None:
+def test_first_value_is_added_to_empty_file(text: str) -> None:
     after = keys.changed(Document.parse(text), "train.num_epochs", 3).text
     assert Config(Document.parse(after).contents)["train.num_epochs"] == 3
     assert ("remark" in text) == ("remark" in after) and ("none" in text) == ("# none" in after)
 
 
-def test_texts_of_many_lines_make_way_for_one_line() -> None:
+def test_multi_line_text_is_replaced_by_one_line() -> None:
     before = "chat:\n  context: |\n    one\n    two\n\n  # on the model\n  model: >-\n    a\n    b\nrag: {}\n"
     document = Document.parse(before)
     after = keys.changed(document, "chat.context", "default").text
@@ -135,7 +135,7 @@ def test_alias_and_merge_are_replaced_by_own_value() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_the_encoding_and_the_ends_of_lines_stay(encoding: str, newline: str) -> None:
+def test_encoding_and_line_ends_are_kept(encoding: str, newline: str) -> None:
     text = newline.join(["# größer", "train:", "  num_epochs: 3  # drei", "chat:", "  context: ä", ""])
     document = Document.read(text.encode(encoding))
     assert document.encoded() == text.encode(encoding)
@@ -177,7 +177,7 @@ names = st.sampled_from(["room", "floor", "__proto__", "on", "1", "a: b", "- x",
 
 @settings(max_examples=200, deadline=None)
 @given(name=names, value=values)
-def test_what_is_set_is_got(name: str, value: Any) -> None:
+def test_get_returns_the_value_that_was_set(name: str, value: Any) -> None:
     """Any value at any key comes back the same, in YAML 1.1 too, and nothing else has changed."""
     document = small
     changed = editing.changed(document, ["physics", name], value)

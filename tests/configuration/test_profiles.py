@@ -83,7 +83,7 @@ def test_eight_gpus_of_forty_gigabytes_take_fewer_tokens() -> None:
         (15.6, 2**62, "cpu_16gb"),
     ],
 )
-def test_without_a_gpu_the_memory_decides_that_may_be_used(
+def test_available_memory_decides_profile_without_gpu(
     memory: float, limit: int | None, name: str
 ) -> None:
     assert choose(machine(memory=memory), "AMD EPYC 7543", limit).name == name

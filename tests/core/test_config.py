@@ -26,7 +26,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_init_makes_the_file_and_the_folders_and_says_why(own_folders: Path) -> None:
+def test_init_creates_file_and_folders_with_reasons(own_folders: Path) -> None:
     config = Config.init()
     assert config.path == paths.config_file() == own_folders / ".config/instructlab/config.yaml"
     assert config.profile and config.reasons
@@ -85,7 +85,7 @@ def test_first_lines_of_documents_example_run_twice(tmp_path: Path) -> None:
         assert config.resolvable.changed("train.num_epochs")
 
 
-def test_without_write_nothing_is_made(own_folders: Path) -> None:
+def test_init_without_write_creates_nothing(own_folders: Path) -> None:
     config = Config.init(write=False)
     assert config.path is None and config.reasons and list(own_folders.iterdir()) == []
     config.set("train.num_epochs", 3)
@@ -110,7 +110,7 @@ def test_new_file_starts_from_administrators_file(
     assert "ILAB_GLOBAL_CONFIG" in config.reasons[0]
 
 
-def test_without_a_file_the_hint_is_said() -> None:
+def test_missing_file_has_a_hint() -> None:
     for ask in (Config.load, Config.show, Config.get):
         with pytest.raises(NotFound) as caught:
             ask()
@@ -127,7 +127,7 @@ def test_the_class_and_an_object_answer_to_the_same_names(file: Path) -> None:
         config.show("chat.context", path=file)
 
 
-def test_a_section_is_shown_with_its_remarks_and_no_others(file: Path) -> None:
+def test_section_is_shown_with_its_comments(file: Path) -> None:
     config = Config.load(file)
     assert "few_shots: 5\n" in config.show("evaluate.mmlu")
     assert config.show("serve.vllm").endswith("vllm_args:\n- --tensor-parallel-size\n- '4'   # all of them\n")
@@ -191,14 +191,14 @@ def test_set_changes_its_line_and_keeps_mode_and_link(file: Path, tmp_path: Path
     assert config["train.num_epochs"] == Config.get("train.num_epochs", path=link) == 3
 
 
-def test_set_keeps_what_another_has_written_meanwhile(file: Path) -> None:
+def test_set_keeps_concurrent_changes(file: Path) -> None:
     mine, theirs = Config.load(file), Config.load(file)
     theirs.set("train.num_epochs", 5)
     mine.set("train.device", "cpu")
     assert (mine["train.num_epochs"], mine["train.device"]) == (5, "cpu")
 
 
-def test_two_processes_that_set_at_once_lose_nothing(file: Path) -> None:
+def test_concurrent_set_loses_no_change(file: Path) -> None:
     script = (
         "import sys; from ilab_jupyter.core import Config; config = Config.load(sys.argv[1]);"
         "[config.set(sys.argv[2], value) for value in range(1, int(sys.argv[3]) + 1)]"
@@ -212,7 +212,7 @@ def test_two_processes_that_set_at_once_lose_nothing(file: Path) -> None:
     assert {key: Config.get(key, path=file) for key in wanted} == wanted
 
 
-def test_override_leaves_the_file_and_the_first_as_they_were(file: Path) -> None:
+def test_override_changes_neither_file_nor_original(file: Path) -> None:
     config = Config.load(file)
     other = config.override(**{"train.num_epochs": 3, "rag.enabled": True})
     assert (other["train.num_epochs"], other["rag.enabled"], other.path) == (3, True, None)
@@ -247,13 +247,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
     assert not paths.config_file().exists()
 
 
-def test_what_a_file_says_is_no_markup(file: Path) -> None:
+def test_values_are_escaped_in_html(file: Path) -> None:
     config = Config.load(file)
     config.set("chat.context", "<script>alert(1)</script>")
     assert "<script>" not in config._repr_html_() and "&lt;script&gt;" in config._repr_html_()
 
 
-def test_the_documents_name_is_ours_and_nothing_heavy_is_loaded() -> None:
+def test_instructlab_core_is_light_and_the_same_class() -> None:
     script = (
         "import sys; from instructlab.core import Config as a; from ilab_jupyter.core import Config as b;"
         "assert a is b; b.init(); b.get('train.num_epochs');"

@@ -51,7 +51,7 @@ def test_the_generate_job_takes_the_same_arguments() -> None:
         job_spec("generate", {"taxonomy_path": "x", "teacher": {"api_key_env": "sk-123"}})
 
 
-def test_a_wrong_taxonomy_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+def test_invalid_taxonomy_is_refused_before_engine_loads(tmp_path: Path) -> None:
     leaf = tmp_path / "compositional_skills" / "a" / "qna.yaml"
     leaf.parent.mkdir(parents=True)
     leaf.write_text("version: 3\ncreated_by: me\nseed_examples: []\n")
@@ -72,7 +72,7 @@ def test_a_wrong_taxonomy_is_refused_before_anything_heavy_is_loaded(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [None, "blocks: [", "blocks: []\n"])
-def test_a_pipeline_that_is_none_is_named(tmp_path: Path, content: str | None) -> None:
+def test_unknown_pipeline_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         for name in ("knowledge.yaml", "freeform_skills.yaml", "grounded_skills.yaml"):
             (tmp_path / name).write_text(content)

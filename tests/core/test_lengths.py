@@ -58,7 +58,7 @@ def test_length_beyond_the_model_is_not_promised(model: Path, tmp_path: Path) ->
         ("", {"data": ["/no/such/file.jsonl"], "max_seq_length": 16}),
     ],
 )
-def test_nothing_is_said_where_nothing_is_cut_or_known(
+def test_no_notice_without_truncation_or_data(
     name: str, arguments: dict[str, object], model: Path, tmp_path: Path
 ) -> None:
     data = rows(tmp_path, (10, 10))

@@ -85,7 +85,7 @@ def test_missing_model_is_reported_before_engine_loads(name: str) -> None:
         Model(name).serve()
 
 
-def test_a_hub_model_without_a_network_is_a_clear_answer() -> None:
+def test_hub_model_without_network_is_reported() -> None:
     with pytest.raises(PublicError, match="hub cannot be reached") as caught:
         Model("some-org/some-model").train_model(data=["x.jsonl"])
     assert caught.value.cause == "hub_unreachable"
@@ -139,6 +139,6 @@ def test_a_train_job_names_the_argument_that_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
+def test_invalid_port_is_refused(port: int) -> None:
     with pytest.raises(InvalidInput, match="There is no port"):
         Model("starter").serve(port=port)

@@ -89,7 +89,7 @@ def test_unreadable_document_keeps_its_stored_chunks(rag: RAG, folder: Path) -> 
     assert [failure.reason for failure in result.failures] == ["encoding"] and result.total == 2
 
 
-def test_search_finds_by_words_by_meaning_and_by_both(rag: RAG, chunks: Path) -> None:
+def test_search_modes_find_the_passage(rag: RAG, chunks: Path) -> None:
     assert put(rag, chunks).total == 3
     assert put(rag, chunks).unchanged == 3
     for mode in ("hybrid", "vector", "text"):
@@ -144,7 +144,7 @@ def test_other_embedding_model_is_refused_with_expected_name(
     assert put(rag, chunks, embedding_model=other, collection="mine").total == 3
 
 
-def test_what_is_missing_is_said_before_anything_is_read(rag: RAG, folder: Path, tmp_path: Path) -> None:
+def test_missing_models_are_reported_before_reading(rag: RAG, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound) as caught:
         put(rag, folder, embedding_model="nobody/nothing")
     assert caught.value.cause == "model_missing" and not (tmp_path / "store").exists()
@@ -255,7 +255,7 @@ def serve() -> Iterator[Callable[..., ModelServer]]:
         server.http.server_close()
 
 
-def test_an_answer_names_the_passages_that_it_stands_on(
+def test_answer_names_its_passages(
     rag: RAG, chunks: Path, serve: Callable[..., ModelServer]
 ) -> None:
     put(rag, chunks)
@@ -275,7 +275,7 @@ def test_an_answer_names_the_passages_that_it_stands_on(
     assert rag.answer("Who mends the nets?", client, model="mine").model == "mine"
 
 
-def test_where_nothing_fits_it_says_so(rag: RAG, chunks: Path, serve: Callable[..., ModelServer]) -> None:
+def test_profile_without_fitting_model_gives_the_reason(rag: RAG, chunks: Path, serve: Callable[..., ModelServer]) -> None:
     put(rag, chunks)
     server = serve(lambda messages: NOTHING)
     assert not rag.answer("Who mends the nets?", server.url).found

@@ -35,14 +35,14 @@ def test_text_and_html_contain_every_category() -> None:
     assert "<table>" in info._repr_html_()
 
 
-def test_a_name_from_elsewhere_is_no_markup() -> None:
+def test_names_are_escaped_in_html() -> None:
     told = Category(name="<b>", facts={"<i>": "<script>"}, problem="&")
     fields = {name: value for name, value in System.info() if name != "categories"}
     shown = Inventory(**fields, categories=[told])._repr_html_()
     assert all(text not in shown for text in ("<b>", "<i>", "<script>")) and "&lt;script&gt;" in shown
 
 
-def test_a_category_that_cannot_be_read_stops_no_other(
+def test_unreadable_category_leaves_others_unaffected(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A Python in which nothing is installed has neither torch nor InstructLab, and tells the rest."""

@@ -39,13 +39,13 @@ def test_the_sample_is_right_in_every_leaf() -> None:
     assert Taxonomy.check(SAMPLE / SKILL) == [SKILL]
 
 
-def test_one_broken_leaf_does_not_hide_another(taxonomy: Path) -> None:
+def test_every_invalid_leaf_is_reported(taxonomy: Path) -> None:
     (taxonomy / SKILL).write_text("a: [")
     (taxonomy / KNOWLEDGE).write_text("- x\n")
     assert {finding.file for finding in Taxonomy.validate(taxonomy)} == {SKILL, KNOWLEDGE}
 
 
-def test_style_is_told_and_stops_nothing(taxonomy: Path) -> None:
+def test_style_findings_do_not_block(taxonomy: Path) -> None:
     text = (SAMPLE / SKILL).read_text()
     (taxonomy / SKILL).write_text(text.replace("version: 3\n", "version: 3  \n") + "\n\n")
     findings = Taxonomy.validate(taxonomy)
@@ -56,7 +56,7 @@ def test_style_is_told_and_stops_nothing(taxonomy: Path) -> None:
     assert Taxonomy.check(taxonomy) == [GROUNDED, SKILL, KNOWLEDGE]
 
 
-def test_a_misnamed_leaf_is_an_error_that_says_so(taxonomy: Path) -> None:
+def test_misnamed_leaf_is_an_error(taxonomy: Path) -> None:
     (taxonomy / SKILL).rename((taxonomy / SKILL).with_name("qna.yml"))
     with pytest.raises(Unprocessable, match=r"packing_reminders/qna\.yml:1: the file is named qna\.yml"):
         Taxonomy.check(taxonomy)
@@ -71,7 +71,7 @@ def test_missing_or_empty_taxonomy_is_reported(tmp_path: Path) -> None:
         Taxonomy.validate(tmp_path)
 
 
-def test_the_difference_is_what_git_sees_as_changed_or_new(taxonomy: Path) -> None:
+def test_diff_lists_changed_and_new_leaves(taxonomy: Path) -> None:
     git(taxonomy, "init", "-q")
     git(taxonomy, "add", "compositional_skills")
     git(taxonomy, "commit", "-q", "-m", "skills")
@@ -107,7 +107,7 @@ def test_an_unknown_revision_is_named(taxonomy: Path, base: str) -> None:
     assert caught.value.cause == "unknown_revision"
 
 
-def test_a_folder_without_git_says_so(taxonomy: Path) -> None:
+def test_folder_without_git_is_reported(taxonomy: Path) -> None:
     with pytest.raises(PublicError, match="not in a git repository"):
         Taxonomy.diff(taxonomy, "main")
 

@@ -76,7 +76,7 @@ def test_a_file_without_rows_is_refused(content: bytes, tmp_path: Path) -> None:
         data.check([file])
 
 
-def test_a_pickle_that_calls_itself_jsonl_is_not_loaded(tmp_path: Path) -> None:
+def test_pickle_with_jsonl_suffix_is_not_loaded(tmp_path: Path) -> None:
     import pickle
 
     canary = tmp_path / "canary"

@@ -77,7 +77,7 @@ def test_the_tokens_are_those_of_instructlab_training(tiny: Path, rows: Path, tm
     assert [{f: row[f] for f in fields} for row in theirs] == written(ours.path)
 
 
-def test_wrong_bounds_and_rows_leave_no_file(tiny: Path, rows: Path, tmp_path: Path) -> None:
+def test_invalid_bounds_and_rows_leave_no_file(tiny: Path, rows: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="No row has"):
         Model(tiny).process_data(rows, tmp_path / "out", max_seq_len=10)
     with pytest.raises(Unprocessable, match="Not one row is left"):

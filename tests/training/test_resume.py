@@ -245,7 +245,7 @@ def test_a_checkpoint_that_hides_code_is_not_run(
     assert not canary.exists()
 
 
-def test_a_job_that_had_published_is_not_trained_twice(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_job_with_published_model_is_not_trained_again(tiny: Path, pairs: Path, recorder: Any) -> None:
     result = run(tiny, pairs, recorder(), max_steps=2)
     told = recorder()
     assert run(tiny, pairs, told, resume=True, max_steps=2) == result
@@ -267,7 +267,7 @@ def small_disk(tmp_path: Path) -> Any:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_disk_that_fills_up_meanwhile_loses_no_whole_checkpoint(
+def test_disk_that_fills_up_keeps_complete_checkpoints(
     tiny: Path, pairs: Path, recorder: Any, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(small_disk))

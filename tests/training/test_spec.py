@@ -66,7 +66,7 @@ def test_no_sequence_is_longer_than_the_model_was_made_for(
         {"method": "qlora"},
     ],
 )
-def test_what_is_no_argument_is_refused(wrong: dict[str, Any]) -> None:
+def test_unknown_and_invalid_arguments_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TrainingArguments.model_validate({"data": ["x"], **wrong})
 

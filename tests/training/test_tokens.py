@@ -66,7 +66,7 @@ def test_assistant_turns_are_learned_with_end_tokens(tiny: Path) -> None:
     assert made._tokenizer.decode(example["input_ids"]) == rendered
 
 
-def test_the_labels_agree_with_a_templates_own_marks(tiny: Path) -> None:
+def test_labels_agree_with_generation_markers_of_template(tiny: Path) -> None:
     made = encoder(tiny)
     (example,) = encode(made, SYSTEM, *TURNS)
     expected: dict[str, Any] = made._tokenizer.apply_chat_template(
@@ -97,7 +97,7 @@ def test_prompt_longer_than_finished_turn_is_encoded(tiny: Path) -> None:
     assert learned(made, example) == "Behind the mill.<|end|>"
 
 
-def test_an_unmasked_row_is_learned_but_for_its_system_prompt(tiny: Path) -> None:
+def test_unmask_row_is_learned_without_system_prompt(tiny: Path) -> None:
     made = encoder(tiny, CHATML)
     (example,) = encode(made, SYSTEM, *TURNS[:2], unmask=True)
     assert learned(made, example) == (

@@ -108,7 +108,7 @@ def test_events_carry_phases_numbers_and_artifacts(tiny: Path, pairs: Path, reco
     assert result.tokens > 0
 
 
-def test_lineage_tells_base_data_settings_seed_and_libraries(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_lineage_has_base_data_settings_seed_and_libraries(tiny: Path, pairs: Path, recorder: Any) -> None:
     result = run(tiny, pairs, recorder(), max_steps=1, seed=7)
     lineage = Models().get(result.model).lineage
     assert (lineage["base"], lineage["base_path"], lineage["job"], lineage["seed"]) == (
@@ -241,7 +241,7 @@ def test_taken_name_is_refused_before_engine_loads(
     assert [name for name, _ in told.of("phase")] == ["preparing"]
 
 
-def test_a_name_taken_meanwhile_costs_no_training(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_name_taken_during_training_keeps_the_result(tiny: Path, pairs: Path, recorder: Any) -> None:
     def take(event: tuple[Any, ...]) -> bool:
         if event[:2] == ("progress", 1):
             Models().publish(tiny, "mine", {})
@@ -270,7 +270,7 @@ def test_a_model_that_the_library_cannot_load_is_refused(
     assert not (paths.checkpoints_dir() / "job1").exists()
 
 
-def test_a_gpu_that_is_not_there_is_said_plainly(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_missing_gpu_is_reported(tiny: Path, pairs: Path, recorder: Any) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -287,7 +287,7 @@ def test_a_job_id_cannot_lead_out_of_the_checkpoints_folder(
         run(tiny, pairs, recorder(), job=job)
 
 
-def test_a_full_disk_is_foreseen_with_the_numbers(tiny: Path, tmp_path: Path) -> None:
+def test_insufficient_disk_space_is_reported_before_training(tiny: Path, tmp_path: Path) -> None:
     from ilab_jupyter.training import disk
 
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
@@ -306,7 +306,7 @@ def test_stopping_before_the_first_step_leaves_nothing(tiny: Path, pairs: Path, 
     assert [entry.name for entry in Models().list() if not entry.builtin] == []
 
 
-def test_a_public_error_is_all_that_a_person_meets(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_only_public_errors_are_raised(tiny: Path, pairs: Path, recorder: Any) -> None:
     pairs.write_text('{"messages": []}\n')
     with pytest.raises(PublicError) as caught:
         run(tiny, pairs, recorder())
