@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from ilab_jupyter.configuration.document import Broken, Document, entry, is_alias, is_empty
+from ilab_jupyter.configuration.document import Document, InvalidYaml, entry, is_alias, is_empty
 from ilab_jupyter.errors import Conflict
 
 _STEP = 2
@@ -37,11 +37,11 @@ def changed(document: Document, path: Sequence[str], value: Any) -> Document:
         start, end, new = _edit(document, path, value)
         text = document.text[:start] + new + document.text[end:]
         result = Document.parse(text, document.byte_order_mark, document.encoding)
-    except Broken:
+    except InvalidYaml:
         result = None
     # the proof of every edit: read again, the text says what it said, but for this one value
     if result is None or not _same(result.contents, expected):
-        line, _ = document.place(path, key=True)
+        line, _ = document.position(path, key=True)
         raise Conflict(
             f"{'.'.join(path)} is tied to other values of the file by an anchor, an alias or a merge.",
             f"Change line {line} by hand.",
@@ -72,7 +72,7 @@ def scalar_text(value: Any, quote: str | None = None, *, within_brackets: bool =
     for candidate in (first, in_single, in_double):
         if candidate.isprintable() and _reads_as(candidate, text, within_brackets):
             return candidate
-    raise Broken(f"{text!r} cannot be written as YAML")
+    raise InvalidYaml(f"{text!r} cannot be written as YAML")
 
 
 def flow_text(value: Any) -> str:
@@ -210,7 +210,7 @@ def _node_end(text: str, node: Node) -> int:
     if isinstance(node, SequenceNode) and not node.flow_style:
         last = node.value[-1]
         if is_empty(last) or is_alias(node, last):
-            raise Broken("where this list ends is not known")
+            raise InvalidYaml("where this list ends is not known")
         return _node_end(text, last)
     written = text[node.start_mark.index : node.end_mark.index]
     return int(node.start_mark.index) + len(written.rstrip())

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration.document import MAX_BYTES, Broken, Document
+from ilab_jupyter.configuration.document import MAX_BYTES, Document, InvalidYaml
 from ilab_jupyter.configuration.sections import Settings
 from ilab_jupyter.durable import write_durably
 from ilab_jupyter.errors import NotFound, Unavailable, Unprocessable, is_disk_full, wrong_field
@@ -62,7 +62,7 @@ def parsed(path: Path) -> Document:
         raise unusable(error, path) from None
     try:
         return Document.read(data)
-    except Broken as error:
+    except InvalidYaml as error:
         raise BadFile(str(path), error.message, error.line, error.column) from None
 
 
@@ -71,7 +71,7 @@ def check(document: Document, file: str) -> Settings:
     try:
         return Settings.model_validate(document.contents)
     except ValidationError as error:
-        found = sorted((document.place(detail["loc"]), wrong_field(detail)) for detail in error.errors())
+        found = sorted((document.position(detail["loc"]), wrong_field(detail)) for detail in error.errors())
     (line, column), message = found[0]
     others = len({place for place, _ in found}) - 1
     raise BadFile(file, message + (f" ({others} more wrong)" if others else ""), line, column)
@@ -90,7 +90,7 @@ def write(path: Path, data: bytes) -> None:
         raise unusable(error, path) from None
 
 
-def keep(path: Path) -> None:
+def back_up(path: Path) -> None:
     """Copy the file to `<name>.bak` beside it, in place of an older one."""
     try:
         data = path.read_bytes()

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration import beginning, commented, file, keys
+from ilab_jupyter.configuration import commented, file, initial, keys
 from ilab_jupyter.configuration import written as written_by_init
 from ilab_jupyter.configuration.arguments import Unused, is_set, unused
-from ilab_jupyter.configuration.beginning import Beginning
-from ilab_jupyter.configuration.document import Broken, Document
+from ilab_jupyter.configuration.document import Document, InvalidYaml
+from ilab_jupyter.configuration.initial import Initial
 from ilab_jupyter.configuration.profiles import Profile, profiles
 from ilab_jupyter.configuration.resolution import Configuration
 from ilab_jupyter.configuration.sections import Section, Settings, fields
@@ -23,7 +23,7 @@ from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
 
 __all__ = ["Config", "Profile", "Unused"]
 
-Place = str | os.PathLike[str]
+PathArgument = str | os.PathLike[str]
 
 _TAXONOMY = ("generate.taxonomy_path", "rag.convert.taxonomy_path", "evaluate.mt_bench_branch.taxonomy_path")
 _BASE = ("generate.taxonomy_base", "rag.convert.taxonomy_base")
@@ -53,19 +53,19 @@ class Config:
             raise InvalidInput(what, "A file is read by `Config.load(path)`.")
         try:
             self._take(Document.parse(commented.plain_text(keys.plain(values or {}))), None)
-        except (Broken, file.BadFile) as error:
+        except (InvalidYaml, file.BadFile) as error:
             problem = error.problem if isinstance(error, file.BadFile) else error.message
             raise InvalidInput(f"{problem}.", "`print(Config.init(write=False))` shows all keys.") from None
 
     @classmethod
     def init(
         cls,
-        path: Place | None = None,
+        path: PathArgument | None = None,
         *,
-        profile: Place | None = None,
+        profile: PathArgument | None = None,
         overwrite: bool = False,
-        model_path: Place | None = None,
-        taxonomy_path: Place | None = None,
+        model_path: PathArgument | None = None,
+        taxonomy_path: PathArgument | None = None,
         taxonomy_base: str | None = None,
         write: bool = True,
     ) -> Config:
@@ -89,18 +89,18 @@ class Config:
         given = {key: value for key, value in values.items() if value is not None}
         if write and not overwrite and paths.exists(target):
             return cls._existing(target, profile, given)
-        fresh = beginning.begin(profile)
+        fresh = initial.create(profile)
         config = cls._holding(fresh.document)
         config.profile, config.reasons, config._written = fresh.profile, fresh.reasons, fresh.written
         config = config.override(**given)
         if not write:
             return config
-        file.make_folders([*beginning.folders(), target.parent])
+        file.make_folders([*initial.folders(), target.parent])
         with file.locked(target):
             if paths.exists(target):
                 if not overwrite:  # another process was faster
                     return cls._existing(target, profile, given)
-                file.keep(target)
+                file.back_up(target)
             # The record comes first: without it, every value would count as set by the user.
             written_by_init.write(target, fresh.written)
             file.write(target, config._document.encoded())
@@ -108,7 +108,7 @@ class Config:
         return config
 
     @classmethod
-    def _existing(cls, target: Path, profile: Place | None, given: Mapping[str, Any]) -> Config:
+    def _existing(cls, target: Path, profile: PathArgument | None, given: Mapping[str, Any]) -> Config:
         """The valid file at `target`; Conflict where what `init` was given contradicts it."""
         config = cls.load(target)
         wanted = config.override(**given)
@@ -116,7 +116,7 @@ class Config:
         if different is not None:
             raise _contradicted(target, f"its {different} is {config[different]!r}")
         if profile is not None:
-            fresh = beginning.begin(profile)
+            fresh = initial.create(profile)
             if not _made_from(config, fresh):
                 raise _contradicted(target, f"it was not made from the profile {fresh.profile}")
             config.profile = fresh.profile
@@ -126,7 +126,7 @@ class Config:
         return config
 
     @classmethod
-    def load(cls, path: Place | None = None) -> Config:
+    def load(cls, path: PathArgument | None = None) -> Config:
         """The configuration of a file, InstructLab's own where None.
 
         NotFound where there is none; Unprocessable names the line and column of what is wrong in it.
@@ -135,7 +135,7 @@ class Config:
         return cls._holding(file.read(place), place)
 
     @classmethod
-    def of(cls, configuration: Config | Mapping[str, Any] | Place | None) -> Config:
+    def of(cls, configuration: Config | Mapping[str, Any] | PathArgument | None) -> Config:
         """What a `configuration` argument means: a Config, a mapping of sections, a file, or nothing."""
         if isinstance(configuration, Config):
             return configuration
@@ -153,7 +153,9 @@ class Config:
         return profiles()
 
     @hybridmethod
-    def show(whose: Config | type[Config], key: str | None = None, *, path: Place | None = None) -> str:
+    def show(
+        whose: Config | type[Config], key: str | None = None, *, path: PathArgument | None = None
+    ) -> str:
         """The YAML text, comments included: all of it, that of the section `key`, or the value of `key`.
 
         On the class: of the file at `path`, InstructLab's own where None. InvalidInput for an unknown key.
@@ -167,7 +169,7 @@ class Config:
         return commented.value_text(keys.dumped(found))
 
     @hybridmethod
-    def get(whose: Config | type[Config], key: str | None = None, *, path: Place | None = None) -> Any:
+    def get(whose: Config | type[Config], key: str | None = None, *, path: PathArgument | None = None) -> Any:
         """The value of `key`; of a section, or of all without a key, a dict. In paths `~` is replaced.
 
         On the class: of the file at `path`, InstructLab's own where None. InvalidInput for an unknown key.
@@ -193,7 +195,7 @@ class Config:
         self._take(document, self.path)
 
     @classmethod
-    def change(cls, key: str, value: Any, *, path: Place | None = None) -> Config:
+    def change(cls, key: str, value: Any, *, path: PathArgument | None = None) -> Config:
         """`set` in a file, InstructLab's own where None, whose other values may be wrong; the configuration.
 
         Unprocessable where another value still is: the new one is in the file then.
@@ -257,7 +259,7 @@ class Config:
         self.path = path
 
 
-def _either(whose: Config | type[Config], path: Place | None) -> Config:
+def _either(whose: Config | type[Config], path: PathArgument | None) -> Config:
     if not isinstance(whose, Config):
         return whose.load(path)
     if path is not None:
@@ -267,7 +269,7 @@ def _either(whose: Config | type[Config], path: Place | None) -> Config:
     return whose
 
 
-def _made_from(config: Config, fresh: Beginning) -> bool:
+def _made_from(config: Config, fresh: Initial) -> bool:
     """Whether a configuration has the values of a profile, except for those that the user changed since."""
     if fresh.written is not None:
         return config._written is not None and config._written.settings == fresh.written.settings

@@ -62,7 +62,7 @@ class GenerateResult(Shown, BaseModel):
     tokens: dict[str, int] = Field(
         default_factory=dict, description="What the teacher read (`prompt`) and wrote (`answer`)."
     )
-    tokens_told: bool = Field(
+    tokens_counted: bool = Field(
         default=True, description="False where the server counts no tokens: then they are 1.3 a word."
     )
     teacher: dict[str, Any]
@@ -278,7 +278,7 @@ class Data(Curation):
                 "rows_per_leaf": tally.rows_per_leaf,
                 "rejected": tally.rejected,
                 "tokens": {"prompt": tally.spent.prompt, "answer": tally.spent.answer},
-                "tokens_told": tally.spent.told,
+                "tokens_counted": tally.spent.told,
                 "extractive": bool(teacher.describe().get("extractive")),
             }
             _keep(folder, {**plan, "published": str(target)})
@@ -458,7 +458,7 @@ def _result(target: Path, suffix: str) -> GenerateResult:
         rejected=lineage["rejected"],
         rejected_file=str(rejected) if rejected.is_file() else None,
         tokens=lineage["tokens"],
-        tokens_told=lineage["tokens_told"],
+        tokens_counted=lineage["tokens_counted"],
         teacher=lineage["teacher"],
     )
 

@@ -244,5 +244,5 @@ class Evaluated:
             raise InvalidInput(
                 f"{wrong_field(error.errors()[0])}.", "See the arguments of the evaluation."
             ) from None
-        told = reporter if reporter is not None else ConsoleReporter()
-        return Evaluation(checked, hub.obtain(checked.model, Models(), told), told, client)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        return Evaluation(checked, hub.obtain(checked.model, Models(), reporter), reporter, client)

@@ -18,7 +18,7 @@ from ilab_jupyter.training.processing import Processed, process
 PathLike = str | os.PathLike[str]
 
 
-class Kept:
+class ModelFolder:
     """The methods of `Model` that fetch, merge, convert and send its folder, and tokenize data for it.
 
     All raise InvalidInput for a wrong argument, NotFound and Unprocessable for wrong models or data,
@@ -99,10 +99,10 @@ class Kept:
         """
         if to != "gguf":
             raise InvalidInput(f"There is no conversion to {to[:40]!r}.", "Choose gguf.")
-        told = reporter if reporter is not None else ConsoleReporter()
-        folder = hub.obtain(self.student_model, Models(), told)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        folder = hub.obtain(self.student_model, Models(), reporter)
         output = None if output_dir is None else paths.given(output_dir)
-        return gguf.convert(self.student_model, folder, quantization, output, told)
+        return gguf.convert(self.student_model, folder, quantization, output, reporter)
 
     def upload(
         self,
@@ -114,11 +114,13 @@ class Kept:
     ) -> Uploaded:
         """Send the model to a hub, with a card made from its lineage.
 
-        The token is the one of `hf auth login` or of HF_TOKEN. Of this machine's paths nothing is told.
+        The token is the one of `hf auth login` or of HF_TOKEN. Of this machine's paths nothing is reporter.
         """
         folder = Models().resolve(self.student_model)
-        told = reporter if reporter is not None else ConsoleReporter()
-        return upload(self.student_model, folder, repository, private=private, message=message, reporter=told)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        return upload(
+            self.student_model, folder, repository, private=private, message=message, reporter=reporter
+        )
 
     def process_data(
         self,
@@ -141,12 +143,12 @@ class Kept:
             )
         given = [data_path] if isinstance(data_path, str | os.PathLike) else list(data_path)
         files = [file for item in given for file in Datasets().resolve(item)]
-        told = reporter if reporter is not None else ConsoleReporter()
+        reporter = reporter if reporter is not None else ConsoleReporter()
         return process(
             files,
-            hub.obtain(self.student_model, Models(), told),
+            hub.obtain(self.student_model, Models(), reporter),
             paths.given(output_dir),
             max_seq_len=max_seq_len,
             min_seq_len=min_seq_len,
-            reporter=told,
+            reporter=reporter,
         )

@@ -16,7 +16,7 @@ from ilab_jupyter.configuration import training_args as upstream
 from ilab_jupyter.configuration.arguments import SERVE
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.evaluation import Evaluated
-from ilab_jupyter.core.folder import Kept
+from ilab_jupyter.core.folder import ModelFolder
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.models import hub
 from ilab_jupyter.progress import ConsoleReporter, Reporter
@@ -29,7 +29,7 @@ Source = str | os.PathLike[str]
 Paths = Source | Sequence[Source]
 
 
-class Model(Evaluated, Kept):
+class Model(Evaluated, ModelFolder):
     """A student model: a registry name, a model folder, or a hub id, which is fetched when first needed.
 
     `configuration` is a Config, a mapping of its sections, or the path of a config.yaml: a call takes from
@@ -49,7 +49,7 @@ class Model(Evaluated, Kept):
             found = resolution.model(self.configuration.resolvable)
             chosen, self._notices = found.arguments["model"], found.notices
         self.student_model = os.fspath(chosen) if isinstance(chosen, os.PathLike) else str(chosen)
-        self._speakers: dict[str, Any] = {}
+        self._local_chats: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Model({self.student_model!r})"
@@ -112,8 +112,8 @@ class Model(Evaluated, Kept):
             )
         from ilab_jupyter.serving.server import serve
 
-        told = reporter if reporter is not None else ConsoleReporter()
-        folder = hub.obtain(self.student_model, Models(), told)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        folder = hub.obtain(self.student_model, Models(), reporter)
         serve(
             folder,
             name=name or self._served_name(folder),
@@ -123,7 +123,7 @@ class Model(Evaluated, Kept):
             endpoint_file=endpoint_file,
             idle_seconds=idle_seconds,
             release_file=release_file,
-            reporter=told,
+            reporter=reporter,
         )
 
     def chat(
@@ -149,12 +149,12 @@ class Model(Evaluated, Kept):
         turns = _turns(messages, system)
         if max_tokens < 1 or (temperature is not None and not 0 <= temperature <= 2):
             raise InvalidInput("max_tokens is at least 1, temperature from 0 to 2.", "Change them.")
-        if (found := self._speakers.get(device)) is None:
+        if (found := self._local_chats.get(device)) is None:
             engine.require("Chat", "torch", "transformers")
             from ilab_jupyter.serving.speaker import Speaker
 
             folder = hub.obtain(self.student_model, Models(), ConsoleReporter())
-            found = self._speakers[device] = Speaker(folder, device=device)
+            found = self._local_chats[device] = Speaker(folder, device=device)
             weakref.finalize(self, found.close)
         pieces = []
         for piece in found.say(turns, max_tokens=max_tokens, temperature=temperature, seed=seed):

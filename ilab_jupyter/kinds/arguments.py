@@ -68,5 +68,5 @@ def _tuning(complete: Mapping[str, Any]) -> dict[str, Any]:
     if not resolution.is_local(complete["model"]):
         return {}
     own = {name: value for name, value in complete.items() if name in TrainingArguments.model_fields}
-    settings = plan.foresee(complete["model"], TrainingArguments.model_validate(own))
+    settings = plan.expected_settings(complete["model"], TrainingArguments.model_validate(own))
     return {name: getattr(settings, name) for name in _TUNING if complete.get(name) is None}

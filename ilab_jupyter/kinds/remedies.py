@@ -123,7 +123,9 @@ def free_name(kind: str, arguments: Mapping[str, Any], planned: Collection[str] 
 
 def _settings(arguments: Mapping[str, Any]) -> Settings:
     own = {name: value for name, value in arguments.items() if name in TrainingArguments.model_fields}
-    return plan.foresee(str(arguments.get("model", "starter")), TrainingArguments.model_validate(own))
+    return plan.expected_settings(
+        str(arguments.get("model", "starter")), TrainingArguments.model_validate(own)
+    )
 
 
 def _service(name: str, given: Mapping[str, Any]) -> Iterator[str]:

@@ -65,7 +65,7 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
     )
 
 
-def foresee(base: str, arguments: TrainingArguments) -> Settings:
+def expected_settings(base: str, arguments: TrainingArguments) -> Settings:
     """What a training of this model would settle on; general defaults where the model cannot be read."""
     try:
         folder = Models().resolve(base)

@@ -101,9 +101,7 @@ def test_a_profile_is_taken_by_name_or_from_a_file(file: Path) -> None:
     assert "gpu_24gb" in caught.value.hint
 
 
-def test_new_file_starts_from_administrators_file(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_file_starts_from_administrators_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILAB_GLOBAL_CONFIG", str(file))
     config = Config.init()
     assert config.path == paths.config_file() and str(config) == file.read_text(encoding="utf-8")

@@ -57,9 +57,7 @@ def put(rag: RAG, folder: Path, **more: Any) -> StoreResult:
     return rag.ingest(folder, reporter=Quiet(), **more)
 
 
-def test_second_ingest_replaces_changed_documents_only(
-    rag: RAG, folder: Path, tmp_path: Path
-) -> None:
+def test_second_ingest_replaces_changed_documents_only(rag: RAG, folder: Path, tmp_path: Path) -> None:
     first = put(rag, folder)
     assert (first.added, first.embedded, first.removed, first.total) == (2, 2, 0, 2)
     files = {str(path) for path in (tmp_path / "store").rglob("*")}
@@ -255,9 +253,7 @@ def serve() -> Iterator[Callable[..., ModelServer]]:
         server.http.server_close()
 
 
-def test_answer_names_its_passages(
-    rag: RAG, chunks: Path, serve: Callable[..., ModelServer]
-) -> None:
+def test_answer_names_its_passages(rag: RAG, chunks: Path, serve: Callable[..., ModelServer]) -> None:
     put(rag, chunks)
     server = serve(lambda messages: "Maren does [1], and nobody else [1, 9].")
     answer = rag.answer("Who mends the nets?", server.url)
@@ -275,7 +271,9 @@ def test_answer_names_its_passages(
     assert rag.answer("Who mends the nets?", client, model="mine").model == "mine"
 
 
-def test_profile_without_fitting_model_gives_the_reason(rag: RAG, chunks: Path, serve: Callable[..., ModelServer]) -> None:
+def test_profile_without_fitting_model_gives_the_reason(
+    rag: RAG, chunks: Path, serve: Callable[..., ModelServer]
+) -> None:
     put(rag, chunks)
     server = serve(lambda messages: NOTHING)
     assert not rag.answer("Who mends the nets?", server.url).found

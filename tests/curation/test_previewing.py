@@ -64,7 +64,7 @@ def test_the_length_is_the_one_that_a_training_of_the_model_takes(file: Path) ->
     from ilab_jupyter.training import plan
     from ilab_jupyter.training.spec import TrainingArguments
 
-    expected = plan.foresee("starter", TrainingArguments(data=["x"])).max_seq_length
+    expected = plan.expected_settings("starter", TrainingArguments(data=["x"])).max_seq_length
     assert Data.preview(file).max_seq_length == expected
 
 

@@ -123,9 +123,7 @@ def test_lineage_has_base_data_settings_seed_and_libraries(tiny: Path, pairs: Pa
     assert lineage["result"]["model"] == result.model
 
 
-def test_seed_determines_the_weights(
-    tiny: Path, pairs: Path, recorder: Any
-) -> None:
+def test_seed_determines_the_weights(tiny: Path, pairs: Path, recorder: Any) -> None:
     def weights(job: str, seed: int) -> bytes:
         result = run(tiny, pairs, recorder(), job=job, max_steps=3, seed=seed, method="lora")
         return (Path(result.path) / "adapter_model.safetensors").read_bytes()
@@ -214,9 +212,7 @@ def test_weights_are_saved_in_the_number_format_of_their_base(
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
 
 
-def test_nan_loss_ends_training_with_hint(
-    tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
-) -> None:
+def test_nan_loss_ends_training_with_hint(tiny: Path, pairs: Path, recorder: Any, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -231,9 +227,7 @@ def test_nan_loss_ends_training_with_hint(
     assert [entry.name for entry in Models().list() if not entry.builtin] == []
 
 
-def test_taken_name_is_refused_before_engine_loads(
-    tiny: Path, pairs: Path, recorder: Any
-) -> None:
+def test_taken_name_is_refused_before_engine_loads(tiny: Path, pairs: Path, recorder: Any) -> None:
     Models().publish(tiny, "mine", {})
     told = recorder()
     with pytest.raises(Conflict, match="mine-2 is free"):

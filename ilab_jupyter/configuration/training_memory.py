@@ -42,7 +42,7 @@ SMOL_135M = Student("HuggingFaceTB/SmolLM2-135M-Instruct", 0.135e9, 30, 576, 153
 
 
 @dataclass(frozen=True)
-class Need:
+class Estimate:
     """Bytes that a training takes, by what for."""
 
     weights: float
@@ -65,7 +65,7 @@ class Need:
         return f"{words} = {_shown(self.total)}"
 
 
-def need(student: Student, way: Way, rank: int, tokens: int, *, on_gpu: bool) -> Need:
+def estimate(student: Student, way: Way, rank: int, tokens: int, *, on_gpu: bool) -> Estimate:
     """The memory for a training with `tokens` on the device at a time; `rank` is LoRA's.
 
     On a GPU frozen weights are in 16 bits and activations are computed again backwards; on a CPU all is in 32
@@ -84,7 +84,7 @@ def need(student: Student, way: Way, rank: int, tokens: int, *, on_gpu: bool) ->
         token = student.layers * student.hidden * 2 + layer + student.vocabulary * LOGITS
     else:
         token = 2 * student.layers * layer + student.vocabulary * (LOGITS + 2)
-    return Need(weights, trained, float(tokens * token))
+    return Estimate(weights, trained, float(tokens * token))
 
 
 def _adapter(student: Student, rank: int) -> float:

@@ -22,7 +22,7 @@ SAMPLE = "ILAB_GLOBAL_CONFIG"
 
 
 @dataclass(frozen=True)
-class Beginning:
+class Initial:
     """The text, the name of the profile or file that it was made from, and why that one.
 
     `written` records the values of a hardware profile; a file's values are its author's.
@@ -34,11 +34,11 @@ class Beginning:
     written: Written | None = None
 
 
-def begin(profile: str | os.PathLike[str] | None) -> Beginning:
+def create(profile: str | os.PathLike[str] | None) -> Initial:
     """By a profile's name, by a YAML file, by `ILAB_GLOBAL_CONFIG`, or by the hardware; NotFound."""
     sample = os.environ.get(SAMPLE, "")
     if profile is None and sample:
-        return Beginning(file.read(Path(sample)), sample, (f"{SAMPLE} names {sample}.",))
+        return Initial(file.read(Path(sample)), sample, (f"{SAMPLE} names {sample}.",))
     if profile is None:
         machine = hardware.look(paths.data_dir())
         return _of(choose(machine, hardware.processor(), hardware.memory_limit()))
@@ -47,7 +47,7 @@ def begin(profile: str | os.PathLike[str] | None) -> Beginning:
     if name in known:
         return _of(known[name])
     if paths.is_file(name):
-        return Beginning(file.read(Path(name)), name, (f"{name} was asked for.",))
+        return Initial(file.read(Path(name)), name, (f"{name} was asked for.",))
     raise NotFound(
         f"There is no profile {name[:100]!r}, neither by name nor as a file.",
         f"Take one of Config.profiles(): {', '.join(known)}.",
@@ -72,12 +72,12 @@ def folders() -> list[Path]:
     ]
 
 
-def _of(profile: Profile) -> Beginning:
+def _of(profile: Profile) -> Initial:
     settings = Settings.model_validate(_nested(profile.values))
     reasons = profile.reasons or (f"The profile {profile.name} was asked for.",)
     heading = (f"InstructLab's configuration. Profile {profile.name}: {profile.summary}.", *reasons)
     written = Written(profile=profile.name, hardware=frozenset(profile.values), settings=settings)
-    return Beginning(Document.parse(commented(settings, heading)), profile.name, reasons, written)
+    return Initial(Document.parse(commented(settings, heading)), profile.name, reasons, written)
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
