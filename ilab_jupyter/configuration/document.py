@@ -1,4 +1,4 @@
-"""A YAML text that somebody else wrote: bounded, safe, and with the line and column of every value.
+"""Untrusted YAML text: bounded, safe, and with the line and column of every value.
 
 It is read as YAML 1.2, as InstructLab reads its files: `2e-5` is a number and `yes` is a text.
 """
@@ -38,7 +38,7 @@ Position = tuple[int, int]
 
 
 class InvalidYaml(Exception):
-    """The text is no YAML that is read here; `line` and `column` count from 1."""
+    """The text is not YAML, or exceeds a limit; `line` and `column` count from 1."""
 
     def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class InvalidYaml(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """A text, what it says as plain data, and its node tree, which knows where each value stands."""
+    """A text, its content as plain data, and its node tree with the position of each value."""
 
     text: str
     contents: dict[str, Any]
@@ -117,7 +117,7 @@ class Document:
     def position(self, path: Sequence[str | int], *, key: bool = False) -> Position:
         """Line and column of the value at `path`, or of its key; of the nearest parent that exists.
 
-        A value that is left empty has no place of its own: its key's is given.
+        An empty value has the position of its key.
         """
         node: Node | None = self.root
         found: Any = node
@@ -142,12 +142,12 @@ def entry(mapping: MappingNode, key: str) -> tuple[ScalarNode, Node] | None:
 
 
 def is_empty(node: Node) -> bool:
-    """True for a value of which nothing is written."""
+    """Whether a value is empty."""
     return isinstance(node, ScalarNode) and node.value == "" and node.style is None
 
 
 def is_alias(key: Node, value: Node) -> bool:
-    """True where `*name` is written: what it stands for was written further up."""
+    """Whether the value is an alias, `*name`, of a value further up."""
     return bool(value.start_mark.index < key.start_mark.index)
 
 
@@ -164,7 +164,7 @@ def _position_after(text: str) -> Position:
 
 
 def _check_events(text: str) -> None:
-    """Events come before the recursive parts of the parser: a hostile depth or size never reaches those."""
+    """Check depth and size on events, before the recursive parts of the parser."""
     documents = 0
     around: list[str | None] = []
     for count, event in enumerate(_yaml().parse(text)):
@@ -186,7 +186,7 @@ def _check_events(text: str) -> None:
 
 
 def _check_nodes(root: Node) -> None:
-    """No foreign tags, no key twice, no endless numbers, and no few lines that stand for a billion."""
+    """Refuse unknown tags, duplicate keys, very long numbers and exponential expansion of aliases."""
     sizes: dict[int, int] = {}
     for node in _from_the_leaves(root, set()):
         if node.tag not in _TAGS:
@@ -204,7 +204,7 @@ def _check_nodes(root: Node) -> None:
 
 
 def _check_keys(mapping: MappingNode) -> None:
-    """The library would say that a key is there twice, but not in a sentence."""
+    """Refuse duplicate keys with a readable message."""
     seen: set[tuple[Any, Any]] = set()
     for key, _ in mapping.value:
         if not isinstance(key, ScalarNode):
@@ -215,7 +215,7 @@ def _check_keys(mapping: MappingNode) -> None:
 
 
 def _from_the_leaves(node: Node, seen: set[int]) -> Iterator[Node]:
-    """Every node once, each after all that it contains."""
+    """Every node once, in post-order."""
     seen.add(id(node))
     for child in _children(node):
         if id(child) not in seen:
@@ -230,7 +230,7 @@ def _children(node: Node) -> list[Node]:
 
 
 def _located(error: MarkedYAMLError) -> InvalidYaml:
-    # what was never closed is mended where it was opened, not where the text ran out
+    # what was never closed is corrected where it was opened, not at the end of the text
     at_the_end = any(words in str(error.problem) for words in ("end of stream", "<stream end>"))
     ran_out = at_the_end and error.context_mark
     mark = ran_out or error.problem_mark or error.context_mark
@@ -240,7 +240,7 @@ def _located(error: MarkedYAMLError) -> InvalidYaml:
 
 
 def _unreadable(text: str) -> Position:
-    """The first scalar that is written as a date or number and is none."""
+    """The position of the first scalar that looks like a date or number and is not valid."""
     for node in _from_the_leaves(_yaml().compose(text), set()):
         if isinstance(node, ScalarNode) and node.style is None:
             try:

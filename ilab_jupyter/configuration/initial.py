@@ -1,4 +1,4 @@
-"""How a configuration begins: the text of a fresh config.yaml for a machine, and the folders beside it."""
+"""The initial config.yaml for a machine, and the folders that InstructLab expects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ilab_jupyter.configuration.sections import Settings
 from ilab_jupyter.configuration.written import Written
 from ilab_jupyter.errors import NotFound
 
-# InstructLab's own variable: an administrator's file that every new configuration begins with.
+# InstructLab's own variable: an administrator's file that every new configuration copies.
 SAMPLE = "ILAB_GLOBAL_CONFIG"
 
 
@@ -35,7 +35,7 @@ class Initial:
 
 
 def create(profile: str | os.PathLike[str] | None) -> Initial:
-    """By a profile's name, by a YAML file, by `ILAB_GLOBAL_CONFIG`, or by the hardware; NotFound."""
+    """Create it from a profile's name, a YAML file, `ILAB_GLOBAL_CONFIG` or the hardware; NotFound."""
     sample = os.environ.get(SAMPLE, "")
     if profile is None and sample:
         return Initial(file.read(Path(sample)), sample, (f"{SAMPLE} names {sample}.",))
@@ -47,7 +47,7 @@ def create(profile: str | os.PathLike[str] | None) -> Initial:
     if name in known:
         return _of(known[name])
     if paths.is_file(name):
-        return Initial(file.read(Path(name)), name, (f"{name} was asked for.",))
+        return Initial(file.read(Path(name)), name, (f"{name} was requested.",))
     raise NotFound(
         f"There is no profile {name[:100]!r}, neither by name nor as a file.",
         f"Take one of Config.profiles(): {', '.join(known)}.",
@@ -55,7 +55,7 @@ def create(profile: str | os.PathLike[str] | None) -> Initial:
 
 
 def folders() -> list[Path]:
-    """The folders that InstructLab expects, those of the user's data and of what can be fetched again."""
+    """The folders that InstructLab expects for the user's data and for its cache."""
     data, internal = paths.data_dir(), paths.internal_dir()
     benchmarks = [internal / "eval_data" / name for name in ("mt_bench", "mt_bench_branch", "dk_bench")]
     named = [data / name for name in ("chatlogs", "phased", "logs", "converted_documents")]
@@ -74,7 +74,7 @@ def folders() -> list[Path]:
 
 def _of(profile: Profile) -> Initial:
     settings = Settings.model_validate(_nested(profile.values))
-    reasons = profile.reasons or (f"The profile {profile.name} was asked for.",)
+    reasons = profile.reasons or (f"The profile {profile.name} was requested.",)
     heading = (f"InstructLab's configuration. Profile {profile.name}: {profile.summary}.", *reasons)
     written = Written(profile=profile.name, hardware=frozenset(profile.values), settings=settings)
     return Initial(Document.parse(commented(settings, heading)), profile.name, reasons, written)

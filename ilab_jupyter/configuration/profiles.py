@@ -1,4 +1,4 @@
-"""Settings for known machines: InstructLab's own set, single GPUs by their memory, and CPUs by theirs."""
+"""Hardware profiles: those of InstructLab, single GPUs and CPUs by their memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ EPOCHS = 8
 
 @dataclass(frozen=True)
 class Profile:
-    """Values for a kind of machine, over InstructLab's defaults, and why they were chosen.
+    """Values for a kind of machine that override InstructLab's defaults, and the reasons.
 
-    `values` maps a dotted key of config.yaml to what stands there.
+    `values` maps dotted keys of config.yaml to values.
     """
 
     name: str
@@ -113,7 +113,7 @@ def profiles() -> tuple[Profile, ...]:
 
 
 def choose(machine: Machine, processor: str = "", memory_limit: int | None = None) -> Profile:
-    """The profile that fits a machine, with the reasons in words.
+    """Choose the profile for a machine, with the reasons.
 
     `processor` is the name of its CPU; `memory_limit` the bytes that this process may use, where that is less
     than the machine has.
@@ -135,13 +135,13 @@ def _for_gpus(gpus: list[Gpu], machine: Machine, limit: int | None) -> Profile:
     known = _named(gpus)
     if known is not None:
         server = _server(known)
-        told = f"{seen}: InstructLab has a profile for exactly this."
+        reason = f"{seen}: InstructLab has a profile for exactly this."
         if known.family == "A100" and known.count == 8 and smallest < 50e9:
             less = {**server.values, "train.max_batch_len": 10_000}
             return replace(
-                server, values=less, reasons=(told, "With 40 GB each, fewer tokens at a time: 10,000.")
+                server, values=less, reasons=(reason, "With 40 GB each, fewer tokens at a time: 10,000.")
             )
-        return replace(server, reasons=(told,))
+        return replace(server, reasons=(reason,))
     row = next((row for row in reversed(_GPUS) if row[0] * 1e9 <= smallest), None)
     if row is None:
         return _for_cpu(
@@ -156,8 +156,8 @@ def _for_gpus(gpus: list[Gpu], machine: Machine, limit: int | None) -> Profile:
         "train.nproc_per_node": len(gpus),
         "evaluate.gpus": len(gpus),
     }
-    told = f"{seen}: InstructLab has no profile for this, so each GPU is used as a single one would be."
-    return replace(profile, values=several, reasons=(told, *profile.reasons))
+    reason = f"{seen}: InstructLab has no profile for this, so each GPU is used as a single one would be."
+    return replace(profile, values=several, reasons=(reason, *profile.reasons))
 
 
 def _named(gpus: list[Gpu]) -> _Servers | None:
@@ -213,14 +213,14 @@ def _gpu(row: tuple[int, Way, int, int, int]) -> Profile:
 
 
 def _unquantized(way: Way, rank: int, tokens: int, memory: int) -> tuple[str, ...]:
-    """What fits where InstructLab's trainer would quantize."""
+    """A model that fits without the quantization of InstructLab's trainer."""
     if way != "qlora":
         return ()
     for student in (training_memory.GRANITE_2B, training_memory.SMOL_1_7B):
         estimate = training_memory.estimate(student, "lora", rank, tokens, on_gpu=True)
         if estimate.total <= memory * 1e9 * training_memory.USABLE:
-            told = "The trainer of this project does not quantize. With it, train a smaller model: "
-            return (f"{told}{student.name} takes {estimate}.",)
+            advice = "The trainer of this project does not quantize; train a smaller model: "
+            return (f"{advice}{student.name} takes {estimate}.",)
     return ()
 
 

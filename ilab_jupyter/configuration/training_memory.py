@@ -1,4 +1,4 @@
-"""Whether a training fits into memory: estimated from the sizes of the model, before anything is loaded."""
+"""Estimate the memory of a training from the sizes of the model, before it is loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 Way = Literal["full", "lora", "qlora"]
 
-# Of a device's memory the part that is planned with; the rest is fragmentation and what others hold.
+# Fraction of a device's memory to plan with; the rest is fragmentation and other processes.
 USABLE = 0.9
 
 # Bytes for one parameter. Trained: weight, gradient and the two moments of Adam in float32 (ZeRO, Rajbhandari
@@ -18,13 +18,13 @@ QUANTIZED = (4 + 0.127) / 8
 KEPT_IN_LAYER = 34
 # Logits in the model's precision, as float32, and their gradient.
 LOGITS = 2 + 4 + 4
-# What the driver, the libraries' kernels and the interpreter hold.
+# Memory of the driver, the libraries' kernels and the interpreter.
 CONTEXT = 1e9
 
 
 @dataclass(frozen=True)
 class Student:
-    """A model that may be trained, with the sizes of its config.json."""
+    """A model to train, with the sizes of its config.json."""
 
     name: str
     parameters: float
@@ -43,7 +43,7 @@ SMOL_135M = Student("HuggingFaceTB/SmolLM2-135M-Instruct", 0.135e9, 30, 576, 153
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes that a training takes, by what for."""
+    """Bytes that a training takes, by purpose."""
 
     weights: float
     trained: float
@@ -51,7 +51,7 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """All of it, with what the driver and the libraries hold."""
+        """The sum, including driver and libraries."""
         return self.weights + self.trained + self.activations + CONTEXT
 
     def __str__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -16,7 +15,7 @@ class hybridmethod(Generic[Arguments, Result]):
 
     def __init__(self, method: Callable[Concatenate[Any, Arguments], Result]) -> None:
         self._method = method
-        functools.update_wrapper(self, method)
+        self.__doc__ = method.__doc__
 
     def __get__(self, thing: object | None, owner: type) -> Callable[Arguments, Result]:
         return MethodType(self._method, self.target(thing, owner))

@@ -1,4 +1,4 @@
-"""SDK: InstructLab's configuration: made for this machine, read, shown, changed. Light: no engine library."""
+"""SDK: create, read, show and change InstructLab's configuration. Light: no engine library."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _SERVED = ("chat.model", "serve.model_path", "evaluate.model")
 
 
 class Config:
-    """InstructLab's config.yaml, version 1.0.0: of a file, or in memory only.
+    """InstructLab's config.yaml, version 1.0.0, in a file or in memory only.
 
-    `Config.init()` makes the file for this machine, `Config.load()` reads it, and `Config(values)` takes a
-    mapping of sections, in memory. Values are named by dotted keys, such as `train.num_epochs`. What the file
-    does not give has InstructLab's default; what InstructLab does not know is kept.
+    `Config.init()` creates the file for this machine, `Config.load()` reads it, and `Config(values)` takes a
+    mapping of sections, in memory. Values have dotted keys, such as `train.num_epochs`. Keys that the file
+    does not set have InstructLab's defaults; unknown keys are kept.
 
-    `path` is the file, None in memory; `settings` has the values, typed. `profile` and `reasons` say what
-    `init` chose, and why.
+    `path` is the file, None in memory; `settings` has the typed values. `profile` and `reasons` are the
+    choice of `init` and its reasons.
     """
 
     path: Path | None
@@ -49,8 +49,8 @@ class Config:
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         if not isinstance(values, Mapping | None):
-            what = f"A {type(values).__name__} is no mapping of sections."
-            raise InvalidInput(what, "A file is read by `Config.load(path)`.")
+            what = f"values is of type {type(values).__name__}, not a mapping of sections."
+            raise InvalidInput(what, "Read a file with `Config.load(path)`.")
         try:
             self._take(Document.parse(commented.plain_text(keys.plain(values or {}))), None)
         except (InvalidYaml, file.BadFile) as error:
@@ -127,7 +127,7 @@ class Config:
 
     @classmethod
     def load(cls, path: PathArgument | None = None) -> Config:
-        """The configuration of a file, InstructLab's own where None.
+        """Read the configuration of a file, InstructLab's own where None.
 
         NotFound where there is none; Unprocessable names the line and column of what is wrong in it.
         """
@@ -136,7 +136,7 @@ class Config:
 
     @classmethod
     def of(cls, configuration: Config | Mapping[str, Any] | PathArgument | None) -> Config:
-        """What a `configuration` argument means: a Config, a mapping of sections, a file, or nothing."""
+        """The Config for a `configuration` argument: a Config, a mapping of sections, a path or None."""
         if isinstance(configuration, Config):
             return configuration
         if configuration is None or isinstance(configuration, Mapping):
@@ -144,7 +144,8 @@ class Config:
         if isinstance(configuration, str | os.PathLike):
             return cls.load(configuration)
         raise InvalidInput(
-            f"A {type(configuration).__name__} is no configuration.", "Give a Config, a mapping, or a path."
+            f"configuration is of type {type(configuration).__name__}.",
+            "Give a Config, a mapping, or a path.",
         )
 
     @staticmethod
@@ -181,9 +182,9 @@ class Config:
         return self.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        """Give `key` another value, in the file too: this one line changes, comments and all others stay.
+        """Set `key`, in the file too: only this line changes.
 
-        What another process has changed in the file meanwhile is kept. InvalidInput for an unknown key, a
+        Changes that another process made to the file are kept. InvalidInput for an unknown key, a
         section, or a value that does not fit; Conflict where the value is tied to others by an alias.
         """
         if self.path is None:
@@ -196,9 +197,9 @@ class Config:
 
     @classmethod
     def change(cls, key: str, value: Any, *, path: PathArgument | None = None) -> Config:
-        """`set` in a file, InstructLab's own where None, whose other values may be wrong; the configuration.
+        """Set `key` in a file, InstructLab's own where None, whose other values may be wrong.
 
-        Unprocessable where another value still is: the new one is in the file then.
+        Return the configuration. Unprocessable where another value is still wrong; the new one is written.
         """
         place = paths.given(path) if path is not None else paths.config_file()
         file.parsed(place)  # before a lock file is made beside one that does not exist
@@ -215,7 +216,7 @@ class Config:
             ) from None
 
     def override(self, **values: Any) -> Config:
-        """Another configuration, in memory, with these values: `override(**{"train.num_epochs": 3})`."""
+        """Copy the configuration, in memory, with other values: `override(**{"train.num_epochs": 3})`."""
         document = self._document
         for key, value in values.items():
             document = keys.changed(document, key, value)
@@ -229,7 +230,7 @@ class Config:
         return Configuration(self.settings, self._written)
 
     def unused(self) -> tuple[Unused, ...]:
-        """What the file sets and nothing here obeys, each with the reason."""
+        """The keys that are set and have no effect, each with the reason."""
         return unused(self.settings)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""SDK: the calls of `Data` that work on datasets which are there already."""
+"""SDK: the methods of `Data` for existing datasets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TRAINING: tuple[Role, ...] = ("skills", "knowledge")
 
 
 class Curation:
-    """Looking at datasets, and making better ones of them. Each call stands alone and needs no instance.
+    """Inspect and improve datasets. Each call can be used alone and needs no instance.
 
     `data` is a dataset's name, a run's folder, a messages JSONL file, or several of these. Of a generated
     run the training files are read. No call changes what it reads: a result is a new file, complete or not

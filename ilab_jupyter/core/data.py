@@ -31,7 +31,7 @@ from ilab_jupyter.taxonomy import qna
 if TYPE_CHECKING:
     import pandas
 
-# What a run leaves in its folder besides run.json and its lock.
+# Files of a run in its folder besides run.json and its lock.
 _LEFT = ("leaves", "inputs", "build", "cache")
 _ANSWERS = "answers.jsonl"
 _LIBRARIES = ("instructlab-sdg", "instructlab-schema", "datasets", "docling", "openai", "pandas")
@@ -101,7 +101,7 @@ class Data(Curation):
     """A taxonomy, a teacher and a pipeline. The arguments are those of the `generate` job.
 
     `teacher` is None or 'embedded', an address, or the fields of `TeacherSettings`; `teacher_model` names its
-    model, and `num_cpus` is InstructLab's word for `num_workers`. An empty text is as good as nothing.
+    model, and `num_cpus` is InstructLab's word for `num_workers`. An empty text counts as not given.
     """
 
     def __init__(
@@ -203,13 +203,13 @@ class Data(Curation):
         resume: bool = False,
         reporter: Reporter | None = None,
     ) -> GenerateResult:
-        """Generate a dataset and return where it lies.
+        """Generate a dataset and return its files.
 
         `client` is an openai client, or anything with its `completions.create`, in place of the teacher; it
         needs a `teacher_model` only where the model's name cannot be listed. `data` is a folder of documents,
         or what `ingest` gave: knowledge leaves read theirs there, whatever repository they name, as
         `Data(documents=...)` says for single ones. `run_dir` keeps what is done; with `resume` it is taken
-        up, and no answer that it holds is asked for again.
+        up, and answers in it are not requested again.
 
         The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no rows
         at all, TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter asks to
@@ -219,7 +219,7 @@ class Data(Curation):
         settings = self.settings
         if client is None and settings.teacher.kind == "embedded" and settings.teacher.model is not None:
             raise InvalidInput(
-                f"Nobody knows where the teacher {settings.teacher.model!r} answers.",
+                f"The teacher {settings.teacher.model!r} has no address.",
                 "Give its address, Data(teacher='http://.../v1'), or a client.",
             )
         reporter.phase("validating", settings.taxonomy_path)
@@ -313,9 +313,7 @@ def _checked(fields: dict[str, Any]) -> Settings:
 
 
 def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
-    """What is known of the run in `folder`: taken up where its inputs are still the same, made anew
-    otherwise.
-    """
+    """The state of the run in `folder`: resumed where its inputs are the same, a new one otherwise."""
     if resume:
         with contextlib.suppress(OSError, ValueError, KeyError):
             plan: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -336,10 +334,10 @@ def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
 
 
 def _target(settings: Settings, started: str) -> Path:
-    """The folder to be made: the name that was asked for, or the first free one of this second."""
+    """The folder of the new dataset: the requested name, or the first free one of this second."""
     output = settings.output_dir
     datasets = paths.given(output).absolute() if output else paths.datasets_dir()
-    # before the teacher is asked: its answers may have cost hours
+    # before any request to the teacher: its answers may have cost hours
     try:
         datasets.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=datasets).close()
@@ -371,7 +369,7 @@ def _keep(folder: Path, plan: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Inside, no other generation works in the folder, which is made; Conflict where one does."""
+    """Create the folder and lock it for this generation; Conflict where another one uses it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
@@ -384,7 +382,7 @@ def _held(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Conflict(
-                f"Another generation works in {folder} just now.", "Wait for it, or choose another run_dir."
+                f"Another generation is using {folder}.", "Wait for it, or choose another run_dir."
             ) from None
         yield
     finally:
@@ -392,7 +390,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _check_ours(folder: Path) -> None:
-    """Conflict where something lies in the way that no run has left there: it would be removed."""
+    """Conflict where the folder has files of these names that no run created: they would be removed."""
     if (folder / "run.json").is_file():
         return
     for name in (*_LEFT, _ANSWERS):
@@ -404,7 +402,7 @@ def _check_ours(folder: Path) -> None:
 
 
 def _made_of(dataset: Path) -> str | None:
-    """The inputs that a published dataset was made of; None where it is not there."""
+    """The inputs of a published dataset; None where it does not exist."""
     try:
         made: dict[str, Any] = json.loads((dataset / "ilab-lineage.json").read_text(encoding="utf-8"))
         return str(made["inputs"])
@@ -413,7 +411,7 @@ def _made_of(dataset: Path) -> str | None:
 
 
 def _clean(folder: Path, *files: str) -> None:
-    """Remove what a run leaves behind, and nothing else that may lie in a folder of the user's choice."""
+    """Remove the files of a run, and nothing else in a folder of the user's choice."""
     for name in _LEFT:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in files:
@@ -427,13 +425,13 @@ def _teacher(settings: Settings, client: Any) -> Any:
         return teachers.make(settings.teacher, settings.num_workers)
     from ilab_jupyter.synthesis.teachers import remote
 
-    asked = settings.teacher
-    model = asked.model or remote.first_model(client, "the given client", asked.max_retries)
+    wanted = settings.teacher
+    model = wanted.model or remote.first_model(client, "the given client", wanted.max_retries)
     return remote.RemoteTeacher(
         client,
         model,
         num_workers=settings.num_workers,
-        chat=asked.endpoint == "chat",
+        chat=wanted.endpoint == "chat",
     )
 
 

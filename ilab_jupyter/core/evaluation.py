@@ -39,8 +39,8 @@ class Evaluated:
     `EvaluationSettings` gives. `judge` is the URL of an OpenAI-compatible server, an openai client, a local
     model's name or folder, or the fields of `JudgeSettings`. Answers to which it gives no score are kept
     apart and counted in `error_rate`. All raise InvalidInput for a wrong argument, NotFound and Unprocessable
-    for wrong data or models, TeacherError where the judge cannot be asked, Unavailable where a library or the
-    hub is missing, and `progress.Stopped` where the reporter asks to stop.
+    for wrong data or models, TeacherError where the judge cannot be reached, Unavailable where a library or
+    the hub is missing, and `progress.Stopped` where the reporter requests a stop.
     """
 
     student_model: str

@@ -19,7 +19,7 @@ PathLike = str | os.PathLike[str]
 
 
 class ModelFolder:
-    """The methods of `Model` that fetch, merge, convert and send its folder, and tokenize data for it.
+    """The methods of `Model` that download, merge, convert and upload its folder, and tokenize data for it.
 
     All raise InvalidInput for a wrong argument, NotFound and Unprocessable for wrong models or data,
     Conflict where a name is taken, Unavailable where a hub, a tool or room on the disk is missing, and
@@ -47,9 +47,8 @@ class ModelFolder:
         """A hub's model (`org/name`) or a model folder, into the registry, or into `output_dir`.
 
         Only safetensors, configuration and tokenizer are fetched. `confirm` is shown size and licence first;
-        Stopped where it returns False. A connection that breaks is taken up at its byte; a download that
-        failed goes on with the files that are not here yet. What an earlier call with this `job_id` has made
-        is given again.
+        Stopped where it returns False. A broken connection is resumed at its byte; a failed download
+        continues with the missing files. The result of an earlier call with this `job_id` is returned again.
         """
         return hub.download(
             os.fspath(repository),
@@ -114,7 +113,7 @@ class ModelFolder:
     ) -> Uploaded:
         """Send the model to a hub, with a card made from its lineage.
 
-        The token is the one of `hf auth login` or of HF_TOKEN. Of this machine's paths nothing is reporter.
+        The token is the one of `hf auth login` or of HF_TOKEN. No paths of this machine are sent.
         """
         folder = Models().resolve(self.student_model)
         reporter = reporter if reporter is not None else ConsoleReporter()

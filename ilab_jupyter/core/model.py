@@ -1,4 +1,4 @@
-"""SDK: fine-tune a model, serve it, evaluate it, and see to its folder."""
+"""SDK: fine-tune, serve, chat with and evaluate a model."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ class Model(Evaluated, ModelFolder):
         release_file: Path | None = None,
         reporter: Reporter | None = None,
     ) -> None:
-        """Answer OpenAI requests on a loopback port until the reporter asks to stop.
+        """Answer OpenAI requests on a loopback port until the reporter requests a stop.
 
-        While `release_file` exists, something waits for what this model has: once nobody has asked for
-        `idle_seconds`, it makes room, and that is an Unavailable with cause `preempted`.
+        While `release_file` exists, another job waits for the memory of this one: after `idle_seconds` without
+        a request the server ends with Unavailable, cause `preempted`.
 
-        `name` is what the API calls the model, its registry name or its folder's where None. Port 0 takes a
-        free one; where it listens is written to `endpoint_file`. `max_tokens` bounds one answer.
+        `name` is the model's name in the API, its registry name or its folder's where None. Port 0 takes a
+        free one; the address is written to `endpoint_file`. `max_tokens` bounds one answer.
         """
         if port is None:
             port = self.configuration.resolvable.arguments(SERVE).get("port", 0)
@@ -137,14 +137,14 @@ class Model(Evaluated, ModelFolder):
         device: str = "auto",
         tell: Callable[[str], object] | None = None,
     ) -> str:
-        """The model's answer to a question, or to a conversation of `{"role", "content"}` turns.
+        """Answer a question, or a conversation of `{"role", "content"}` turns.
 
-        The model is loaded into this process at the first call and held as long as this object; no server is
-        needed. `tell` gets each piece of the answer as it is made. `temperature` is the model's own where
-        None, 0 takes the likeliest token each time.
+        The model is loaded into this process at the first call and kept as long as this object; no server is
+        needed. `tell` receives each piece of the answer as it is generated. `temperature` is the model's own
+        where None; 0 always takes the most likely token.
 
-        InvalidInput for a conversation that is none, ApiError where the model has no chat template or the
-        conversation is longer than it takes.
+        InvalidInput for an invalid conversation, ApiError where the model has no chat template or the
+        conversation is longer than its context.
         """
         turns = _turns(messages, system)
         if max_tokens < 1 or (temperature is not None and not 0 <= temperature <= 2):
@@ -164,7 +164,7 @@ class Model(Evaluated, ModelFolder):
         return "".join(pieces)
 
     def _served_name(self, folder: Path) -> str:
-        """A path would tell every client where the model lies."""
+        """The model's name for clients, which do not get its path."""
         return folder.name if Path(self.student_model).is_absolute() else self.student_model
 
     def _arguments(

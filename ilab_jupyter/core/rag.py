@@ -1,4 +1,4 @@
-"""SDK: documents found and asked: converted, kept in a store with their vectors, searched, answered from."""
+"""SDK: convert documents, store them with vectors, search them, and answer from them."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class RAG:
 
         if mode not in ("hybrid", "vector", "text"):
             raise InvalidInput(f"There is no mode {mode!r}.", "Choose hybrid, vector or text.")
-        asked = indexing.check_question(query)
+        text = indexing.check_question(query)
         limit = _between("top_k", self.top_k if top_k is None else top_k, 1, 1000)
         engine.require("RAG", "lancedb", extra="rag")
         collection = store.Collection.open(store.place_of(self.uri), store.check_name(self.collection))
@@ -171,11 +171,11 @@ class RAG:
         if mode != "text":
             model = self._model()
             collection.check(store.Embedding(model.name, model.dimension, model.fingerprint))
-            vector = model.queries([asked])[0].tolist()
-        hits = collection.search(asked, vector, limit, mode)
+            vector = model.queries([text])[0].tolist()
+        hits = collection.search(text, vector, limit, mode)
         if min_similarity is not None:
             hits = [hit for hit in hits if hit.similarity is None or hit.similarity >= min_similarity]
-        return Hits(query=asked, mode=mode, hits=tuple(hits))
+        return Hits(query=text, mode=mode, hits=tuple(hits))
 
     @defaultmethod
     def answer(
@@ -195,32 +195,32 @@ class RAG:
 
         `client` is an openai client, or the base URL of an OpenAI-compatible server, whose key is in the
         environment variable `api_key_env`; `model` its model, the first that it lists where None. Where
-        nothing is found no model is asked, and `found` is False, as where the model says that the passages do
-        not answer. The passages reach the model as quoted data; a model may still be misled by what they say.
+        nothing is found no model is called, and `found` is False, as where the model says that the passages
+        do not answer. The passages reach the model as quoted data; a model may still be misled by what they say.
 
         Unavailable where the server cannot be reached or refuses; the errors of `search`.
         """
         if client is None:
             raise InvalidInput(
-                "No model was given to ask.",
+                "No model was given.",
                 "Give an openai client, or an address that ends in /v1, as client.",
             )
         hits = self.search(question, top_k, mode, min_similarity=min_similarity).hits
-        asked = question.strip()
+        text = question.strip()
         if not hits:
-            return answering.nothing(asked)
+            return answering.nothing(text)
         own = isinstance(client, str)
-        asking = _connected(client, api_key_env, timeout) if own else client
+        connection = _connected(client, api_key_env, timeout) if own else client
         try:
-            name = model or answering.first_model(asking)
+            name = model or answering.first_model(connection)
             return answering.answer(
-                asked, hits, asking, name, _between("max_tokens", max_tokens, 1, 1_048_576)
+                text, hits, connection, name, _between("max_tokens", max_tokens, 1, 1_048_576)
             )
         except TeacherError as error:
             raise Unavailable(error.message.replace("teacher", "model server"), error.hint) from error
         finally:
             if own:
-                asking.close()
+                connection.close()
 
     def _model(self) -> Any:
         """The embedding model, loaded once."""

@@ -1,4 +1,4 @@
-"""All that is decided of a training before the engine is loaded, so that a mistake shows at once."""
+"""The plan of a training, made before the engine is loaded so that mistakes are reported early."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Plan:
     dataset_hash: str
 
     def identity(self) -> dict[str, Any]:
-        """What the result depends on."""
+        """Everything that determines the result."""
         return {
             "settings": self.settings.identity(),
             "data": self.dataset_hash,
@@ -66,7 +66,7 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
 
 
 def expected_settings(base: str, arguments: TrainingArguments) -> Settings:
-    """What a training of this model would settle on; general defaults where the model cannot be read."""
+    """The settings of a training of this model; general defaults where the model cannot be read."""
     try:
         folder = Models().resolve(base)
         profile, longest = model_profile.read(folder), loading.max_positions(folder)

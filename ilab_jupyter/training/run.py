@@ -175,4 +175,4 @@ def _result(
 
 def _raise_if_stopping(reporter: Reporter) -> None:
     if reporter.stopping:
-        raise Stopped("The training was asked to stop.")
+        raise Stopped("The training was stopped on request.")

@@ -1,4 +1,4 @@
-"""What a training is told to do: the arguments as given, and the settings they become for one base model."""
+"""Arguments of a training, their bounds and defaults, and the settings they become for a base model."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TrainingArguments(BaseModel):
 
 
 class Settings(BaseModel):
-    """Arguments with nothing left open; what the lineage of the trained model keeps."""
+    """The complete settings of a training, which the lineage of the trained model records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -103,7 +103,7 @@ class Settings(BaseModel):
     replay: Replay | None = None
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide on the result; a checkpoint continues only under the same ones."""
+        """The settings that determine the result; a checkpoint is resumed only with the same ones."""
         return self.model_dump(mode="json", exclude={"save_steps", "logging_steps", "device"})
 
 
@@ -144,7 +144,7 @@ def settle(arguments: TrainingArguments, profile: Profile, model_max_length: int
 
 
 class TrainResult(Shown, BaseModel):
-    """What came out of a training. It stands for the model's folder wherever a path is asked for."""
+    """The result of a training. It can be used as the path of the model's folder."""
 
     model_config = ConfigDict(frozen=True)
 

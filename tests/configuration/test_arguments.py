@@ -175,7 +175,7 @@ def test_arguments_override_configuration_of_model_and_rag() -> None:
 
 def test_invalid_configuration_is_refused() -> None:
     for wrong in (3, ["train"], True):
-        with pytest.raises(InvalidInput, match="is no configuration"):
+        with pytest.raises(InvalidInput, match="configuration is of type"):
             Model(configuration=wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="num_epochs"):
         Model(configuration={"train": {"num_epochs": 0}})

@@ -163,7 +163,7 @@ def test_folder_without_permission_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["\ud800", {"a": "\udfff"}, {"\ud800": 1}])
 def test_unpaired_surrogate_is_refused(value: object) -> None:
-    with pytest.raises(InvalidInput, match="half a character"):
+    with pytest.raises(InvalidInput, match="unpaired surrogate"):
         Config().set("train.additional_args.x", value)
 
 
