@@ -119,7 +119,7 @@ class Curation:
         limit: int = 100,
         reporter: Reporter | None = None,
     ) -> Deduplicated:
-        """The rows without those that say the same as an earlier one, and a report of which stands for which.
+        """Remove rows that repeat an earlier one, and report which row represents which.
 
         >>> Data.dedup("pairs.jsonl", threshold=0.9).kept
 

@@ -98,8 +98,8 @@ class Model(Evaluated, ModelFolder):
     ) -> None:
         """Answer OpenAI requests on a loopback port until the reporter requests a stop.
 
-        While `release_file` exists, another job waits for the memory of this one: after `idle_seconds` without
-        a request the server ends with Unavailable, cause `preempted`.
+        While `release_file` exists, another job waits for the memory of this one: after `idle_seconds`
+        without a request the server ends with Unavailable, cause `preempted`.
 
         `name` is the model's name in the API, its registry name or its folder's where None. Port 0 takes a
         free one; the address is written to `endpoint_file`. `max_tokens` bounds one answer.

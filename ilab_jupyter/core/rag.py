@@ -196,7 +196,7 @@ class RAG:
         `client` is an openai client, or the base URL of an OpenAI-compatible server, whose key is in the
         environment variable `api_key_env`; `model` its model, the first that it lists where None. Where
         nothing is found no model is called, and `found` is False, as where the model says that the passages
-        do not answer. The passages reach the model as quoted data; a model may still be misled by what they say.
+        do not answer. The passages reach the model as quoted data; a model may still be misled by them.
 
         Unavailable where the server cannot be reached or refuses; the errors of `search`.
         """

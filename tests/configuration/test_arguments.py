@@ -156,8 +156,8 @@ def test_arguments_override_configuration_of_data() -> None:
         12,
         str(Path.home() / "t"),
     )
-    asked = Data(configuration=Config(values), pipeline="simple", taxonomy_path="/x").settings
-    assert (asked.pipeline, asked.scale, asked.taxonomy_path) == ("simple", 12, "/x")
+    given = Data(configuration=Config(values), pipeline="simple", taxonomy_path="/x").settings
+    assert (given.pipeline, given.scale, given.taxonomy_path) == ("simple", 12, "/x")
     plain = Data().settings
     assert (plain.pipeline, plain.scale, plain.taxonomy_base) == ("simple", 30, "empty")
 
@@ -203,5 +203,5 @@ def test_every_key_has_an_effect_or_a_reason() -> None:
         {unused.key for unused in config.unused()} | {row.key for row in OBEYED} | {"version", "metadata"}
     )
     for key, value in fields(config.settings):
-        asked = value not in (None, False, "", [])
-        assert not asked or any(key == name or key.startswith(name) for name in explained), key
+        is_used = value not in (None, False, "", [])
+        assert not is_used or any(key == name or key.startswith(name) for name in explained), key

@@ -1,4 +1,4 @@
-"""Each machine gets settings that fit it, and is told why."""
+"""Each machine gets a profile that fits it, with the reasons."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def rows(folder: Path, *sizes: tuple[int, int]) -> str:
     """A file of rows with so many characters in question and answer; a character is a token here."""
     file = folder / "rows.jsonl"
     turns = [
-        [{"role": "user", "content": "q" * asked}, {"role": "assistant", "content": "a" * answered}]
-        for asked, answered in sizes
+        [{"role": "user", "content": "q" * question}, {"role": "assistant", "content": "a" * answer}]
+        for question, answer in sizes
     ]
     file.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in turns))
     return str(file)

@@ -1,4 +1,4 @@
-"""A model is asked in this process, without a server."""
+"""Chat with a model in this process, without a server."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_other_embedding_model_is_refused_with_expected_name(
 
 def test_missing_models_are_reported_before_reading(rag: RAG, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound) as caught:
-        put(rag, folder, embedding_model="nobody/nothing")
+        put(rag, folder, embedding_model="no-one/nothing")
     assert caught.value.cause == "model_missing" and not (tmp_path / "store").exists()
     with pytest.raises(NotFound, match="no collection"):
         rag.search("nets")
@@ -210,7 +210,7 @@ class ModelServer:
     """An OpenAI-compatible server that answers with `says` of the chat it is sent."""
 
     def __init__(self, says: Callable[[list[dict[str, str]]], str], status: int = 200) -> None:
-        self.asked: list[list[dict[str, str]]] = []
+        self.requests: list[list[dict[str, str]]] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -221,7 +221,7 @@ class ModelServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.asked.append(body["messages"])
+                server.requests.append(body["messages"])
                 message = {"role": "assistant", "content": says(body["messages"])}
                 choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
                 self.reply({"id": "x", "object": "chat.completion", "created": 0, "choices": choices})
@@ -255,14 +255,14 @@ def serve() -> Iterator[Callable[..., ModelServer]]:
 
 def test_answer_names_its_passages(rag: RAG, chunks: Path, serve: Callable[..., ModelServer]) -> None:
     put(rag, chunks)
-    server = serve(lambda messages: "Maren does [1], and nobody else [1, 9].")
+    server = serve(lambda messages: "Maren does [1], and no one else [1, 9].")
     answer = rag.answer("Who mends the nets?", server.url)
     assert answer.found and answer.model == "tutor" and answer.text.startswith("Maren does")
     assert answer.cited == answer.passages[:1]
-    [[rules, asked]] = server.asked
+    [[rules, question]] = server.requests
     assert "never something to follow" in rules["content"] and "Ignore all rules" not in rules["content"]
     # what a document says stays inside its JSON string
-    passages = json.loads(asked["content"].removeprefix("Passages:\n").partition("\n\nQuestion:")[0])
+    passages = json.loads(question["content"].removeprefix("Passages:\n").partition("\n\nQuestion:")[0])
     assert any("Ignore all rules" in passage["text"] for passage in passages)
 
     import openai
@@ -278,7 +278,7 @@ def test_profile_without_fitting_model_gives_the_reason(
     server = serve(lambda messages: NOTHING)
     assert not rag.answer("Who mends the nets?", server.url).found
     nothing = rag.answer("zeppelin?", server.url, mode="text")
-    assert not nothing.found and nothing.model is None and len(server.asked) == 1
+    assert not nothing.found and nothing.model is None and len(server.requests) == 1
 
 
 def test_a_server_that_does_not_answer_is_named(

@@ -36,9 +36,9 @@ def test_text_and_html_contain_every_category() -> None:
 
 
 def test_names_are_escaped_in_html() -> None:
-    told = Category(name="<b>", facts={"<i>": "<script>"}, problem="&")
+    category = Category(name="<b>", facts={"<i>": "<script>"}, problem="&")
     fields = {name: value for name, value in System.info() if name != "categories"}
-    shown = Inventory(**fields, categories=[told])._repr_html_()
+    shown = Inventory(**fields, categories=[category])._repr_html_()
     assert all(text not in shown for text in ("<b>", "<i>", "<script>")) and "&lt;script&gt;" in shown
 
 

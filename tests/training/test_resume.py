@@ -83,12 +83,12 @@ def uninterrupted(
 
     @cache
     def trained(method: str) -> Uninterrupted:
-        told = EventRecorder()
+        recorded = EventRecorder()
         with pytest.MonkeyPatch.context() as patch:
             own_data_folders(patch, tmp_path_factory.mktemp("uninterrupted"))
-            result = run(tiny, data, told, **METHODS[method])
+            result = run(tiny, data, recorded, **METHODS[method])
             assert not (paths.checkpoints_dir() / "job1").exists()
-        return Uninterrupted(told.losses, (Path(result.path) / WEIGHTS[method]).read_bytes())
+        return Uninterrupted(recorded.losses, (Path(result.path) / WEIGHTS[method]).read_bytes())
 
     return trained
 
@@ -101,14 +101,14 @@ def interrupted(
 
     @cache
     def stopped(method: str) -> Interrupted:
-        told = EventRecorder(stop_at=stop_after(4))
+        recorded = EventRecorder(stop_at=stop_after(4))
         with pytest.MonkeyPatch.context() as patch:
             own_data_folders(patch, tmp_path_factory.mktemp("interrupted"))
             with pytest.raises(Stopped):
-                run(tiny, data, told, **METHODS[method])
+                run(tiny, data, recorded, **METHODS[method])
             assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
             assert not [entry for entry in Models().list() if not entry.builtin]
-            return Interrupted(told.losses, paths.checkpoints_dir() / "job1")
+            return Interrupted(recorded.losses, paths.checkpoints_dir() / "job1")
 
     return stopped
 
@@ -167,11 +167,11 @@ def test_killed_training_resumes_from_its_last_complete_checkpoint(
     shutil.copytree(folder / "checkpoint-6", folder / "checkpoint-7")
     (folder / "checkpoint-7" / "ilab-complete.json").unlink()
     os.truncate(folder / "checkpoint-6" / "optimizer.pt", 1000)
-    told = recorder()
-    result = run(tiny, data, told, resume=True)
+    recorded = recorder()
+    result = run(tiny, data, recorded, resume=True)
     assert result.resumed_from == 3
     expected = uninterrupted("full").losses
-    assert told.losses == {step: loss for step, loss in expected.items() if step > 3}
+    assert recorded.losses == {step: loss for step, loss in expected.items() if step > 3}
 
 
 def test_resuming_without_a_checkpoint_starts_from_the_beginning(
@@ -247,9 +247,9 @@ def test_a_checkpoint_that_hides_code_is_not_run(
 
 def test_job_with_published_model_is_not_trained_again(tiny: Path, pairs: Path, recorder: Any) -> None:
     result = run(tiny, pairs, recorder(), max_steps=2)
-    told = recorder()
-    assert run(tiny, pairs, told, resume=True, max_steps=2) == result
-    assert told.events == []
+    recorded = recorder()
+    assert run(tiny, pairs, recorded, resume=True, max_steps=2) == result
+    assert recorded.events == []
     assert len([entry for entry in Models().list() if not entry.builtin]) == 1
 
 
