@@ -69,6 +69,7 @@ class RAG:
     @defaultmethod
     def convert(
         self,
+        /,
         input_dir: PathArgument | Sequence[PathArgument] | None = None,
         output_dir: PathArgument | None = None,
         *,
@@ -108,6 +109,7 @@ class RAG:
     @defaultmethod
     def ingest(
         self,
+        /,
         input_dir: PathArgument | None = None,
         *,
         uri: PathArgument | None = None,
