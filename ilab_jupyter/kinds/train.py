@@ -15,7 +15,7 @@ class TrainSpec(TaskSpec, TrainingArguments):
     starter has its own) or the general default.
     """
 
-    data: Data = Field(default=[])
+    data: Data = Field(default=[], min_length=1)
     model: str = Field(
         default="starter",
         min_length=1,

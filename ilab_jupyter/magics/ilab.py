@@ -193,7 +193,9 @@ class IlabMagics(Magics):
         if not words and not is_configured("train", "data"):
             words = [resolve.newest_dataset(self.jobs)]
             note = f"Data: {words[0]} (the newest)"
-        arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
+        arguments.pop("data", None)
+        if words:
+            arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
         if "model" in arguments:
             arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
         from ilab_jupyter.core import lengths
