@@ -156,17 +156,18 @@ class Data(Curation):
         reporter: Reporter | None = None,
         **settings: Any,
     ) -> IngestResult:
-        """Turn documents into markdown and chunks below `output_dir`, `documents` in InstructLab's data
-        folder where None.
+        """Convert documents to markdown and chunks in `output_dir`.
+
+        `output_dir` is `documents` in InstructLab's data folder where None.
 
         `documents` are files and folders, `data_path` of the constructor where None: md, html, docx, pptx,
         csv, txt and pdf. `guide.pdf` becomes `guide.pdf.md`; all chunks are in `chunks.jsonl`, and
-        `ingest.json` says what came from what. A document that cannot be read is in `failures` with the
-        reason and stops no other; what of one is lost is in `warnings`. What was read already is not read
-        again; what was made of documents that are gone goes with `prune` only; no other file is touched.
+        `ingest.json` maps results to documents. A document that cannot be read is in `failures` with the
+        reason; lost parts of a document are in `warnings`. Unchanged documents are not read again; results of
+        removed documents are removed with `prune` only; no other file is changed.
 
-        With `as_knowledge` the markdown is committed into a git repository of our own (True), or into the one
-        at a path that this has made, and `document_block()` of the result is what a knowledge leaf names.
+        With `as_knowledge` the markdown is committed to a git repository in `output_dir` (True) or at a path,
+        and `document_block()` of the result is the `document` entry of a knowledge leaf.
         `settings` are those of `ReadSettings`: `chunk_tokens`, `tokenizer`, `max_bytes`, `max_documents`,
         `timeout` in seconds for one document, `pdf`, `pdf_models`.
 
@@ -207,13 +208,12 @@ class Data(Curation):
 
         `client` is an openai client, or anything with its `completions.create`, in place of the teacher; it
         needs a `teacher_model` only where the model's name cannot be listed. `data` is a folder of documents,
-        or what `ingest` gave: knowledge leaves read theirs there, whatever repository they name, as
-        `Data(documents=...)` says for single ones. `run_dir` keeps what is done; with `resume` it is taken
-        up, and answers in it are not requested again.
+        or a result of `ingest`: knowledge leaves read their documents there instead of their repositories,
+        as with `Data(documents=...)`. `run_dir` stores the state; with `resume` the run continues from it,
+        and answers in it are not requested again.
 
-        The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no rows
-        at all, TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter asks to
-        stop.
+        The taxonomy is checked before the engine is loaded. Unprocessable for an invalid taxonomy or no rows,
+        TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter requests a stop.
         """
         reporter = reporter or ConsoleReporter()
         settings = self.settings
@@ -468,7 +468,7 @@ def _counted(path: Path) -> tuple[int, int]:
 
 
 def _turns(path: Path) -> Iterator[dict[str, Any]]:
-    """What each speaker says in each row of either format."""
+    """The text of each role in each row of either format."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)

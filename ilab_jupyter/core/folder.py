@@ -69,7 +69,7 @@ class ModelFolder:
         job_id: str | None = None,
         reporter: Reporter | None = None,
     ) -> ModelEntry:
-        """The adapter (the model itself where None) merged into its base: a whole model, with its lineage.
+        """The adapter (the model itself where None) merged into its base: a complete model, with its lineage.
 
         It goes into the registry under `name`, or into `output_dir`. What an earlier call with this `job_id`
         has made is given again.

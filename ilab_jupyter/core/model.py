@@ -208,7 +208,7 @@ def _turns(messages: str | Sequence[Mapping[str, str]], system: str | None) -> l
         said = turn.get("content") if isinstance(turn, Mapping) else None
         if not isinstance(said, str) or turn.get("role") not in ("system", "user", "assistant"):
             raise InvalidInput(
-                f"Turn {number} is no message.",
+                f"Turn {number} is not a message.",
                 'Give a question, or turns such as {"role": "user", "content": "..."}.',
             )
     if not turns:
