@@ -15,7 +15,7 @@ from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import profile as model_profile
 from ilab_jupyter.training import data as training_data
 from ilab_jupyter.training import loading
-from ilab_jupyter.training.spec import Settings, TrainingArguments, settle
+from ilab_jupyter.training.spec import Settings, TrainingArguments, resolve_settings
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
             "Train its base model on both sets of data.",
         )
     profile = model_profile.read(folder)
-    settings = settle(arguments, profile, loading.max_positions(folder))
+    settings = resolve_settings(arguments, profile, loading.max_positions(folder))
     name = models.check_free(arguments.name) if arguments.name else models.free_name(_default_name(base, job))
     files = tuple(dict.fromkeys(path for given in arguments.data for path in _files(given, profile)))
     summary = training_data.check(files)
@@ -72,7 +72,7 @@ def expected_settings(base: str, arguments: TrainingArguments) -> Settings:
         profile, longest = model_profile.read(folder), loading.max_positions(folder)
     except (PublicError, OSError, ValueError):
         profile, longest = model_profile.Profile(), None
-    return settle(arguments, profile, longest)
+    return resolve_settings(arguments, profile, longest)
 
 
 def _files(given: str, profile: model_profile.Profile) -> list[Path]:

@@ -107,8 +107,10 @@ class Settings(BaseModel):
         return self.model_dump(mode="json", exclude={"save_steps", "logging_steps", "device"})
 
 
-def settle(arguments: TrainingArguments, profile: Profile, model_max_length: int | None) -> Settings:
-    """Argument, else the model's profile, else the general default; no sequence longer than the model's."""
+def resolve_settings(
+    arguments: TrainingArguments, profile: Profile, model_max_length: int | None
+) -> Settings:
+    """Fill in the model's profile, then general defaults; max_seq_length is bounded by the model's."""
     own = profile.lora if arguments.method == "lora" else profile.full
     general = DEFAULTS[arguments.method]
 

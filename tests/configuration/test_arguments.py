@@ -1,4 +1,4 @@
-"""What the file sets becomes an argument here, or is named with the reason why not."""
+"""Keys of config.yaml become arguments, or are listed with the reason."""
 
 from __future__ import annotations
 

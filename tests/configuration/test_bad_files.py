@@ -1,4 +1,4 @@
-"""A file that is wrong says where, and nothing of it is loaded."""
+"""An invalid file is refused with line and column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One value is changed and the rest of the file stays as it was, to the last byte."""
+"""Changing one value leaves all other bytes of the file unchanged."""
 
 from __future__ import annotations
 

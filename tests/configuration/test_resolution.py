@@ -1,4 +1,4 @@
-"""Which value an argument of a job gets, and the source that the job records for it."""
+"""The value of each argument of a job, and the recorded source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""InstructLab's configuration as a person uses it: made, shown, changed, and never lost."""
+"""The SDK's Config: create, show and change the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Data refuses before anything heavy is loaded, and how it reads its arguments."""
+"""Arguments of Data, and what it refuses before the engine is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training would cut is said before it is queued, with the length that keeps all and its memory."""
+"""The notice on truncated rows, with the length that keeps all and its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads of his machine."""
+"""The SDK's System: the inventory of the machine."""
 
 from __future__ import annotations
 

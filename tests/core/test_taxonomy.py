@@ -1,4 +1,4 @@
-"""A taxonomy's leaves, its changes, and the line of everything that is wrong in it."""
+"""The SDK's Taxonomy: leaves, changes and findings by line."""
 
 from __future__ import annotations
 

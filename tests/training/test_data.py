@@ -1,4 +1,4 @@
-"""Training data is read row by row, and the first wrong row is named with what is wrong in it."""
+"""Validation of training data row by row, with the first problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to tokens on disk: the same as instructlab-training's, and each row left out is named."""
+"""Tokenized messages are those of instructlab-training, and omitted rows are listed."""
 
 from __future__ import annotations
 

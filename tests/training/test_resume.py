@@ -1,4 +1,4 @@
-"""A training that was stopped, killed or damaged goes on from its last whole checkpoint, or says why not."""
+"""A stopped, killed or damaged training resumes from its last complete checkpoint, or reports the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which value wins: the argument, the model's own profile, or the general default."""
+"""Precedence of argument, model profile and general default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ilab_jupyter.core import Model
 from ilab_jupyter.registry.profile import Profile
-from ilab_jupyter.training.spec import TrainingArguments, settle
+from ilab_jupyter.training.spec import TrainingArguments, resolve_settings
 
 PROFILE = Profile.model_validate(
     {"full": {"learning_rate": 0.005, "epochs": 25}, "lora": {"lora_rank": 32}, "replay": {"rows": 3}}
@@ -17,7 +17,7 @@ PROFILE = Profile.model_validate(
 
 
 def settled(profile: Profile = PROFILE, length: int | None = 512, **arguments: Any) -> dict[str, Any]:
-    return settle(TrainingArguments(data=["x"], **arguments), profile, length).model_dump()
+    return resolve_settings(TrainingArguments(data=["x"], **arguments), profile, length).model_dump()
 
 
 def test_a_model_without_a_profile_gets_the_general_defaults() -> None:

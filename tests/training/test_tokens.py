@@ -1,4 +1,4 @@
-"""Which tokens of a conversation the loss counts, under the templates that models come with."""
+"""Labels of conversations under the chat templates of common models."""
 
 from __future__ import annotations
 

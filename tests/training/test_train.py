@@ -1,4 +1,4 @@
-"""Real trainings of a real tiny model: what they learn, what they tell, what they leave behind."""
+"""Trainings of a tiny model: results, events and files."""
 
 from __future__ import annotations
 
