@@ -166,8 +166,8 @@ class Data(Curation):
         reason; lost parts of a document are in `warnings`. Unchanged documents are not read again; results of
         removed documents are removed with `prune` only; no other file is changed.
 
-        With `as_knowledge` the markdown is committed to a git repository, the default one (True) or the one at
-        a path, and `document_block()` of the result is the `document` entry of a knowledge leaf.
+        With `as_knowledge` the markdown is committed to a git repository, the default one (True) or the one
+        at a path, and `document_block()` of the result is the `document` entry of a knowledge leaf.
         `settings` are those of `ReadSettings`: `chunk_tokens`, `tokenizer`, `max_bytes`, `max_documents`,
         `timeout` in seconds for one document, `pdf`, `pdf_models`.
 
