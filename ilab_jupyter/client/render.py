@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from ilab_jupyter.client import curve as curves
+from ilab_jupyter.display import cut, safe, table
 from ilab_jupyter.display import html as escape
-from ilab_jupyter.display import safe
 from ilab_jupyter.jobs.logs.folding import fold as fold
 from ilab_jupyter.jobs.record import Job
 from ilab_jupyter.jobs.state import JobState
 
 LOG_LINES = 20
+ARGUMENT_ROWS = 50
 
 # Symbol and colour say the same, so that neither is needed alone. White text on each colour reaches 4.5:1.
 BADGES: dict[JobState, tuple[str, str]] = {
@@ -103,6 +104,32 @@ def line(job: Job) -> str:
     return f"<Job {job.id} {job.kind}{title} {safe(' '.join(fold(standing).split()))}>"
 
 
+def arguments(job: Job) -> list[tuple[str, str, str]]:
+    """Name, value and source of each argument that has a value."""
+    spec = job.spec
+    return [
+        (name, _value(value), spec.sources.get(name, "default" if spec.sources else "argument"))
+        for name, value in spec.arguments.items()
+        if value not in (None, [], {})
+    ]
+
+
+def resolved(job: Job) -> str:
+    """One line on the arguments that config.yaml, `init` or the registry gave; '' where there are none."""
+    found = [
+        f"{name} {cut(value)}, {source}"
+        for name, value, source in arguments(job)
+        if source not in ("argument", "default", "model profile")
+    ]
+    return f"Resolved: {'; '.join(found)}" if found else ""
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def bundle(snapshot: Snapshot, *, hidden_by: str = "", picture: bool = True) -> dict[str, Any]:
     """The static view in every form a saved notebook may need; a PNG where there is a curve and `picture`.
 
@@ -142,6 +169,11 @@ def html(snapshot: Snapshot, *, hidden_by: str = "") -> str:
         parts.append(
             f'<img alt="{escape(curves.describe(snapshot.curve))}" '
             f'width="{curves.WIDTH}" height="{curves.HEIGHT}" src="data:image/svg+xml;base64,{picture}">'
+        )
+    if rows := arguments(job):
+        parts.append(
+            "<details><summary>Arguments</summary>"
+            f"{table(('argument', 'value', 'source'), rows, ARGUMENT_ROWS)}</details>"
         )
     if snapshot.log.strip():
         parts.append(

@@ -1,1 +1,1 @@
-"""InstructLab's config.yaml: its sections, its text with all comments, profiles of machines, what obeys."""
+"""InstructLab's config.yaml: sections, text with comments, hardware profiles, and resolution of arguments."""

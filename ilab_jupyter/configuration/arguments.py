@@ -1,4 +1,4 @@
-"""Which key of config.yaml becomes which argument here, and why the others become none."""
+"""The argument for each key of config.yaml, and the reason for each key without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class Unused(Shown):
-    """A key that the file sets and nothing here obeys, or a whole section of such, and the reason."""
+    """A key, or a section, of the file that has no effect here, and the reason."""
 
     key: str
     reason: str
@@ -30,14 +30,14 @@ class Unused(Shown):
 
 @dataclass(frozen=True)
 class Row:
-    """`key` of the file becomes `argument`, by way of `value`; None leaves the argument's own default."""
+    """`key` of the file becomes `argument` with the result of `value`; None leaves the argument's default."""
 
     key: str
     argument: str
     value: Callable[[Settings], Any]
 
 
-def _as_it_is(key: str) -> Callable[[Settings], Any]:
+def _unchanged(key: str) -> Callable[[Settings], Any]:
     def value(settings: Settings) -> Any:
         found: Any = settings
         for name in key.split("."):
@@ -48,11 +48,11 @@ def _as_it_is(key: str) -> Callable[[Settings], Any]:
 
 
 def _row(key: str, argument: str, value: Callable[[Settings], Any] | None = None) -> Row:
-    return Row(key, argument, value or _as_it_is(key))
+    return Row(key, argument, value or _unchanged(key))
 
 
 def _batch_size(settings: Settings) -> int:
-    """Examples on the device at a time: as many of the longest as `max_batch_len` tokens hold."""
+    """Examples on the device at a time: as many of maximum length as fit into `max_batch_len` tokens."""
     train = settings.train
     fit = train.max_batch_len // train.max_seq_len if is_set(settings, "train.max_batch_len") else _BATCH
     return max(1, min(fit, train.effective_batch_size, 4096))
@@ -62,12 +62,18 @@ def _accumulation(settings: Settings) -> int:
     return min(4096, math.ceil(settings.train.effective_batch_size / _batch_size(settings)))
 
 
+def _save_steps(settings: Settings) -> int | None:
+    """Steps between checkpoints; None where InstructLab's 0 asks for no checkpoints by samples."""
+    samples = settings.train.save_samples
+    return max(1, samples // settings.train.effective_batch_size) if samples else None
+
+
 def _lora(argument: Callable[[Settings], Any]) -> Callable[[Settings], Any]:
     return lambda settings: argument(settings) if settings.train.lora_rank else None
 
 
 def _data(settings: Settings) -> list[str] | None:
-    """The file or folder; of the folder of all datasets the newest one. None where there is no dataset."""
+    """The file or folder, or the newest dataset in the folder of all; None where there is no dataset."""
     path = Path(settings.train.data_path)
     datasets = Datasets(path).list() if path.is_dir() else []
     runs = [entry for entry in datasets if Path(entry.path).is_dir()]
@@ -77,18 +83,18 @@ def _data(settings: Settings) -> list[str] | None:
 
 
 def _number(key: str) -> Callable[[Settings], Any]:
-    """A number of the file; its `auto` is what an argument's own default finds."""
-    found = _as_it_is(key)
+    """A number of the file; None for `auto`, which leaves the argument's default."""
+    found = _unchanged(key)
     return lambda settings: value if isinstance(value := found(settings), int) else None
 
 
 def _workers(settings: Settings) -> int | None:
-    asked = _number("evaluate.mt_bench.max_workers")(settings)
-    return None if asked is None else max(1, min(asked, 32))
+    workers = _number("evaluate.mt_bench.max_workers")(settings)
+    return None if workers is None else max(1, min(workers, 32))
 
 
 def _tasks(settings: Settings) -> str:
-    """The folder of the tasks; where the file names a folder of datasets, the newest such folder in it."""
+    """The folder of the tasks, or the newest one in a folder of datasets."""
     path = Path(settings.evaluate.mmlu_branch.tasks_dir)
     found = [*path.glob("node_datasets_*"), *path.glob("*/node_datasets_*")]
     return str(max(found, key=lambda folder: folder.stat().st_mtime, default=path))
@@ -115,11 +121,7 @@ TRAIN = (
     _row("train.max_batch_len", "batch_size", _batch_size),
     _row("train.effective_batch_size", "batch_size", _batch_size),
     _row("train.effective_batch_size", "gradient_accumulation_steps", _accumulation),
-    _row(
-        "train.save_samples",
-        "save_steps",
-        lambda settings: max(1, settings.train.save_samples // settings.train.effective_batch_size),
-    ),
+    _row("train.save_samples", "save_steps", _save_steps),
     _row(
         "train.device",
         "device",
@@ -179,11 +181,11 @@ STORE = (
 
 OBEYED = (*DATA, *MODEL, *TRAIN, *SERVE, *(row for rows in EVALUATE.values() for row in rows), *STORE)
 
-# Keys, or beginnings of keys, that tell about the file itself and ask for nothing.
-_TOLD = ("version", "metadata")
+# Sections that describe the file itself.
+_DESCRIPTIVE = ("version", "metadata")
 
 _ONE_GPU = "a training here runs in one process, on one device"
-_PHASES = "there is no training in two phases here; train twice, the second time on the first one's model"
+_PHASES = "training in two phases is not supported; train the resulting model a second time"
 _NOT_HERE = {
     "chat": "a chat takes its arguments from the call",
     "evaluate.base_branch": "a call names the model to compare with, and its branch",
@@ -199,7 +201,7 @@ _NOT_HERE = {
     "generate.teacher": "no teacher is started from the file: give its address, Data(teacher=...)",
     "models": "models are found by name in the registry, by folder, or by their name on the hub",
     "rag.convert": "RAG.convert takes its arguments from the call",
-    "rag.enabled": "documents are asked with RAG.answer",
+    "rag.enabled": "RAG.answer answers from documents",
     "serve.backend": "a model is served by this project's own engine",
     "serve.chat_template": "the model's own chat template is used",
     "serve.llama_cpp": "a model is served by this project's own engine",
@@ -208,29 +210,29 @@ _NOT_HERE = {
     "serve.vllm": "a model is served by this project's own engine",
     "train.additional_args": "the trainer here has no such argument",
     "train.checkpoint_at_epoch": "checkpoints are saved by steps, and after the last epoch",
-    "train.ckpt_output_dir": "checkpoints lie with their job",
+    "train.ckpt_output_dir": "checkpoints are stored with their job",
     "train.data_output_dir": "tokenized data is not kept",
     "train.deepspeed_cpu_offload_optimizer": _ONE_GPU,
-    "train.disable_flash_attn": "the attention that the GPU supports is chosen by itself",
+    "train.disable_flash_attn": "the attention that the GPU supports is chosen automatically",
     "train.distributed_backend": _ONE_GPU,
     "train.fsdp_cpu_offload_optimizer": _ONE_GPU,
     "train.is_padding_free": "batches are padded",
     "train.lora_quantize_dtype": "frozen weights are kept in 16 bits on a GPU, in 32 on a CPU",
     "train.nproc_per_node": _ONE_GPU,
     "train.phased": _PHASES,
-    "train.pipeline": "there is one way of training, on a GPU or a CPU",
+    "train.pipeline": "the same training loop runs on a GPU and on a CPU",
     "train.training_journal": _PHASES,
 }
 
 
 def arguments(settings: Settings, rows: tuple[Row, ...]) -> dict[str, Any]:
-    """The keyword arguments for what the file truly sets; a default of InstructLab's decides nothing here."""
+    """The keyword arguments for the keys that are set; defaults of InstructLab are left out."""
     found = {row.argument: row.value(settings) for row in rows if is_set(settings, row.key)}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def unused(settings: Settings) -> tuple[Unused, ...]:
-    """What the file sets and no row takes, in the order of the file's sections, a section of such as one."""
+    """The keys that are set and have no effect, in the file's order; a section of such keys counts once."""
     return tuple(dict.fromkeys(_unused(settings)))
 
 
@@ -247,12 +249,12 @@ def _unused(settings: Settings) -> Iterator[Unused]:
     obeyed = {row.key for row in OBEYED}
     known = {key for key, _ in fields(Settings())}
     for key, value in fields(settings):
-        if key in obeyed or key.split(".")[0] in _TOLD or not is_set(settings, key):
+        if key in obeyed or key.split(".")[0] in _DESCRIPTIVE or not is_set(settings, key):
             continue
         if key not in known and not key.startswith(FREE):
             meant = closest(key, known)
-            asked = f"; did you mean {meant[0]}?" if meant else ""
-            yield Unused(key, f"InstructLab has no such key{asked}")
+            hint = f"; did you mean {meant[0]}?" if meant else ""
+            yield Unused(key, f"InstructLab has no such key{hint}")
         elif value not in (None, False, "", []):
             above = max((name for name in _NOT_HERE if key.startswith(name)), key=len)
             yield Unused(above, _NOT_HERE[above])

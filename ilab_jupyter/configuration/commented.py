@@ -1,4 +1,4 @@
-"""A fresh config.yaml: every field with what it means above it, as InstructLab writes it."""
+"""The text of a new config.yaml: every field below its description, as InstructLab writes it."""
 
 from __future__ import annotations
 

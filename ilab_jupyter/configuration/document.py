@@ -1,4 +1,4 @@
-"""A YAML text that somebody else wrote: bounded, safe, and with the line and column of every value.
+"""Untrusted YAML text: bounded, safe, and with the line and column of every value.
 
 It is read as YAML 1.2, as InstructLab reads its files: `2e-5` is a number and `yes` is a text.
 """
@@ -34,11 +34,11 @@ _BYTE_ORDERS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-Place = tuple[int, int]
+Position = tuple[int, int]
 
 
-class Broken(Exception):
-    """The text is no YAML that is read here; `line` and `column` count from 1."""
+class InvalidYaml(Exception):
+    """The text is not YAML, or exceeds a limit; `line` and `column` count from 1."""
 
     def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """A text, what it says as plain data, and its node tree, which knows where each value stands."""
+    """A text, its content as plain data, and its node tree with the position of each value."""
 
     text: str
     contents: dict[str, Any]
@@ -59,15 +59,15 @@ class Document:
 
     @classmethod
     def read(cls, data: bytes) -> Document:
-        """Parse a file's bytes: UTF-8, or UTF-16 with a byte order mark; Broken for all that is not read."""
+        """Parse a file's bytes: UTF-8, or UTF-16 with a byte order mark; InvalidYaml otherwise."""
         if len(data) > MAX_BYTES:
-            raise Broken(f"the file has {len(data):,} bytes, more than the {MAX_BYTES:,} that are read")
+            raise InvalidYaml(f"the file has {len(data):,} bytes, more than the {MAX_BYTES:,} that are read")
         mark, encoding = next((pair for pair in _BYTE_ORDERS if data.startswith(pair[0])), (b"", "utf-8"))
         try:
             text = data[len(mark) :].decode(encoding)
         except UnicodeDecodeError as error:
             good = data[len(mark) :][: error.start].decode(encoding)
-            raise Broken(f"the file is not {encoding.upper()} text", *_place_after(good)) from None
+            raise InvalidYaml(f"the file is not {encoding.upper()} text", *_position_after(good)) from None
         return cls.parse(text, mark, encoding)
 
     @classmethod
@@ -79,17 +79,17 @@ class Document:
             if root is not None and is_empty(root):  # only `---` is written
                 root = None
             if root is not None and not isinstance(root, MappingNode):
-                raise Broken("the file has no `key: value` lines", *_at(root))
+                raise InvalidYaml("the file has no `key: value` lines", *_at(root))
             if root is not None:
                 _check_nodes(root)
             contents = _yaml().load(text)
         except MarkedYAMLError as error:
             raise _located(error) from None
         except ReaderError as error:
-            place = _place_after(text[: error.position])
-            raise Broken(f"the character U+{error.character:04X} is not allowed", *place) from None
+            place = _position_after(text[: error.position])
+            raise InvalidYaml(f"the character U+{error.character:04X} is not allowed", *place) from None
         except (YAMLError, ValueError) as error:  # ValueError: such as a date with month 13
-            raise Broken(f"not valid YAML: {error}", *_unreadable(text)) from None
+            raise InvalidYaml(f"not valid YAML: {error}", *_unreadable(text)) from None
         return cls(text, dict(contents or {}), root, byte_order_mark, encoding)
 
     def encoded(self) -> bytes:
@@ -114,10 +114,10 @@ class Document:
             lines.pop()
         return "".join(f"{line[indent:]}\n" for line in lines)
 
-    def place(self, path: Sequence[str | int], *, key: bool = False) -> Place:
+    def position(self, path: Sequence[str | int], *, key: bool = False) -> Position:
         """Line and column of the value at `path`, or of its key; of the nearest parent that exists.
 
-        A value that is left empty has no place of its own: its key's is given.
+        An empty value has the position of its key.
         """
         node: Node | None = self.root
         found: Any = node
@@ -142,12 +142,12 @@ def entry(mapping: MappingNode, key: str) -> tuple[ScalarNode, Node] | None:
 
 
 def is_empty(node: Node) -> bool:
-    """True for a value of which nothing is written."""
+    """Whether a value is empty."""
     return isinstance(node, ScalarNode) and node.value == "" and node.style is None
 
 
 def is_alias(key: Node, value: Node) -> bool:
-    """True where `*name` is written: what it stands for was written further up."""
+    """Whether the value is an alias, `*name`, of a value further up."""
     return bool(value.start_mark.index < key.start_mark.index)
 
 
@@ -155,16 +155,16 @@ def _yaml() -> YAML:
     return YAML(typ="safe", pure=True)
 
 
-def _at(node: Node) -> Place:
+def _at(node: Node) -> Position:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _place_after(text: str) -> Place:
+def _position_after(text: str) -> Position:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
 def _check_events(text: str) -> None:
-    """Events come before the recursive parts of the parser: a hostile depth or size never reaches those."""
+    """Check depth and size on events, before the recursive parts of the parser."""
     documents = 0
     around: list[str | None] = []
     for count, event in enumerate(_yaml().parse(text)):
@@ -182,40 +182,40 @@ def _check_events(text: str) -> None:
         if count > MAX_NODES:
             what = f"more than {MAX_NODES:,} values are not read"
         if what:
-            raise Broken(what, event.start_mark.line + 1, event.start_mark.column + 1)
+            raise InvalidYaml(what, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 def _check_nodes(root: Node) -> None:
-    """No foreign tags, no key twice, no endless numbers, and no few lines that stand for a billion."""
+    """Refuse unknown tags, duplicate keys, very long numbers and exponential expansion of aliases."""
     sizes: dict[int, int] = {}
     for node in _from_the_leaves(root, set()):
         if node.tag not in _TAGS:
-            raise Broken(f"the tag {node.tag} is not read", *_at(node))
+            raise InvalidYaml(f"the tag {node.tag} is not read", *_at(node))
         if isinstance(node, ScalarNode):
             if node.tag in _NUMBERS and len(node.value) > MAX_DIGITS:
-                raise Broken(f"a number of {len(node.value):,} characters is not read", *_at(node))
+                raise InvalidYaml(f"a number of {len(node.value):,} characters is not read", *_at(node))
             sizes[id(node)] = 1
             continue
         if isinstance(node, MappingNode):
             _check_keys(node)
         sizes[id(node)] = 1 + sum(sizes[id(child)] for child in _children(node))
         if sizes[id(node)] > MAX_EXPANDED:
-            raise Broken(f"with its aliases this has more than {MAX_EXPANDED:,} values", *_at(node))
+            raise InvalidYaml(f"with its aliases this has more than {MAX_EXPANDED:,} values", *_at(node))
 
 
 def _check_keys(mapping: MappingNode) -> None:
-    """The library would say that a key is there twice, but not in a sentence."""
+    """Refuse duplicate keys with a readable message."""
     seen: set[tuple[Any, Any]] = set()
     for key, _ in mapping.value:
         if not isinstance(key, ScalarNode):
-            raise Broken("a key has to be a text", *_at(key))
+            raise InvalidYaml("a key has to be a text", *_at(key))
         if (key.tag, key.value) in seen:
-            raise Broken(f"the key {key.value!r} is here a second time", *_at(key))
+            raise InvalidYaml(f"the key {key.value!r} is here a second time", *_at(key))
         seen.add((key.tag, key.value))
 
 
 def _from_the_leaves(node: Node, seen: set[int]) -> Iterator[Node]:
-    """Every node once, each after all that it contains."""
+    """Every node once, in post-order."""
     seen.add(id(node))
     for child in _children(node):
         if id(child) not in seen:
@@ -229,18 +229,18 @@ def _children(node: Node) -> list[Node]:
     return list(node.value) if isinstance(node, SequenceNode) else []
 
 
-def _located(error: MarkedYAMLError) -> Broken:
-    # what was never closed is mended where it was opened, not where the text ran out
+def _located(error: MarkedYAMLError) -> InvalidYaml:
+    # what was never closed is corrected where it was opened, not at the end of the text
     at_the_end = any(words in str(error.problem) for words in ("end of stream", "<stream end>"))
     ran_out = at_the_end and error.context_mark
     mark = ran_out or error.problem_mark or error.context_mark
     problem = " ".join(part for part in (error.problem, error.context) if part)
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    return Broken(f"not valid YAML: {problem}", line, column)
+    return InvalidYaml(f"not valid YAML: {problem}", line, column)
 
 
-def _unreadable(text: str) -> Place:
-    """The first scalar that is written as a date or number and is none."""
+def _unreadable(text: str) -> Position:
+    """The position of the first scalar that looks like a date or number and is not valid."""
     for node in _from_the_leaves(_yaml().compose(text), set()):
         if isinstance(node, ScalarNode) and node.style is None:
             try:

@@ -1,4 +1,4 @@
-"""Changing one value of a YAML text: the characters of that value are replaced and no other is touched."""
+"""Change one value of a YAML text and leave all other characters unchanged."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from ilab_jupyter.configuration.document import Broken, Document, entry, is_alias, is_empty
+from ilab_jupyter.configuration.document import Document, InvalidYaml, entry, is_alias, is_empty
 from ilab_jupyter.errors import Conflict
 
 _STEP = 2
 _ALIAS = re.compile(r"\s*\*[^\s,\[\]{}]+")
 
-# Words that no version of YAML takes for anything but text.
+# Words that are text in every version of YAML.
 _WORD = re.compile(r"[A-Za-z/][A-Za-z0-9_/.-]*", re.ASCII)
 _NO_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
 
-# Start, end, and what comes between them instead.
+# Start, end, and replacement.
 Edit = tuple[int, int, str]
 
 
@@ -37,11 +37,11 @@ def changed(document: Document, path: Sequence[str], value: Any) -> Document:
         start, end, new = _edit(document, path, value)
         text = document.text[:start] + new + document.text[end:]
         result = Document.parse(text, document.byte_order_mark, document.encoding)
-    except Broken:
+    except InvalidYaml:
         result = None
-    # the proof of every edit: read again, the text says what it said, but for this one value
+    # verify every edit: the text has the same content, except for this value
     if result is None or not _same(result.contents, expected):
-        line, _ = document.place(path, key=True)
+        line, _ = document.position(path, key=True)
         raise Conflict(
             f"{'.'.join(path)} is tied to other values of the file by an anchor, an alias or a merge.",
             f"Change line {line} by hand.",
@@ -50,7 +50,7 @@ def changed(document: Document, path: Sequence[str], value: Any) -> Document:
 
 
 def scalar_text(value: Any, quote: str | None = None, *, within_brackets: bool = False) -> str:
-    """How a text, number, boolean or None is written, so that YAML 1.1 and 1.2 read it alike.
+    """A text, number, boolean or None as YAML 1.1 and 1.2 both read it.
 
     `quote` is the quotation mark to keep.
     """
@@ -72,11 +72,11 @@ def scalar_text(value: Any, quote: str | None = None, *, within_brackets: bool =
     for candidate in (first, in_single, in_double):
         if candidate.isprintable() and _reads_as(candidate, text, within_brackets):
             return candidate
-    raise Broken(f"{text!r} cannot be written as YAML")
+    raise InvalidYaml(f"{text!r} cannot be written as YAML")
 
 
 def flow_text(value: Any) -> str:
-    """How any plain value is written on one line."""
+    """Any plain value on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_key(key)}: {flow_text(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -85,7 +85,7 @@ def flow_text(value: Any) -> str:
 
 
 def _escaped(character: str) -> str:
-    """A character as it is written between double quotation marks."""
+    """A character escaped for double quotation marks."""
     if character in '"\\':
         return f"\\{character}"
     if character.isprintable():
@@ -131,7 +131,7 @@ def _edit(document: Document, path: Sequence[str], value: Any) -> Edit:
 
 
 def _replace(text: str, key: Node, node: Node, value: Any, within: bool) -> Edit:
-    """Another value where there is one."""
+    """Replace an existing value."""
     start, end = _after_colon(text, key), _end(text, key, node)
     if is_alias(key, node) or is_empty(node):
         return start, end, " " + _inline(value, None, within)
@@ -148,7 +148,7 @@ def _replace(text: str, key: Node, node: Node, value: Any, within: bool) -> Edit
 
 
 def _insert(text: str, mapping: MappingNode, path: Sequence[str], value: Any) -> Edit:
-    """A key that the mapping does not have, after its last one."""
+    """Add a key after the last one of the mapping."""
     if mapping.flow_style:
         one = f"{_key(path[0])}: {flow_text(_nested(path[1:], value))}"
         if not mapping.value:
@@ -164,7 +164,7 @@ def _insert(text: str, mapping: MappingNode, path: Sequence[str], value: Any) ->
 
 
 def _open_up(text: str, key: Node, node: Node, path: Sequence[str], value: Any, within: bool) -> Edit:
-    """A mapping where nothing, or null, was written."""
+    """Replace an empty value or null by a mapping."""
     start, end = _after_colon(text, key), _end(text, key, node)
     if within:
         return start, end, f" {flow_text(_nested(path, value))}"
@@ -196,7 +196,7 @@ def _after_colon(text: str, key: Node) -> int:
 
 
 def _end(text: str, key: Node, node: Node) -> int:
-    """Where the last character of a value stands. The parser's own mark may lie behind comments."""
+    """Position after the last character of a value. The parser's own mark may be after comments."""
     start = _after_colon(text, key)
     if is_alias(key, node):
         alias = _ALIAS.match(text, start)
@@ -210,7 +210,7 @@ def _node_end(text: str, node: Node) -> int:
     if isinstance(node, SequenceNode) and not node.flow_style:
         last = node.value[-1]
         if is_empty(last) or is_alias(node, last):
-            raise Broken("where this list ends is not known")
+            raise InvalidYaml("where this list ends is not known")
         return _node_end(text, last)
     written = text[node.start_mark.index : node.end_mark.index]
     return int(node.start_mark.index) + len(written.rstrip())

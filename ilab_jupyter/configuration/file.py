@@ -1,4 +1,4 @@
-"""The file on disk: read whole and checked, written at once or not at all, by one process at a time."""
+"""The file on disk: read and validated as a whole, written atomically, by one process at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration.document import MAX_BYTES, Broken, Document
+from ilab_jupyter.configuration.document import MAX_BYTES, Document, InvalidYaml
 from ilab_jupyter.configuration.sections import Settings
 from ilab_jupyter.durable import write_durably
 from ilab_jupyter.errors import NotFound, Unavailable, Unprocessable, is_disk_full, wrong_field
@@ -22,13 +22,13 @@ LOCK_SECONDS = 10.0
 
 
 class BadFile(Unprocessable):
-    """The file was read and is wrong at `line` and `column`, which count from 1; `problem` says how."""
+    """The file is wrong at `line` and `column`, which count from 1; `problem` is the reason."""
 
     cause = "bad_config"
 
     def __init__(self, file: str, message: str, line: int, column: int) -> None:
         super().__init__(
-            f"{file}, line {line}, column {column}: {message}.", "Mend this line; nothing was changed."
+            f"{file}, line {line}, column {column}: {message}.", "Correct this line; nothing was changed."
         )
         self.file = file
         self.problem = message
@@ -37,7 +37,7 @@ class BadFile(Unprocessable):
 
 
 def read(path: Path) -> Document:
-    """The file's document, checked; NotFound, BadFile, or Unavailable where it may not be read."""
+    """The file's validated document; NotFound, BadFile, or Unavailable without permission to read."""
     document = parsed(path)
     check(document, str(path))
     return document
@@ -48,7 +48,7 @@ def parsed(path: Path) -> Document:
     try:
         with open(path, "rb", opener=_without_waiting) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise NotFound(f"{path} is no file.", "Give the path of a config.yaml.")
+                raise NotFound(f"{path} is not a regular file.", "Give the path of a config.yaml.")
             data = stream.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(
@@ -62,23 +62,23 @@ def parsed(path: Path) -> Document:
         raise unusable(error, path) from None
     try:
         return Document.read(data)
-    except Broken as error:
+    except InvalidYaml as error:
         raise BadFile(str(path), error.message, error.line, error.column) from None
 
 
 def check(document: Document, file: str) -> Settings:
-    """What a document sets; BadFile at the first field that is wrong."""
+    """The settings of a document; BadFile at the first invalid field."""
     try:
         return Settings.model_validate(document.contents)
     except ValidationError as error:
-        found = sorted((document.place(detail["loc"]), wrong_field(detail)) for detail in error.errors())
+        found = sorted((document.position(detail["loc"]), wrong_field(detail)) for detail in error.errors())
     (line, column), message = found[0]
     others = len({place for place, _ in found}) - 1
     raise BadFile(file, message + (f" ({others} more wrong)" if others else ""), line, column)
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put `data` into the file, whose mode stays, through a link if it is one; Unavailable."""
+    """Write `data` to the file, or to the target of a link, and keep its mode; Unavailable."""
     place = path.resolve()
     try:
         mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644
@@ -90,7 +90,7 @@ def write(path: Path, data: bytes) -> None:
         raise unusable(error, path) from None
 
 
-def keep(path: Path) -> None:
+def back_up(path: Path) -> None:
     """Copy the file to `<name>.bak` beside it, in place of an older one."""
     try:
         data = path.read_bytes()
@@ -116,7 +116,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def make_folders(folders: list[Path]) -> None:
-    """Make those that are missing, with their parents; Unavailable names the one that cannot be made."""
+    """Create missing folders with their parents; Unavailable names the one that cannot be created."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def make_folders(folders: list[Path]) -> None:
 
 
 def unusable(error: OSError, path: Path) -> Unavailable:
-    """What a person can do where a path cannot be read or written."""
+    """The error for a path that cannot be read or written."""
     if is_disk_full(error):
         return Unavailable(f"The disk of {path} is full.", "Free some space there.", cause="disk_full")
     existing = next((place for place in (path, *path.parents) if paths.exists(place)), Path("/"))
@@ -141,7 +141,7 @@ def unusable(error: OSError, path: Path) -> Unavailable:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """A pipe under that name would keep an ordinary open waiting for its writer."""
+    """Open without blocking: a named pipe would wait for its writer."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 

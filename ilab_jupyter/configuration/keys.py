@@ -1,4 +1,4 @@
-"""Dotted keys such as `train.num_epochs`: finding what they name, and changing it."""
+"""Find and change values by dotted keys such as `train.num_epochs`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ilab_jupyter.configuration.document import Document
 from ilab_jupyter.configuration.sections import Section, Settings, fields
 from ilab_jupyter.errors import InvalidInput, wrong_field
 
-# A dictionary of the user's own: here a new key is no mistake.
+# A free dictionary: new keys are allowed.
 FREE = "train.additional_args."
 DEEPEST = 32
 _HALF = re.compile(r"[\ud800-\udfff]")
@@ -91,20 +91,22 @@ def _changed_in_wrong(document: Document, key: str, value: Any) -> Document:
 
 
 def dumped(found: Any) -> Any:
-    """What `find` has found as plain data: a section is a dict."""
+    """A result of `find` as plain data: a section is a dict."""
     if isinstance(found, Section):
         return found.model_dump(mode="json")
     return [dumped(item) for item in found] if isinstance(found, list) else found
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A value as YAML has it: a path is a text, a tuple a list; InvalidInput for what YAML has not."""
+    """Convert a value to YAML types: a path to text, a tuple to a list; InvalidInput for other types."""
     if depth > DEEPEST:
         raise InvalidInput(f"A value is nested more than {DEEPEST} deep.", "Give a flatter one.")
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str) and not value.isascii() and _HALF.search(value):
-        raise InvalidInput("A text has half a character, which no file can hold.", "Write it anew.")
+        raise InvalidInput(
+            "A text contains an unpaired surrogate.", "Remove it: a file cannot hold half a character."
+        )
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -118,7 +120,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def closest(key: str, known: Iterable[str]) -> list[str]:
-    """The known keys that were perhaps meant, the likeliest first; at most three."""
+    """The most similar known keys, the best first; at most three."""
     names = list(known)
     last = key.rpartition(".")[2]
     same_end = [name for name in names if name.rpartition(".")[2] == last]

@@ -1,4 +1,4 @@
-"""Settings for known machines: InstructLab's own set, single GPUs by their memory, and CPUs by theirs."""
+"""Hardware profiles: those of InstructLab, single GPUs and CPUs by their memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration import fit
-from ilab_jupyter.configuration.fit import Student, Way
+from ilab_jupyter.configuration import training_memory
 from ilab_jupyter.configuration.sections.generate import teacher_model
+from ilab_jupyter.configuration.training_memory import Student, Way
 from ilab_jupyter.hardware import Gpu, Machine
 
 SEQUENCE = 4096
@@ -19,9 +19,9 @@ EPOCHS = 8
 
 @dataclass(frozen=True)
 class Profile:
-    """Values for a kind of machine, over InstructLab's defaults, and why they were chosen.
+    """Values for a kind of machine that override InstructLab's defaults, and the reasons.
 
-    `values` maps a dotted key of config.yaml to what stands there.
+    `values` maps dotted keys of config.yaml to values.
     """
 
     name: str
@@ -94,12 +94,12 @@ _GPUS: tuple[tuple[int, Way, int, int, int], ...] = (
     (141, "full", 0, SEQUENCE, 24_576),
 )
 _CPUS: tuple[tuple[int, Student, int, int], ...] = (
-    (4, fit.SMOL_135M, 8, 1_024),
-    (8, fit.SMOL_360M, 8, 1_024),
-    (16, fit.SMOL_1_7B, 8, 1_024),
-    (32, fit.GRANITE_2B, 16, 2_048),
-    (64, fit.GRANITE_7B, 16, 2_048),
-    (128, fit.GRANITE_7B, 16, SEQUENCE),
+    (4, training_memory.SMOL_135M, 8, 1_024),
+    (8, training_memory.SMOL_360M, 8, 1_024),
+    (16, training_memory.SMOL_1_7B, 8, 1_024),
+    (32, training_memory.GRANITE_2B, 16, 2_048),
+    (64, training_memory.GRANITE_7B, 16, 2_048),
+    (128, training_memory.GRANITE_7B, 16, SEQUENCE),
 )
 # A model of 7 billion parameters in 16 bits, and room for answers.
 _VLLM_FROM = 24
@@ -113,7 +113,7 @@ def profiles() -> tuple[Profile, ...]:
 
 
 def choose(machine: Machine, processor: str = "", memory_limit: int | None = None) -> Profile:
-    """The profile that fits a machine, with the reasons in words.
+    """Choose the profile for a machine, with the reasons.
 
     `processor` is the name of its CPU; `memory_limit` the bytes that this process may use, where that is less
     than the machine has.
@@ -135,13 +135,13 @@ def _for_gpus(gpus: list[Gpu], machine: Machine, limit: int | None) -> Profile:
     known = _named(gpus)
     if known is not None:
         server = _server(known)
-        told = f"{seen}: InstructLab has a profile for exactly this."
+        reason = f"{seen}: InstructLab has a profile for exactly this."
         if known.family == "A100" and known.count == 8 and smallest < 50e9:
             less = {**server.values, "train.max_batch_len": 10_000}
             return replace(
-                server, values=less, reasons=(told, "With 40 GB each, fewer tokens at a time: 10,000.")
+                server, values=less, reasons=(reason, "With 40 GB each, fewer tokens at a time: 10,000.")
             )
-        return replace(server, reasons=(told,))
+        return replace(server, reasons=(reason,))
     row = next((row for row in reversed(_GPUS) if row[0] * 1e9 <= smallest), None)
     if row is None:
         return _for_cpu(
@@ -156,8 +156,8 @@ def _for_gpus(gpus: list[Gpu], machine: Machine, limit: int | None) -> Profile:
         "train.nproc_per_node": len(gpus),
         "evaluate.gpus": len(gpus),
     }
-    told = f"{seen}: InstructLab has no profile for this, so each GPU is used as a single one would be."
-    return replace(profile, values=several, reasons=(told, *profile.reasons))
+    reason = f"{seen}: InstructLab has no profile for this, so each GPU is used as a single one would be."
+    return replace(profile, values=several, reasons=(reason, *profile.reasons))
 
 
 def _named(gpus: list[Gpu]) -> _Servers | None:
@@ -178,8 +178,8 @@ def _for_cpu(machine: Machine, limit: int | None, because: str) -> Profile:
 
 def _gpu(row: tuple[int, Way, int, int, int]) -> Profile:
     memory, way, rank, length, tokens = row
-    student = fit.GRANITE_7B
-    estimate = fit.need(student, way, rank, tokens, on_gpu=True)
+    student = training_memory.GRANITE_7B
+    estimate = training_memory.estimate(student, way, rank, tokens, on_gpu=True)
     model = str(paths.models_dir() / student.name)
     serving = _vllm(1, model) if memory >= _VLLM_FROM else _llama_cpp()
     batch = max(1, tokens // length)
@@ -213,20 +213,20 @@ def _gpu(row: tuple[int, Way, int, int, int]) -> Profile:
 
 
 def _unquantized(way: Way, rank: int, tokens: int, memory: int) -> tuple[str, ...]:
-    """What fits where InstructLab's trainer would quantize."""
+    """A model that fits without the quantization of InstructLab's trainer."""
     if way != "qlora":
         return ()
-    for student in (fit.GRANITE_2B, fit.SMOL_1_7B):
-        estimate = fit.need(student, "lora", rank, tokens, on_gpu=True)
-        if estimate.total <= memory * 1e9 * fit.USABLE:
-            told = "The trainer of this project does not quantize. With it, train a smaller model: "
-            return (f"{told}{student.name} takes {estimate}.",)
+    for student in (training_memory.GRANITE_2B, training_memory.SMOL_1_7B):
+        estimate = training_memory.estimate(student, "lora", rank, tokens, on_gpu=True)
+        if estimate.total <= memory * 1e9 * training_memory.USABLE:
+            advice = "The trainer of this project does not quantize; train a smaller model: "
+            return (f"{advice}{student.name} takes {estimate}.",)
     return ()
 
 
 def _cpu(row: tuple[int, Student, int, int]) -> Profile:
     memory, student, rank, tokens = row
-    estimate = fit.need(student, "lora", rank, tokens, on_gpu=False)
+    estimate = training_memory.estimate(student, "lora", rank, tokens, on_gpu=False)
     return Profile(
         name=f"cpu_{memory}gb",
         summary=f"No GPU, {memory} GB of memory",
@@ -250,7 +250,9 @@ def _cpu(row: tuple[int, Student, int, int]) -> Profile:
     )
 
 
-def _why(way: Way, student: Student, rank: int, tokens: int, estimate: fit.Need, memory: int) -> str:
+def _why(
+    way: Way, student: Student, rank: int, tokens: int, estimate: training_memory.Estimate, memory: int
+) -> str:
     how = {
         "full": "the whole model is trained",
         "lora": f"LoRA of rank {rank} is trained",
@@ -260,7 +262,7 @@ def _why(way: Way, student: Student, rank: int, tokens: int, estimate: fit.Need,
 
 
 def _server(row: _Servers) -> Profile:
-    model = str(paths.models_dir() / fit.GRANITE_7B.name)
+    model = str(paths.models_dir() / training_memory.GRANITE_7B.name)
     teacher = str(paths.models_dir() / "mistralai/Mixtral-8x7B-Instruct-v0.1")
     judge = str(paths.models_dir() / "prometheus-eval/prometheus-8x7b-v2.0")
     return Profile(
@@ -303,7 +305,7 @@ def _server(row: _Servers) -> Profile:
 
 
 def _laptops() -> tuple[Profile, ...]:
-    model = str(paths.models_dir() / fit.GRANITE_7B.name)
+    model = str(paths.models_dir() / training_memory.GRANITE_7B.name)
     common = {
         **_llama_cpp(),
         "generate.taxonomy_base": "empty",

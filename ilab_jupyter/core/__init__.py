@@ -1,7 +1,7 @@
 """The InstructLab SDK: one class a command group, each usable alone.
 
-A class is loaded when it is first asked for, and heavy libraries inside the methods that need them: a server
-that only shows a taxonomy pays for nothing else.
+A class is imported at its first use, and heavy libraries inside the methods that need them: a server that
+only shows a taxonomy imports nothing else.
 """
 
 from __future__ import annotations

@@ -1,119 +1,133 @@
-"""SDK: InstructLab's configuration: made for this machine, read, shown, changed. Light: no engine library."""
+"""SDK: create, read, show and change InstructLab's configuration. Light: no engine library."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration import beginning, commented, file, keys
-from ilab_jupyter.configuration.arguments import Unused, unused
-from ilab_jupyter.configuration.document import Broken, Document
+from ilab_jupyter.configuration import commented, file, initial, keys
+from ilab_jupyter.configuration import written as written_by_init
+from ilab_jupyter.configuration.arguments import Unused, is_set, unused
+from ilab_jupyter.configuration.document import Document, InvalidYaml
+from ilab_jupyter.configuration.initial import Initial
 from ilab_jupyter.configuration.profiles import Profile, profiles
-from ilab_jupyter.configuration.sections import Section, Settings
+from ilab_jupyter.configuration.resolution import Configuration
+from ilab_jupyter.configuration.sections import Section, Settings, fields
+from ilab_jupyter.configuration.written import Written
+from ilab_jupyter.core.calling import hybridmethod
 from ilab_jupyter.display import html
 from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
 
 __all__ = ["Config", "Profile", "Unused"]
 
-Place = str | os.PathLike[str]
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
+PathArgument = str | os.PathLike[str]
 
 _TAXONOMY = ("generate.taxonomy_path", "rag.convert.taxonomy_path", "evaluate.mt_bench_branch.taxonomy_path")
 _BASE = ("generate.taxonomy_base", "rag.convert.taxonomy_base")
 _SERVED = ("chat.model", "serve.model_path", "evaluate.model")
 
 
-class hybridmethod(Generic[Asked, Answer]):
-    """A method of the object where there is one, and of the class where there is none."""
-
-    def __init__(self, method: Callable[Concatenate[Any, Asked], Answer]) -> None:
-        self._method = method
-        self.__doc__ = method.__doc__
-
-    def __get__(self, thing: object | None, owner: type) -> Callable[Asked, Answer]:
-        return MethodType(self._method, owner if thing is None else thing)
-
-
 class Config:
-    """InstructLab's config.yaml, version 1.0.0: of a file, or in memory only.
+    """InstructLab's config.yaml, version 1.0.0, in a file or in memory only.
 
-    `Config.init()` makes the file for this machine, `Config.load()` reads it, and `Config(values)` takes a
-    mapping of sections, in memory. Values are named by dotted keys, such as `train.num_epochs`. What the file
-    does not give has InstructLab's default; what InstructLab does not know is kept.
+    `Config.init()` creates the file for this machine, `Config.load()` reads it, and `Config(values)` takes a
+    mapping of sections, in memory. Values have dotted keys, such as `train.num_epochs`. Keys that the file
+    does not set have InstructLab's defaults; unknown keys are kept.
 
-    `path` is the file, None in memory; `settings` has the values, typed. `profile` and `reasons` say what
-    `init` chose, and why.
+    `path` is the file, None in memory; `settings` has the typed values. `profile` and `reasons` are the
+    choice of `init` and its reasons.
     """
 
     path: Path | None
     settings: Settings
     profile: str | None = None
     reasons: tuple[str, ...] = ()
+    _written: Written | None = None
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         if not isinstance(values, Mapping | None):
-            what = f"A {type(values).__name__} is no mapping of sections."
-            raise InvalidInput(what, "A file is read by `Config.load(path)`.")
+            what = f"values is of type {type(values).__name__}, not a mapping of sections."
+            raise InvalidInput(what, "Read a file with `Config.load(path)`.")
         try:
             self._take(Document.parse(commented.plain_text(keys.plain(values or {}))), None)
-        except (Broken, file.BadFile) as error:
+        except (InvalidYaml, file.BadFile) as error:
             problem = error.problem if isinstance(error, file.BadFile) else error.message
             raise InvalidInput(f"{problem}.", "`print(Config.init(write=False))` shows all keys.") from None
 
     @classmethod
     def init(
         cls,
-        path: Place | None = None,
+        path: PathArgument | None = None,
         *,
-        profile: Place | None = None,
+        profile: PathArgument | None = None,
         overwrite: bool = False,
-        model_path: Place | None = None,
-        taxonomy_path: Place | None = None,
+        model_path: PathArgument | None = None,
+        taxonomy_path: PathArgument | None = None,
         taxonomy_base: str | None = None,
         write: bool = True,
     ) -> Config:
-        """Make InstructLab's folders and a config.yaml that fits this machine; `reasons` says why it does.
+        """Create InstructLab's folders and a config.yaml that fits this machine; `reasons` explains it.
 
-        `profile` is a name of `Config.profiles()`, or a YAML file to begin with; where None, the file that
+        `profile` is a name of `Config.profiles()`, or a YAML file to copy; where None, the file that
         `ILAB_GLOBAL_CONFIG` names is taken, else the hardware decides. `model_path` is the model to chat
         with, to serve and to evaluate. With `overwrite` an older file is kept as `config.yaml.bak` beside the
-        new one. Without `write` nothing is made on disk.
+        new one. Without `write` nothing is created on disk.
 
-        Conflict where there is a file already, NotFound for an unknown profile, Unavailable where a folder
+        A valid file that exists is returned unchanged. Conflict where an argument contradicts it,
+        Unprocessable where it is not valid, NotFound for an unknown profile, Unavailable where a folder
         cannot be written.
         """
-        place = paths.given(path) if path is not None else paths.config_file()
-        if write and not overwrite and paths.exists(place):
-            raise _exists(place)
-        begun = beginning.begin(profile)
+        target = paths.given(path) if path is not None else paths.config_file()
         values = {
             **dict.fromkeys(_SERVED, model_path),
             **dict.fromkeys(_TAXONOMY, taxonomy_path),
             **dict.fromkeys(_BASE, taxonomy_base),
         }
-        config = cls._holding(begun.document)
-        config.profile, config.reasons = begun.profile, begun.reasons
-        config = config.override(**{key: value for key, value in values.items() if value is not None})
+        given = {key: value for key, value in values.items() if value is not None}
+        if write and not overwrite and paths.exists(target):
+            return cls._existing(target, profile, given)
+        fresh = initial.create(profile)
+        config = cls._holding(fresh.document)
+        config.profile, config.reasons, config._written = fresh.profile, fresh.reasons, fresh.written
+        config = config.override(**given)
         if not write:
             return config
-        file.make_folders([*beginning.folders(), place.parent])
-        with file.locked(place):
-            if paths.exists(place):
-                if not overwrite:
-                    raise _exists(place)
-                file.keep(place)
-            file.write(place, config._document.encoded())
-        config.path = place
+        file.make_folders([*initial.folders(), target.parent])
+        with file.locked(target):
+            if paths.exists(target):
+                if not overwrite:  # another process was faster
+                    return cls._existing(target, profile, given)
+                file.back_up(target)
+            # The record comes first: without it, every value would count as set by the user.
+            written_by_init.write(target, fresh.written)
+            file.write(target, config._document.encoded())
+        config.path = target
         return config
 
     @classmethod
-    def load(cls, path: Place | None = None) -> Config:
-        """The configuration of a file, InstructLab's own where None.
+    def _existing(cls, target: Path, profile: PathArgument | None, given: Mapping[str, Any]) -> Config:
+        """The valid file at `target`; Conflict where what `init` was given contradicts it."""
+        config = cls.load(target)
+        wanted = config.override(**given)
+        different = next((key for key in given if wanted[key] != config[key]), None)
+        if different is not None:
+            raise _contradicted(target, f"its {different} is {config[different]!r}")
+        if profile is not None:
+            fresh = initial.create(profile)
+            if not _made_from(config, fresh):
+                raise _contradicted(target, f"it was not made from the profile {fresh.profile}")
+            config.profile = fresh.profile
+        elif config._written is not None:
+            config.profile = config._written.profile
+        config.reasons = (f"{target} exists, so it was not changed.",)
+        return config
+
+    @classmethod
+    def load(cls, path: PathArgument | None = None) -> Config:
+        """Read the configuration of a file, InstructLab's own where None.
 
         NotFound where there is none; Unprocessable names the line and column of what is wrong in it.
         """
@@ -121,8 +135,8 @@ class Config:
         return cls._holding(file.read(place), place)
 
     @classmethod
-    def of(cls, configuration: Config | Mapping[str, Any] | Place | None) -> Config:
-        """What a `configuration` argument means: a Config, a mapping of sections, a file, or nothing."""
+    def of(cls, configuration: Config | Mapping[str, Any] | PathArgument | None) -> Config:
+        """The Config for a `configuration` argument: a Config, a mapping of sections, a path or None."""
         if isinstance(configuration, Config):
             return configuration
         if configuration is None or isinstance(configuration, Mapping):
@@ -130,7 +144,8 @@ class Config:
         if isinstance(configuration, str | os.PathLike):
             return cls.load(configuration)
         raise InvalidInput(
-            f"A {type(configuration).__name__} is no configuration.", "Give a Config, a mapping, or a path."
+            f"configuration is of type {type(configuration).__name__}.",
+            "Give a Config, a mapping, or a path.",
         )
 
     @staticmethod
@@ -139,7 +154,9 @@ class Config:
         return profiles()
 
     @hybridmethod
-    def show(whose: Config | type[Config], key: str | None = None, *, path: Place | None = None) -> str:
+    def show(
+        whose: Config | type[Config], key: str | None = None, *, path: PathArgument | None = None
+    ) -> str:
         """The YAML text, comments included: all of it, that of the section `key`, or the value of `key`.
 
         On the class: of the file at `path`, InstructLab's own where None. InvalidInput for an unknown key.
@@ -153,7 +170,7 @@ class Config:
         return commented.value_text(keys.dumped(found))
 
     @hybridmethod
-    def get(whose: Config | type[Config], key: str | None = None, *, path: Place | None = None) -> Any:
+    def get(whose: Config | type[Config], key: str | None = None, *, path: PathArgument | None = None) -> Any:
         """The value of `key`; of a section, or of all without a key, a dict. In paths `~` is replaced.
 
         On the class: of the file at `path`, InstructLab's own where None. InvalidInput for an unknown key.
@@ -165,9 +182,9 @@ class Config:
         return self.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        """Give `key` another value, in the file too: this one line changes, comments and all others stay.
+        """Set `key`, in the file too: only this line changes.
 
-        What another process has changed in the file meanwhile is kept. InvalidInput for an unknown key, a
+        Changes that another process made to the file are kept. InvalidInput for an unknown key, a
         section, or a value that does not fit; Conflict where the value is tied to others by an alias.
         """
         if self.path is None:
@@ -179,10 +196,10 @@ class Config:
         self._take(document, self.path)
 
     @classmethod
-    def change(cls, key: str, value: Any, *, path: Place | None = None) -> Config:
-        """`set` in a file, InstructLab's own where None, whose other values may be wrong; the configuration.
+    def change(cls, key: str, value: Any, *, path: PathArgument | None = None) -> Config:
+        """Set `key` in a file, InstructLab's own where None, whose other values may be wrong.
 
-        Unprocessable where another value still is: the new one is in the file then.
+        Return the configuration. Unprocessable where another value is still wrong; the new one is written.
         """
         place = paths.given(path) if path is not None else paths.config_file()
         file.parsed(place)  # before a lock file is made beside one that does not exist
@@ -199,16 +216,21 @@ class Config:
             ) from None
 
     def override(self, **values: Any) -> Config:
-        """Another configuration, in memory, with these values: `override(**{"train.num_epochs": 3})`."""
+        """Copy the configuration, in memory, with other values: `override(**{"train.num_epochs": 3})`."""
         document = self._document
         for key, value in values.items():
             document = keys.changed(document, key, value)
         other = self._holding(document)
-        other.profile, other.reasons = self.profile, self.reasons
+        other.profile, other.reasons, other._written = self.profile, self.reasons, self._written
         return other
 
+    @property
+    def resolvable(self) -> Configuration:
+        """The values, and which of them the user set, for the resolution of arguments."""
+        return Configuration(self.settings, self._written)
+
     def unused(self) -> tuple[Unused, ...]:
-        """What the file sets and nothing here obeys, each with the reason."""
+        """The keys that are set and have no effect, each with the reason."""
         return unused(self.settings)
 
     def __str__(self) -> str:
@@ -229,6 +251,7 @@ class Config:
     def _holding(cls, document: Document, path: Path | None = None) -> Config:
         config = cls()
         config._take(document, path)
+        config._written = None if path is None else written_by_init.read(path)
         return config
 
     def _take(self, document: Document, path: Path | None) -> None:
@@ -237,7 +260,7 @@ class Config:
         self.path = path
 
 
-def _either(whose: Config | type[Config], path: Place | None) -> Config:
+def _either(whose: Config | type[Config], path: PathArgument | None) -> Config:
     if not isinstance(whose, Config):
         return whose.load(path)
     if path is not None:
@@ -247,8 +270,18 @@ def _either(whose: Config | type[Config], path: Place | None) -> Config:
     return whose
 
 
-def _exists(path: Path) -> Conflict:
+def _made_from(config: Config, fresh: Initial) -> bool:
+    """Whether a configuration has the values of a profile, except for those that the user changed since."""
+    if fresh.written is not None:
+        return config._written is not None and config._written.settings == fresh.written.settings
+    settings, present = file.check(fresh.document, fresh.profile), dict(fields(config.settings))
+    return all(
+        key in present and present[key] == value for key, value in fields(settings) if is_set(settings, key)
+    )
+
+
+def _contradicted(path: Path, problem: str) -> Conflict:
     return Conflict(
-        f"There is a configuration at {path} already.",
+        f"There is a configuration at {path} already, and {problem}.",
         "Use it with Config.load(), or replace it with Config.init(overwrite=True), which keeps the old one.",
     )

@@ -1,4 +1,4 @@
-"""SDK: the calls of `Data` that work on datasets which are there already."""
+"""SDK: the methods of `Data` for existing datasets."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _TRAINING: tuple[Role, ...] = ("skills", "knowledge")
 
 
 class Curation:
-    """Looking at datasets, and making better ones of them. Each call stands alone and needs no instance.
+    """Inspect and improve datasets. Each call can be used alone and needs no instance.
 
     `data` is a dataset's name, a run's folder, a messages JSONL file, or several of these. Of a generated
-    run the training files are read. No call changes what it reads: a result is a new file, complete or not
-    there, beside what was given where `output` is None. An existing file is only replaced with `overwrite`.
-    Long calls tell a `reporter` how far they are, and raise Stopped when it asks; nothing is left then.
+    run the training files are read. No call changes its input: a result is a new file, written atomically,
+    beside the input where `output` is None. An existing file is only replaced with `overwrite`. Long calls
+    report progress to a `reporter`, and raise Stopped, without leaving files, when it requests a stop.
 
-    NotFound for a name that leads nowhere, Unprocessable for what is no JSON Lines, and, in all calls but
+    NotFound for an unknown name, Unprocessable for a file that is not JSON Lines and, in all calls but
     `validate`, for the first row that training would refuse, Conflict for an output that exists.
     """
 
@@ -65,12 +65,12 @@ class Curation:
         offset: int = 0,
         max_seq_length: int | None = None,
     ) -> Preview:
-        """Rows as `model` will read them: its chat template, tokens, what is learned and what is cut.
+        """Show rows as `model` reads them: rendered, tokenized, with labels and truncation.
 
         >>> print(Data.preview("pairs.jsonl", rows=1))
 
-        `max_seq_length` (tokens) is what a training of the model would take where None. The marks come from
-        the code that makes the labels of a training. Unprocessable for a model without a chat template.
+        `max_seq_length` (tokens) is that of a training of the model where None. The labels come from the code
+        of the training itself. Unprocessable for a model without a chat template.
         """
         from ilab_jupyter.curation import previewing
 
@@ -89,7 +89,7 @@ class Curation:
         overwrite: bool = False,
         reporter: Reporter | None = None,
     ) -> Mix:
-        """One dataset of several: an InstructLab recipe (`skills_recipe_*.yaml`) or {dataset: weight}.
+        """Mix several datasets into one: an InstructLab recipe (`skills_recipe_*.yaml`) or {dataset: weight}.
 
         >>> Data.mix({"skills.jsonl": 0.7, "knowledge.jsonl": 300}, "mixed.jsonl").rows
 
@@ -119,7 +119,7 @@ class Curation:
         limit: int = 100,
         reporter: Reporter | None = None,
     ) -> Deduplicated:
-        """The rows without those that say the same as an earlier one, and a report of which stands for which.
+        """Remove rows that repeat an earlier one, and report which row represents which.
 
         >>> Data.dedup("pairs.jsonl", threshold=0.9).kept
 
@@ -151,7 +151,7 @@ class Curation:
         limit: int = 100,
         reporter: Reporter | None = None,
     ) -> Leakage:
-        """Questions of an evaluation that the training data gives away; `drop` writes it without those rows.
+        """Find questions of an evaluation in the training data; `drop` writes the data without those rows.
 
         >>> Data.leakage("pairs.jsonl", "questions.jsonl").clean
 
@@ -173,7 +173,7 @@ class Curation:
 
     @staticmethod
     def annotate(data: Sources, output: Source | None = None) -> Annotations:
-        """A session of judging rows, which goes on where an earlier one ended; exports preference data.
+        """Open an annotation session, new or resumed, that exports preference data.
 
         >>> with Data.annotate("pairs.jsonl") as annotations:
         ...     for row in annotations:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ilab_jupyter import durable, engine, hardware, paths
-from ilab_jupyter.configuration.arguments import DATA, arguments
+from ilab_jupyter.configuration.arguments import DATA
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.curation import Curation
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
@@ -31,7 +31,7 @@ from ilab_jupyter.taxonomy import qna
 if TYPE_CHECKING:
     import pandas
 
-# What a run leaves in its folder besides run.json and its lock.
+# Files of a run in its folder besides run.json and its lock.
 _LEFT = ("leaves", "inputs", "build", "cache")
 _ANSWERS = "answers.jsonl"
 _LIBRARIES = ("instructlab-sdg", "instructlab-schema", "datasets", "docling", "openai", "pandas")
@@ -62,7 +62,7 @@ class GenerateResult(Shown, BaseModel):
     tokens: dict[str, int] = Field(
         default_factory=dict, description="What the teacher read (`prompt`) and wrote (`answer`)."
     )
-    tokens_told: bool = Field(
+    tokens_counted: bool = Field(
         default=True, description="False where the server counts no tokens: then they are 1.3 a word."
     )
     teacher: dict[str, Any]
@@ -101,7 +101,7 @@ class Data(Curation):
     """A taxonomy, a teacher and a pipeline. The arguments are those of the `generate` job.
 
     `teacher` is None or 'embedded', an address, or the fields of `TeacherSettings`; `teacher_model` names its
-    model, and `num_cpus` is InstructLab's word for `num_workers`. An empty text is as good as nothing.
+    model, and `num_cpus` is InstructLab's word for `num_workers`. An empty text counts as not given.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Data(Curation):
         self.settings = _checked(
             {
                 "taxonomy_path": str(paths.taxonomy_dir()),
-                **arguments(self.configuration.settings, DATA),
+                **self.configuration.resolvable.arguments(DATA),
                 **{name: value for name, value in given.items() if value not in (None, "")},
                 **more,
             }
@@ -156,17 +156,18 @@ class Data(Curation):
         reporter: Reporter | None = None,
         **settings: Any,
     ) -> IngestResult:
-        """Turn documents into markdown and chunks below `output_dir`, `documents` in InstructLab's data
-        folder where None.
+        """Convert documents to markdown and chunks in `output_dir`.
+
+        `output_dir` is `documents` in InstructLab's data folder where None.
 
         `documents` are files and folders, `data_path` of the constructor where None: md, html, docx, pptx,
         csv, txt and pdf. `guide.pdf` becomes `guide.pdf.md`; all chunks are in `chunks.jsonl`, and
-        `ingest.json` says what came from what. A document that cannot be read is in `failures` with the
-        reason and stops no other; what of one is lost is in `warnings`. What was read already is not read
-        again; what was made of documents that are gone goes with `prune` only; no other file is touched.
+        `ingest.json` maps results to documents. A document that cannot be read is in `failures` with the
+        reason; lost parts of a document are in `warnings`. Unchanged documents are not read again; results of
+        removed documents are removed with `prune` only; no other file is changed.
 
-        With `as_knowledge` the markdown is committed into a git repository of our own (True), or into the one
-        at a path that this has made, and `document_block()` of the result is what a knowledge leaf names.
+        With `as_knowledge` the markdown is committed to a git repository, the default one (True) or the one
+        at a path, and `document_block()` of the result is the `document` entry of a knowledge leaf.
         `settings` are those of `ReadSettings`: `chunk_tokens`, `tokenizer`, `max_bytes`, `max_documents`,
         `timeout` in seconds for one document, `pdf`, `pdf_models`.
 
@@ -203,23 +204,22 @@ class Data(Curation):
         resume: bool = False,
         reporter: Reporter | None = None,
     ) -> GenerateResult:
-        """Generate a dataset and return where it lies.
+        """Generate a dataset and return its files.
 
         `client` is an openai client, or anything with its `completions.create`, in place of the teacher; it
         needs a `teacher_model` only where the model's name cannot be listed. `data` is a folder of documents,
-        or what `ingest` gave: knowledge leaves read theirs there, whatever repository they name, as
-        `Data(documents=...)` says for single ones. `run_dir` keeps what is done; with `resume` it is taken
-        up, and no answer that it holds is asked for again.
+        or a result of `ingest`: knowledge leaves read their documents there instead of their repositories,
+        as with `Data(documents=...)`. `run_dir` stores the state; with `resume` the run continues from it,
+        and answers in it are not requested again.
 
-        The taxonomy is checked before anything heavy is loaded. Unprocessable for a wrong taxonomy or no rows
-        at all, TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter asks to
-        stop.
+        The taxonomy is checked before the engine is loaded. Unprocessable for an invalid taxonomy or no rows,
+        TeacherError, Conflict where the dataset's name is taken, Stopped when the reporter requests a stop.
         """
         reporter = reporter or ConsoleReporter()
         settings = self.settings
         if client is None and settings.teacher.kind == "embedded" and settings.teacher.model is not None:
             raise InvalidInput(
-                f"Nobody knows where the teacher {settings.teacher.model!r} answers.",
+                f"The teacher {settings.teacher.model!r} has no address.",
                 "Give its address, Data(teacher='http://.../v1'), or a client.",
             )
         reporter.phase("validating", settings.taxonomy_path)
@@ -278,7 +278,7 @@ class Data(Curation):
                 "rows_per_leaf": tally.rows_per_leaf,
                 "rejected": tally.rejected,
                 "tokens": {"prompt": tally.spent.prompt, "answer": tally.spent.answer},
-                "tokens_told": tally.spent.told,
+                "tokens_counted": tally.spent.told,
                 "extractive": bool(teacher.describe().get("extractive")),
             }
             _keep(folder, {**plan, "published": str(target)})
@@ -313,9 +313,7 @@ def _checked(fields: dict[str, Any]) -> Settings:
 
 
 def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
-    """What is known of the run in `folder`: taken up where its inputs are still the same, made anew
-    otherwise.
-    """
+    """The state of the run in `folder`: resumed where its inputs are the same, a new one otherwise."""
     if resume:
         with contextlib.suppress(OSError, ValueError, KeyError):
             plan: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -336,10 +334,10 @@ def _plan(folder: Path, inputs: str, resume: bool) -> dict[str, Any]:
 
 
 def _target(settings: Settings, started: str) -> Path:
-    """The folder to be made: the name that was asked for, or the first free one of this second."""
+    """The folder of the new dataset: the requested name, or the first free one of this second."""
     output = settings.output_dir
     datasets = paths.given(output).absolute() if output else paths.datasets_dir()
-    # before the teacher is asked: its answers may have cost hours
+    # before any request to the teacher: its answers may have cost hours
     try:
         datasets.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=datasets).close()
@@ -371,7 +369,7 @@ def _keep(folder: Path, plan: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Inside, no other generation works in the folder, which is made; Conflict where one does."""
+    """Create the folder and lock it for this generation; Conflict where another one uses it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
@@ -384,7 +382,7 @@ def _held(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Conflict(
-                f"Another generation works in {folder} just now.", "Wait for it, or choose another run_dir."
+                f"Another generation is using {folder}.", "Wait for it, or choose another run_dir."
             ) from None
         yield
     finally:
@@ -392,7 +390,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _check_ours(folder: Path) -> None:
-    """Conflict where something lies in the way that no run has left there: it would be removed."""
+    """Conflict where the folder has files of these names that no run created: they would be removed."""
     if (folder / "run.json").is_file():
         return
     for name in (*_LEFT, _ANSWERS):
@@ -404,7 +402,7 @@ def _check_ours(folder: Path) -> None:
 
 
 def _made_of(dataset: Path) -> str | None:
-    """The inputs that a published dataset was made of; None where it is not there."""
+    """The inputs of a published dataset; None where it does not exist."""
     try:
         made: dict[str, Any] = json.loads((dataset / "ilab-lineage.json").read_text(encoding="utf-8"))
         return str(made["inputs"])
@@ -413,7 +411,7 @@ def _made_of(dataset: Path) -> str | None:
 
 
 def _clean(folder: Path, *files: str) -> None:
-    """Remove what a run leaves behind, and nothing else that may lie in a folder of the user's choice."""
+    """Remove the files of a run, and nothing else in a folder of the user's choice."""
     for name in _LEFT:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in files:
@@ -427,13 +425,13 @@ def _teacher(settings: Settings, client: Any) -> Any:
         return teachers.make(settings.teacher, settings.num_workers)
     from ilab_jupyter.synthesis.teachers import remote
 
-    asked = settings.teacher
-    model = asked.model or remote.first_model(client, "the given client", asked.max_retries)
+    wanted = settings.teacher
+    model = wanted.model or remote.first_model(client, "the given client", wanted.max_retries)
     return remote.RemoteTeacher(
         client,
         model,
         num_workers=settings.num_workers,
-        chat=asked.endpoint == "chat",
+        chat=wanted.endpoint == "chat",
     )
 
 
@@ -458,7 +456,7 @@ def _result(target: Path, suffix: str) -> GenerateResult:
         rejected=lineage["rejected"],
         rejected_file=str(rejected) if rejected.is_file() else None,
         tokens=lineage["tokens"],
-        tokens_told=lineage["tokens_told"],
+        tokens_counted=lineage["tokens_counted"],
         teacher=lineage["teacher"],
     )
 
@@ -470,7 +468,7 @@ def _counted(path: Path) -> tuple[int, int]:
 
 
 def _turns(path: Path) -> Iterator[dict[str, Any]]:
-    """What each speaker says in each row of either format."""
+    """The text of each role in each row of either format."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter import paths
-from ilab_jupyter.configuration.arguments import EVALUATE, arguments
+from ilab_jupyter.configuration.arguments import EVALUATE
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.evaluation import store
@@ -39,8 +39,8 @@ class Evaluated:
     `EvaluationSettings` gives. `judge` is the URL of an OpenAI-compatible server, an openai client, a local
     model's name or folder, or the fields of `JudgeSettings`. Answers to which it gives no score are kept
     apart and counted in `error_rate`. All raise InvalidInput for a wrong argument, NotFound and Unprocessable
-    for wrong data or models, TeacherError where the judge cannot be asked, Unavailable where a library or the
-    hub is missing, and `progress.Stopped` where the reporter asks to stop.
+    for wrong data or models, TeacherError where the judge cannot be reached, Unavailable where a library or
+    the hub is missing, and `progress.Stopped` where the reporter requests a stop.
     """
 
     student_model: str
@@ -224,7 +224,7 @@ class Evaluated:
     ) -> Evaluation:
         client: Endpoint | None = None
         rows = EVALUATE.get(benchmark, ()) if isinstance(benchmark, str) else ()
-        configured = arguments(self.configuration.settings, rows)
+        configured = self.configuration.resolvable.arguments(rows)
         its_judge = configured.pop("judge", None)
         judge = its_judge if judge is None else judge
         if judge is not None and not isinstance(judge, str | Mapping | JudgeSettings | os.PathLike):
@@ -244,5 +244,5 @@ class Evaluated:
             raise InvalidInput(
                 f"{wrong_field(error.errors()[0])}.", "See the arguments of the evaluation."
             ) from None
-        told = reporter if reporter is not None else ConsoleReporter()
-        return Evaluation(checked, hub.obtain(checked.model, Models(), told), told, client)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        return Evaluation(checked, hub.obtain(checked.model, Models(), reporter), reporter, client)

@@ -18,8 +18,8 @@ from ilab_jupyter.training.processing import Processed, process
 PathLike = str | os.PathLike[str]
 
 
-class Kept:
-    """The methods of `Model` that fetch, merge, convert and send its folder, and tokenize data for it.
+class ModelFolder:
+    """The methods of `Model` that download, merge, convert and upload its folder, and tokenize data for it.
 
     All raise InvalidInput for a wrong argument, NotFound and Unprocessable for wrong models or data,
     Conflict where a name is taken, Unavailable where a hub, a tool or room on the disk is missing, and
@@ -47,9 +47,8 @@ class Kept:
         """A hub's model (`org/name`) or a model folder, into the registry, or into `output_dir`.
 
         Only safetensors, configuration and tokenizer are fetched. `confirm` is shown size and licence first;
-        Stopped where it returns False. A connection that breaks is taken up at its byte; a download that
-        failed goes on with the files that are not here yet. What an earlier call with this `job_id` has made
-        is given again.
+        Stopped where it returns False. A broken connection is resumed at its byte; a failed download
+        continues with the missing files. The result of an earlier call with this `job_id` is returned again.
         """
         return hub.download(
             os.fspath(repository),
@@ -70,7 +69,7 @@ class Kept:
         job_id: str | None = None,
         reporter: Reporter | None = None,
     ) -> ModelEntry:
-        """The adapter (the model itself where None) merged into its base: a whole model, with its lineage.
+        """The adapter (the model itself where None) merged into its base: a complete model, with its lineage.
 
         It goes into the registry under `name`, or into `output_dir`. What an earlier call with this `job_id`
         has made is given again.
@@ -99,10 +98,10 @@ class Kept:
         """
         if to != "gguf":
             raise InvalidInput(f"There is no conversion to {to[:40]!r}.", "Choose gguf.")
-        told = reporter if reporter is not None else ConsoleReporter()
-        folder = hub.obtain(self.student_model, Models(), told)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        folder = hub.obtain(self.student_model, Models(), reporter)
         output = None if output_dir is None else paths.given(output_dir)
-        return gguf.convert(self.student_model, folder, quantization, output, told)
+        return gguf.convert(self.student_model, folder, quantization, output, reporter)
 
     def upload(
         self,
@@ -114,11 +113,13 @@ class Kept:
     ) -> Uploaded:
         """Send the model to a hub, with a card made from its lineage.
 
-        The token is the one of `hf auth login` or of HF_TOKEN. Of this machine's paths nothing is told.
+        The token is the one of `hf auth login` or of HF_TOKEN. No paths of this machine are sent.
         """
         folder = Models().resolve(self.student_model)
-        told = reporter if reporter is not None else ConsoleReporter()
-        return upload(self.student_model, folder, repository, private=private, message=message, reporter=told)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        return upload(
+            self.student_model, folder, repository, private=private, message=message, reporter=reporter
+        )
 
     def process_data(
         self,
@@ -141,12 +142,12 @@ class Kept:
             )
         given = [data_path] if isinstance(data_path, str | os.PathLike) else list(data_path)
         files = [file for item in given for file in Datasets().resolve(item)]
-        told = reporter if reporter is not None else ConsoleReporter()
+        reporter = reporter if reporter is not None else ConsoleReporter()
         return process(
             files,
-            hub.obtain(self.student_model, Models(), told),
+            hub.obtain(self.student_model, Models(), reporter),
             paths.given(output_dir),
             max_seq_len=max_seq_len,
             min_seq_len=min_seq_len,
-            reporter=told,
+            reporter=reporter,
         )

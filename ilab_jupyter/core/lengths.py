@@ -1,4 +1,4 @@
-"""What a training would cut off its rows, said before it is queued. Of the engine, only tokenizers loads."""
+"""Notice on rows that a training would truncate. Of the engine, only tokenizers is imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ilab_jupyter.configuration import fit
+from ilab_jupyter.configuration import resolution, training_memory
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.registry import profile as model_profile
@@ -18,16 +18,22 @@ from ilab_jupyter.training.lengths import Lengths
 from ilab_jupyter.training.spec import Settings, TrainingArguments
 
 
-def notice(model: str, arguments: Mapping[str, Any]) -> str:
-    """One sentence on rows that are longer than `max_seq_length`, with the length that keeps all of them and
-    the memory for it; '' where none is, and where the model or the data cannot be read yet.
+def notice(model: str | None, arguments: Mapping[str, Any]) -> str:
+    """One sentence on rows that are longer than `max_seq_length`, with a length that keeps all of them.
+
+    Model and arguments that are not given are resolved as for a job. '' where no row is longer, and where the
+    model or the data cannot be read yet.
     """
     try:
-        given = TrainingArguments.model_validate(dict(arguments))
+        configuration = resolution.load("train")
+        model = model or str(resolution.model(configuration).arguments["model"])
+        given = TrainingArguments.model_validate(
+            resolution.training(model, arguments, configuration).arguments
+        )
         folder = Models().resolve(model)
         roles = model_profile.read(folder).dataset_roles
         files = [file for item in given.data for file in Datasets().resolve(item, roles)]
-        settings = plan.foresee(model, given)
+        settings = plan.expected_settings(model, given)
         found = lengths.measure(files, folder, settings.max_seq_length)
     except (PublicError, ValidationError, OSError, ValueError):
         return ""  # the job reports what is wrong with them
@@ -58,7 +64,7 @@ def _memory(folder: Path, settings: Settings, tokens: int) -> str:
     if student is None:
         return ""
     totals = [
-        fit.need(
+        training_memory.estimate(
             student,
             settings.method,
             settings.lora_rank or 0,
@@ -70,7 +76,7 @@ def _memory(folder: Path, settings: Settings, tokens: int) -> str:
     return f" and takes about {totals[0] / 1e9:.1f} GB of memory instead of {totals[1] / 1e9:.1f} GB"
 
 
-def _student(folder: Path) -> fit.Student | None:
+def _student(folder: Path) -> training_memory.Student | None:
     """The sizes of the model in a folder; None where its config.json does not have them."""
     config = json.loads((folder / "config.json").read_bytes())
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
@@ -81,4 +87,4 @@ def _student(folder: Path) -> fit.Student | None:
     layers, hidden, intermediate, vocabulary = sizes
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     each = 4 if str(text.get("dtype") or config.get("torch_dtype")) == "float32" else 2
-    return fit.Student(folder.name, weights / each, layers, hidden, intermediate, vocabulary)
+    return training_memory.Student(folder.name, weights / each, layers, hidden, intermediate, vocabulary)

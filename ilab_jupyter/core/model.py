@@ -1,4 +1,4 @@
-"""SDK: fine-tune a model, serve it, evaluate it, and see to its folder."""
+"""SDK: fine-tune, serve, chat with and evaluate a model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter import engine
-from ilab_jupyter.configuration.arguments import MODEL, SERVE, TRAIN, arguments
+from ilab_jupyter.configuration import resolution
+from ilab_jupyter.configuration import training_args as upstream
+from ilab_jupyter.configuration.arguments import SERVE
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.evaluation import Evaluated
-from ilab_jupyter.core.folder import Kept
+from ilab_jupyter.core.folder import ModelFolder
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.models import hub
 from ilab_jupyter.progress import ConsoleReporter, Reporter
@@ -27,11 +29,12 @@ Source = str | os.PathLike[str]
 Paths = Source | Sequence[Source]
 
 
-class Model(Evaluated, Kept):
+class Model(Evaluated, ModelFolder):
     """A student model: a registry name, a model folder, or a hub id, which is fetched when first needed.
 
-    `configuration` is a Config, a mapping of its sections, or the path of a config.yaml: what it sets is
-    taken where a call names nothing else. The starter model where neither names one.
+    `configuration` is a Config, a mapping of its sections, or the path of a config.yaml: a call takes from
+    it what the call itself does not name, in the order of `configuration.resolution`, as a job does. The
+    starter model is the default.
     """
 
     def __init__(
@@ -40,17 +43,20 @@ class Model(Evaluated, Kept):
         configuration: Config | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     ) -> None:
         self.configuration = Config.of(configuration)
-        configured = arguments(self.configuration.settings, MODEL).get("student_model", "starter")
-        chosen = student_model or configured
+        self._notices: tuple[str, ...] = ()
+        chosen = student_model
+        if not chosen:
+            found = resolution.model(self.configuration.resolvable)
+            chosen, self._notices = found.arguments["model"], found.notices
         self.student_model = os.fspath(chosen) if isinstance(chosen, os.PathLike) else str(chosen)
-        self._speakers: dict[str, Any] = {}
+        self._local_chats: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Model({self.student_model!r})"
 
     def train_model(
         self,
-        training_args: TrainingArguments | Mapping[str, Any] | None = None,
+        training_args: TrainingArguments | Mapping[str, Any] | object | None = None,
         *,
         data: Paths | None = None,
         job_id: str | None = None,
@@ -59,16 +65,24 @@ class Model(Evaluated, Kept):
     ) -> TrainResult:
         """Fine-tune the model on `data` (messages JSONL files, dataset names); the result is in the registry.
 
-        `data` may also stand in `training_args`; the newest dataset where nobody names any. With `resume`,
-        `job_id`'s last checkpoint is continued. InvalidInput names a wrong argument, Unprocessable a wrong
-        row or model; `progress.Stopped` follows a checkpoint when the reporter asks to stop.
+        `training_args` may contain `data` too; the newest dataset is the default. It also takes the names of
+        instructlab-training (`num_epochs`, `effective_batch_size`, `lora`, ...) and its TrainingArgs: one
+        warning names those without a counterpart, and `model_path` replaces the object's model.
+
+        With `resume`, `job_id`'s last checkpoint is continued. InvalidInput names a wrong argument,
+        Unprocessable a wrong row or model; `progress.Stopped` follows a checkpoint when the reporter asks to
+        stop.
         """
         from ilab_jupyter.training.run import train
 
-        arguments = self._arguments(training_args, data)
-        told = reporter if reporter is not None else ConsoleReporter()
-        folder = hub.obtain(self.student_model, Models(), told)
-        return train(self.student_model, folder, arguments, job_id=job_id, resume=resume, reporter=told)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        translated = _translated(training_args)
+        model = translated.model or self.student_model
+        arguments = self._arguments(translated.arguments, data, model)
+        for notice in filter(None, (*(self._notices if not translated.model else ()), translated.warning)):
+            reporter.warning(notice)
+        folder = hub.obtain(model, Models(), reporter)
+        return train(model, folder, arguments, job_id=job_id, resume=resume, reporter=reporter)
 
     def serve(
         self,
@@ -82,24 +96,24 @@ class Model(Evaluated, Kept):
         release_file: Path | None = None,
         reporter: Reporter | None = None,
     ) -> None:
-        """Answer OpenAI requests on a loopback port until the reporter asks to stop.
+        """Answer OpenAI requests on a loopback port until the reporter requests a stop.
 
-        While `release_file` exists, something waits for what this model has: once nobody has asked for
-        `idle_seconds`, it makes room, and that is an Unavailable with cause `preempted`.
+        While `release_file` exists, another job waits for the memory of this one: after `idle_seconds`
+        without a request the server ends with Unavailable, cause `preempted`.
 
-        `name` is what the API calls the model, its registry name or its folder's where None. Port 0 takes a
-        free one; where it listens is written to `endpoint_file`. `max_tokens` bounds one answer.
+        `name` is the model's name in the API, its registry name or its folder's where None. Port 0 takes a
+        free one; the address is written to `endpoint_file`. `max_tokens` bounds one answer.
         """
         if port is None:
-            port = arguments(self.configuration.settings, SERVE).get("port", 0)
+            port = self.configuration.resolvable.arguments(SERVE).get("port", 0)
         if not 0 <= port <= 65535:
             raise InvalidInput(
                 f"There is no port {port}.", "Choose one from 1 to 65535, or 0 for a free one."
             )
         from ilab_jupyter.serving.server import serve
 
-        told = reporter if reporter is not None else ConsoleReporter()
-        folder = hub.obtain(self.student_model, Models(), told)
+        reporter = reporter if reporter is not None else ConsoleReporter()
+        folder = hub.obtain(self.student_model, Models(), reporter)
         serve(
             folder,
             name=name or self._served_name(folder),
@@ -109,7 +123,7 @@ class Model(Evaluated, Kept):
             endpoint_file=endpoint_file,
             idle_seconds=idle_seconds,
             release_file=release_file,
-            reporter=told,
+            reporter=reporter,
         )
 
     def chat(
@@ -123,24 +137,24 @@ class Model(Evaluated, Kept):
         device: str = "auto",
         tell: Callable[[str], object] | None = None,
     ) -> str:
-        """The model's answer to a question, or to a conversation of `{"role", "content"}` turns.
+        """Answer a question, or a conversation of `{"role", "content"}` turns.
 
-        The model is loaded into this process at the first call and held as long as this object; no server is
-        needed. `tell` gets each piece of the answer as it is made. `temperature` is the model's own where
-        None, 0 takes the likeliest token each time.
+        The model is loaded into this process at the first call and kept as long as this object; no server is
+        needed. `tell` receives each piece of the answer as it is generated. `temperature` is the model's own
+        where None; 0 always takes the most likely token.
 
-        InvalidInput for a conversation that is none, ApiError where the model has no chat template or the
-        conversation is longer than it takes.
+        InvalidInput for an invalid conversation, ApiError where the model has no chat template or the
+        conversation is longer than its context.
         """
         turns = _turns(messages, system)
         if max_tokens < 1 or (temperature is not None and not 0 <= temperature <= 2):
             raise InvalidInput("max_tokens is at least 1, temperature from 0 to 2.", "Change them.")
-        if (found := self._speakers.get(device)) is None:
+        if (found := self._local_chats.get(device)) is None:
             engine.require("Chat", "torch", "transformers")
             from ilab_jupyter.serving.speaker import Speaker
 
             folder = hub.obtain(self.student_model, Models(), ConsoleReporter())
-            found = self._speakers[device] = Speaker(folder, device=device)
+            found = self._local_chats[device] = Speaker(folder, device=device)
             weakref.finalize(self, found.close)
         pieces = []
         for piece in found.say(turns, max_tokens=max_tokens, temperature=temperature, seed=seed):
@@ -150,19 +164,14 @@ class Model(Evaluated, Kept):
         return "".join(pieces)
 
     def _served_name(self, folder: Path) -> str:
-        """A path would tell every client where the model lies."""
+        """The model's name for clients, which do not get its path."""
         return folder.name if Path(self.student_model).is_absolute() else self.student_model
 
     def _arguments(
-        self, given: TrainingArguments | Mapping[str, Any] | None, data: Paths | None
+        self, given: Mapping[str, Any], data: Paths | None, model: str | None = None
     ) -> TrainingArguments:
-        values = arguments(self.configuration.settings, TRAIN)
-        if given is not None and not isinstance(given, TrainingArguments | Mapping):
-            raise InvalidInput(
-                f"A {type(given).__name__} is no training_args.", "Give a mapping of arguments."
-            )
-        chosen = given.model_dump(exclude_unset=True) if isinstance(given, TrainingArguments) else given or {}
-        values = {**_without_other_method(values, chosen), **chosen}
+        found = resolution.training(model or self.student_model, given, self.configuration.resolvable)
+        values = dict(found.arguments)
         if data is not None:
             items = [data] if isinstance(data, str | os.PathLike) else data
             values["data"] = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in items]
@@ -177,14 +186,20 @@ class Model(Evaluated, Kept):
             ) from None
 
 
-def _without_other_method(configured: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The configured arguments, less those of a method that the given ones rule out."""
-    lora = ("lora_rank", "lora_alpha", "lora_dropout")
-    if given.get("method") not in (None, "lora") or given.get("lora_rank") == 0:
-        return {name: value for name, value in configured.items() if name not in ("method", *lora)}
-    if given.get("method") is None and any(given.get(name) for name in lora):
-        return {name: value for name, value in configured.items() if name != "method"}
-    return dict(configured)
+def _translated(given: TrainingArguments | Mapping[str, Any] | object | None) -> upstream.Translated:
+    """The arguments in `given` by our names; InvalidInput for what has no arguments."""
+    if given is None:
+        return upstream.Translated({})
+    if isinstance(given, TrainingArguments):
+        return upstream.Translated(given.model_dump(exclude_unset=True))
+    if isinstance(given, Mapping):
+        return upstream.translate(given)
+    if upstream.is_training_args(given):
+        return upstream.translate(upstream.from_object(given))
+    raise InvalidInput(
+        f"training_args is of type {type(given).__name__}.",
+        "Give a mapping of arguments, or a TrainingArgs of instructlab-training.",
+    )
 
 
 def _turns(messages: str | Sequence[Mapping[str, str]], system: str | None) -> list[dict[str, str]]:
@@ -193,7 +208,7 @@ def _turns(messages: str | Sequence[Mapping[str, str]], system: str | None) -> l
         said = turn.get("content") if isinstance(turn, Mapping) else None
         if not isinstance(said, str) or turn.get("role") not in ("system", "user", "assistant"):
             raise InvalidInput(
-                f"Turn {number} is no message.",
+                f"Turn {number} is not a message.",
                 'Give a question, or turns such as {"role": "user", "content": "..."}.',
             )
     if not turns:

@@ -1,4 +1,4 @@
-"""SDK: documents found and asked: converted, kept in a store with their vectors, searched, answered from."""
+"""SDK: convert documents, store them with vectors, search them, and answer from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ilab_jupyter import engine, paths
-from ilab_jupyter.configuration.arguments import STORE, arguments
+from ilab_jupyter.configuration.arguments import STORE
+from ilab_jupyter.core.calling import defaultmethod
 from ilab_jupyter.core.config import Config
 from ilab_jupyter.core.taxonomy import Taxonomy, taxonomy_root
 from ilab_jupyter.errors import InvalidInput, TeacherError, Unavailable, wrong_field
@@ -28,6 +29,8 @@ _READING = ("docling", "pypdfium2")
 class RAG:
     """A collection of documents in a store. Each argument is the default of the methods that take it.
 
+    A method that is called on the class has the defaults of `RAG()`.
+
     `uri` is a local folder (InstructLab's `embeddings.db` where None), `embedding_model` a
     sentence-transformers model: a folder, or a name of one that is on this machine.
     """
@@ -39,12 +42,19 @@ class RAG:
         embedding_model: PathArgument | None = None,
         top_k: int | None = None,
         configuration: Config | Mapping[str, Any] | PathArgument | None = None,
+        *,
+        input_dir: PathArgument | None = None,
+        output_dir: PathArgument | None = None,
+        taxonomy_path: PathArgument | None = None,
+        taxonomy_base: str | None = None,
     ) -> None:
         self.configuration = Config.of(configuration)
+        self.input_dir, self.output_dir = input_dir, output_dir
+        self.taxonomy_path, self.taxonomy_base = taxonomy_path, taxonomy_base or "empty"
         given = {"uri": uri, "collection": collection, "embedding_model": embedding_model, "top_k": top_k}
         chosen = {
             **{"collection": COLLECTION, "embedding_model": EMBEDDING_MODEL, "top_k": 3},
-            **arguments(self.configuration.settings, STORE),
+            **self.configuration.resolvable.arguments(STORE),
             **{name: value for name, value in given.items() if value is not None},
         }
         self.uri = os.fspath(chosen["uri"]) if "uri" in chosen else None
@@ -56,13 +66,15 @@ class RAG:
     def __repr__(self) -> str:
         return f"RAG({self.uri!r}, collection={self.collection!r})"
 
+    @defaultmethod
     def convert(
         self,
+        /,
         input_dir: PathArgument | Sequence[PathArgument] | None = None,
         output_dir: PathArgument | None = None,
         *,
         taxonomy_path: PathArgument | None = None,
-        taxonomy_base: str = "empty",
+        taxonomy_base: str | None = None,
         documents: Mapping[str, str] | None = None,
         reporter: Reporter | None = None,
         **settings: Any,
@@ -80,20 +92,24 @@ class RAG:
         """
         from ilab_jupyter.retrieval import conversion
 
+        if input_dir is None and taxonomy_path is None:
+            input_dir, taxonomy_path = self.input_dir, self.taxonomy_path
         if (input_dir is None) == (taxonomy_path is None):
             raise InvalidInput("Give either input_dir or taxonomy_path.", "For documents, give their folder.")
         checked = _checked(ReadSettings, settings)
         engine.require("Reading documents", *_READING)
         chosen: Any = _several(input_dir)
         if taxonomy_path is not None:
-            files = tuple(Taxonomy.check(os.fspath(taxonomy_path), taxonomy_base))
+            files = tuple(Taxonomy.check(os.fspath(taxonomy_path), taxonomy_base or self.taxonomy_base))
             root = Path(taxonomy_root(os.fspath(taxonomy_path)))
             chosen = conversion.Leaves(root, files, dict(documents or {}))
-        target = output_dir or paths.data_dir() / "converted_documents"
+        target = output_dir or self.output_dir or paths.data_dir() / "converted_documents"
         return conversion.convert(chosen, target, checked, reporter or ConsoleReporter())
 
+    @defaultmethod
     def ingest(
         self,
+        /,
         input_dir: PathArgument | None = None,
         *,
         uri: PathArgument | None = None,
@@ -117,6 +133,7 @@ class RAG:
         """
         from ilab_jupyter.retrieval import indexing
 
+        input_dir = self.input_dir if input_dir is None else input_dir
         given = {
             "input_dir": None if input_dir is None else str(paths.given(input_dir)),
             "uri": self.uri if uri is None else os.fspath(uri),
@@ -128,6 +145,7 @@ class RAG:
         engine.require("RAG", "lancedb", "sentence_transformers", "docling", extra="rag")
         return indexing.index(checked, reporter or ConsoleReporter())
 
+    @defaultmethod
     def search(
         self,
         query: str,
@@ -147,7 +165,7 @@ class RAG:
 
         if mode not in ("hybrid", "vector", "text"):
             raise InvalidInput(f"There is no mode {mode!r}.", "Choose hybrid, vector or text.")
-        asked = indexing.check_question(query)
+        text = indexing.check_question(query)
         limit = _between("top_k", self.top_k if top_k is None else top_k, 1, 1000)
         engine.require("RAG", "lancedb", extra="rag")
         collection = store.Collection.open(store.place_of(self.uri), store.check_name(self.collection))
@@ -155,12 +173,13 @@ class RAG:
         if mode != "text":
             model = self._model()
             collection.check(store.Embedding(model.name, model.dimension, model.fingerprint))
-            vector = model.queries([asked])[0].tolist()
-        hits = collection.search(asked, vector, limit, mode)
+            vector = model.queries([text])[0].tolist()
+        hits = collection.search(text, vector, limit, mode)
         if min_similarity is not None:
             hits = [hit for hit in hits if hit.similarity is None or hit.similarity >= min_similarity]
-        return Hits(query=asked, mode=mode, hits=tuple(hits))
+        return Hits(query=text, mode=mode, hits=tuple(hits))
 
+    @defaultmethod
     def answer(
         self,
         question: str,
@@ -178,32 +197,32 @@ class RAG:
 
         `client` is an openai client, or the base URL of an OpenAI-compatible server, whose key is in the
         environment variable `api_key_env`; `model` its model, the first that it lists where None. Where
-        nothing is found no model is asked, and `found` is False, as where the model says that the passages do
-        not answer. The passages reach the model as quoted data; a model may still be misled by what they say.
+        nothing is found no model is called, and `found` is False, as where the model says that the passages
+        do not answer. The passages reach the model as quoted data; a model may still be misled by them.
 
         Unavailable where the server cannot be reached or refuses; the errors of `search`.
         """
         if client is None:
             raise InvalidInput(
-                "No model was given to ask.",
+                "No model was given.",
                 "Give an openai client, or an address that ends in /v1, as client.",
             )
         hits = self.search(question, top_k, mode, min_similarity=min_similarity).hits
-        asked = question.strip()
+        text = question.strip()
         if not hits:
-            return answering.nothing(asked)
+            return answering.nothing(text)
         own = isinstance(client, str)
-        asking = _connected(client, api_key_env, timeout) if own else client
+        connection = _connected(client, api_key_env, timeout) if own else client
         try:
-            name = model or answering.first_model(asking)
+            name = model or answering.first_model(connection)
             return answering.answer(
-                asked, hits, asking, name, _between("max_tokens", max_tokens, 1, 1_048_576)
+                text, hits, connection, name, _between("max_tokens", max_tokens, 1, 1_048_576)
             )
         except TeacherError as error:
             raise Unavailable(error.message.replace("teacher", "model server"), error.hint) from error
         finally:
             if own:
-                asking.close()
+                connection.close()
 
     def _model(self) -> Any:
         """The embedding model, loaded once."""

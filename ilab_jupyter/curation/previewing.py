@@ -106,7 +106,7 @@ def preview(
     folder = Models().resolve(model)
     # of a generated run, the files that this model is trained on
     paths = sources.files(data, model_profile.read(folder).dataset_roles)
-    length = max_seq_length or plan.foresee(model, TrainingArguments(data=["-"])).max_seq_length
+    length = max_seq_length or plan.expected_settings(model, TrainingArguments(data=["-"])).max_seq_length
     engine.require("A preview", "transformers")
     encoder = Encoder(loading.load_tokenizer(folder), length)
     shown = [

@@ -58,10 +58,12 @@ from ilab_jupyter.jobs.store.summaries import JobSummary
 
 log = logging.getLogger(__name__)
 
-# Checks a new job before it is queued, by its spec, its secrets and a function that gives the specs of the
-# owner's queued and live jobs that contain a text. Raises PublicError where the job cannot succeed; returns
-# warnings on what could not be checked.
-Admission = Callable[[JobSpec, Mapping[str, str], Callable[[str], Sequence[JobSpec]]], Sequence[str]]
+# Resolves and checks a new job before it is queued, by its spec, its secrets and a function that gives the
+# specs of the owner's queued and live jobs that contain a text. Raises PublicError where the job cannot
+# succeed; returns the spec with its arguments resolved, and warnings on what could not be checked.
+Admission = Callable[
+    [JobSpec, Mapping[str, str], Callable[[str], Sequence[JobSpec]]], tuple[JobSpec, Sequence[str]]
+]
 
 MAX_QUEUED = 100_000
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}-[a-z2-7]{8}")
@@ -363,22 +365,27 @@ class LocalJobs:
         given = check_secrets(secrets or {})
         spec = spec.model_copy(update={"resources": leases.effective_resources(spec.resources)})
         leases.check_satisfiable(self._store, spec.resources)
-        warnings = self._admitted(spec, key, given)
+        resolved, warnings = self._admitted(spec, key, given)
         launched = launch(interpreter(self._python, spec.kind), self._module)
-        row = self._submissions.add(self.owner, spec, launched, key=key, secrets=given, actor=self.actor)
+        row = self._submissions.add(
+            self.owner, resolved, launched, key=key, secrets=given, actor=self.actor, requested=spec
+        )
         self._background.wake()
         waiting = view.JUST_QUEUED if row.state is JobState.QUEUED else None
         job = view.job(self._store, row, pending_reason=waiting)
         return job.model_copy(update={"warnings": warnings}) if warnings else job
 
-    def _admitted(self, spec: JobSpec, key: str | None, secrets: Mapping[str, str]) -> builtins.list[str]:
-        """Return warnings of the admission check. A known key repeats a submission that has passed it."""
+    def _admitted(
+        self, spec: JobSpec, key: str | None, secrets: Mapping[str, str]
+    ) -> tuple[JobSpec, builtins.list[str]]:
+        """The resolved spec and the warnings of the admission; a known key repeats an admitted submission."""
         if self._admit is None:
-            return []
+            return spec, []
         with self._store.read() as connection:
             if key is not None and self._store.by_key(connection, self.owner, key) is not None:
-                return []
-        return [*self._admit(spec, secrets, self._unended)]
+                return spec, []
+        resolved, warnings = self._admit(spec, secrets, self._unended)
+        return resolved, [*warnings]
 
     def _unended(self, text: str) -> builtins.list[JobSpec]:
         """Return the specs of the owner's queued and live jobs that contain `text`."""

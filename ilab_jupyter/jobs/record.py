@@ -47,6 +47,11 @@ class JobSpec(Frozen):
     kind: str = Field(pattern=NAME, description="generate, train, serve")
     name: str = Field(default="", max_length=200, pattern=TITLE, description="A title; the kind if empty.")
     arguments: dict[str, Any] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(
+        default_factory=dict,
+        description="Of each argument of a queued job where its value comes from: argument, config.yaml, "
+        "model profile, init or newest dataset. An argument without a source has its default.",
+    )
     queue: str = Field(default="batch", pattern=NAME, description="Jobs of one queue share its slots.")
     priority: int = Field(
         default=0,

@@ -1,6 +1,6 @@
-"""Checks of a new job before it is queued: what would make it fail later is refused now.
+"""A new job before it is queued: its arguments are resolved, and what would make it fail is refused.
 
-`admit` is given to `LocalJobs`, so magics, REST and SDK refuse the same jobs in the same words.
+`admit` is given to `LocalJobs`, so magics, REST and SDK resolve and refuse the same jobs in the same words.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, get_args
 from ilab_jupyter import paths
 from ilab_jupyter.errors import Conflict, NotFound, PublicError
 from ilab_jupyter.jobs.record import JobSpec
-from ilab_jupyter.kinds import hub_check, remedies
+from ilab_jupyter.kinds import arguments, hub_check, remedies
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.registry import profile as model_profile
 from ilab_jupyter.registry.entries import Role
@@ -25,16 +25,18 @@ _NEW_MODEL = ("train", "model")
 _ANY_ROLE = get_args(Role)
 
 
-def admit(spec: JobSpec, secrets: Mapping[str, str], unended: Unended) -> list[str]:
-    """Warnings on what could not be checked; raises PublicError where the job cannot succeed.
+def admit(spec: JobSpec, secrets: Mapping[str, str], unended: Unended) -> tuple[JobSpec, list[str]]:
+    """The spec with its arguments resolved, and warnings on what could not be checked.
 
-    `unended` gives the specs of the owner's queued and live jobs that contain a text.
+    Raises PublicError where the job cannot succeed. `unended` gives the specs of the owner's queued and live
+    jobs that contain a text.
     """
-    checked = _Checked(spec, secrets, unended)
+    resolved, notices = arguments.resolve(spec)
+    checked = _Checked(resolved, secrets, unended)
     if (check := _CHECKS.get(spec.kind)) is not None:
         check(checked)
     _check_name(spec, unended)
-    return checked.warnings
+    return resolved, [*notices, *checked.warnings]
 
 
 class _Checked:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ilab_jupyter.configuration import resolution
 from ilab_jupyter.display import safe
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.jobs.record import JobSpec, Resources
@@ -62,15 +63,20 @@ def job_spec(
         known = KINDS[kind]
     except KeyError:
         raise InvalidInput(f"There is no job kind {kind!r}.", f"Choose one of: {', '.join(KINDS)}.") from None
+    # What these kinds need may come from config.yaml.
+    configured = resolution.configured(kind, arguments) if kind in ("generate", "evaluate") else {}
+    complete = {**configured, **arguments}
     try:
         if strict:
-            checked = known.spec.model_validate_json(json.dumps(dict(arguments)), strict=True)
+            checked = known.spec.model_validate_json(json.dumps(complete), strict=True)
         else:
-            checked = known.spec.model_validate(dict(arguments))
+            checked = known.spec.model_validate(complete)
+        fields = checked.model_fields_set - (configured.keys() - arguments.keys())
         return JobSpec(
             kind=kind,
             name=name or safe(checked.title)[:200],
-            arguments=checked.model_dump(mode="json"),
+            # What was given, and nothing else: the rest is resolved where the job is queued.
+            arguments=checked.model_dump(mode="json", include=fields),
             queue=known.queue,
             priority=priority,
             resources=_resources(known, checked, Resources.model_validate(resources or {})),

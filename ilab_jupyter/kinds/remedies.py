@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ilab_jupyter.evaluation.settings import JudgeSettings
+from ilab_jupyter.configuration.resolution import ARGUMENT
+from ilab_jupyter.evaluation.settings import EvaluationSettings, JudgeSettings
 from ilab_jupyter.jobs import causes
 from ilab_jupyter.kinds.catalog import KINDS
 from ilab_jupyter.registry import Datasets, Models
@@ -33,11 +34,18 @@ _POSITIONAL = {
 _SERVICES: dict[str, type[BaseModel]] = {"teacher": TeacherSettings, "judge": JudgeSettings}
 
 
-def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
-    """What follows `%ilab` to do the next step after this cause: `resume train-abc`, `train data --seed 2`.
+def remedy(
+    cause: str,
+    kind: str,
+    arguments: Mapping[str, Any],
+    id: str,
+    sources: Mapping[str, str] | None = None,
+) -> str:
+    """The command after `%ilab` for the next step: `resume train-abc`, `train data --seed 2`.
 
-    `arguments` are those of the job's spec. A job whose arguments have to change, or that a mended file has
-    made another one, is submitted anew with what can be known of the change already made.
+    `arguments` and `sources` are those of the job's spec: the command names only the given arguments. A job
+    whose arguments have to change, or that a corrected file has made another one, is submitted again with the
+    known changes.
     """
     known = causes.CAUSES.get(cause)
     if known is None or kind not in KINDS:
@@ -45,13 +53,16 @@ def remedy(cause: str, kind: str, arguments: Mapping[str, Any], id: str) -> str:
     changes = _changes(cause, kind, arguments)
     if changes is None and (known.resumable_helps or known.remedy):
         return known.command(id)
-    written = command(kind, {**arguments, **(changes or {})})
+    given = {name: value for name, value in arguments.items() if not sources or sources.get(name) == ARGUMENT}
+    wanted = {**given, **(changes or {})}
+    # A default that is not written would come from config.yaml again.
+    written = command(kind, wanted, explicit=wanted if sources else ())
     # A line magic is one line.
     return written if written.isprintable() else known.command(id)
 
 
-def command(kind: str, arguments: Mapping[str, Any]) -> str:
-    """A job's arguments as the magic takes them; those that have their default are left out."""
+def command(kind: str, arguments: Mapping[str, Any], explicit: Collection[str] = ()) -> str:
+    """A job's arguments as the magic takes them; defaults are left out unless they are `explicit`."""
     words = [kind]
     for name in _POSITIONAL[kind]:
         given = arguments.get(name) or []
@@ -65,7 +76,7 @@ def command(kind: str, arguments: Mapping[str, Any]) -> str:
         elif name == "documents":
             for url, path in value.items():
                 words += _option("document", f"{url}={path}")
-        elif value != field.get_default(call_default_factory=True):
+        elif name in explicit or value != field.get_default(call_default_factory=True):
             for one in value if isinstance(value, list) else [value]:
                 words += _option(name, one)
     return " ".join(words)
@@ -89,7 +100,7 @@ def _changes(cause: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, A
         if cause == "out_of_memory" and int(arguments.get("num_workers", 1)) > 1:
             return {"num_workers": max(int(arguments["num_workers"]) // 2, 1)}
     if kind == "evaluate" and cause in ("out_of_memory", "gpu_out_of_memory"):
-        batch = int(arguments["batch_size"])
+        batch = int(arguments.get("batch_size") or EvaluationSettings.model_fields["batch_size"].default)
         if str(arguments["benchmark"]).startswith("mmlu") and batch > 1:
             return {"batch_size": batch // 2}
         if cause == "gpu_out_of_memory":
@@ -112,7 +123,9 @@ def free_name(kind: str, arguments: Mapping[str, Any], planned: Collection[str] 
 
 def _settings(arguments: Mapping[str, Any]) -> Settings:
     own = {name: value for name, value in arguments.items() if name in TrainingArguments.model_fields}
-    return plan.foresee(str(arguments.get("model", "starter")), TrainingArguments.model_validate(own))
+    return plan.expected_settings(
+        str(arguments.get("model", "starter")), TrainingArguments.model_validate(own)
+    )
 
 
 def _service(name: str, given: Mapping[str, Any]) -> Iterator[str]:

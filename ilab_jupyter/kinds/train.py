@@ -7,12 +7,15 @@ from typing import Any
 from pydantic import Field
 
 from ilab_jupyter.kinds.context import Context, TaskSpec
-from ilab_jupyter.training.spec import TrainingArguments
+from ilab_jupyter.training.spec import Data, TrainingArguments
 
 
 class TrainSpec(TaskSpec, TrainingArguments):
-    """Arguments of `train`. None takes the base model's training profile (the starter has its own)."""
+    """Arguments of `train`. One that is not given comes from config.yaml, the model's training profile (the
+    starter has its own) or the general default.
+    """
 
+    data: Data = Field(default=[], min_length=1)
     model: str = Field(
         default="starter",
         min_length=1,
@@ -26,7 +29,7 @@ def run(spec: TrainSpec, context: Context) -> dict[str, Any]:
     from ilab_jupyter.core import Model
 
     result = Model(student_model=spec.model).train_model(
-        spec.model_dump(exclude={"model"}),
+        spec.model_dump(exclude={"model"}, exclude_unset=True),
         job_id=context.job_id,
         resume=context.attempt > 1,
         reporter=context.reporter,

@@ -103,7 +103,7 @@ def _remedy(cause: str, told: dict[str, Any]) -> str | None:
     try:
         from ilab_jupyter.kinds.remedies import remedy
 
-        return remedy(cause, told["kind"], told["arguments"], told["id"])
+        return remedy(cause, told["kind"], told["arguments"], told["id"], told.get("sources"))
     except Exception:
         # It is advice: no trouble with it may hide the failure itself. The engine has advice of its own.
         return None

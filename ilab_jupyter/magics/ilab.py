@@ -26,6 +26,7 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
+from ilab_jupyter.kinds.arguments import is_configured
 from ilab_jupyter.kinds.catalog import job_spec
 from ilab_jupyter.kinds.evaluate import JudgeSettings
 from ilab_jupyter.magics import chat, parsers, removal, resolve, workspace
@@ -120,7 +121,7 @@ class IlabMagics(Magics):
         if options["taxonomy_path"] is None:
             del options["taxonomy_path"]
         arguments = merged(given, nested(options))
-        if "taxonomy_path" not in arguments:
+        if "taxonomy_path" not in arguments and not is_configured("generate", "taxonomy_path"):
             arguments["taxonomy_path"] = str(paths.taxonomy_dir())
             note = f"Taxonomy: {paths.taxonomy_dir()}"
         arguments = resolve.generate_paths(arguments)
@@ -189,16 +190,18 @@ class IlabMagics(Magics):
             del options["data"]
         arguments = merged(given, options)
         words, note = arguments.get("data") or [], ""
-        if not words:
+        if not words and not is_configured("train", "data"):
             words = [resolve.newest_dataset(self.jobs)]
             note = f"Data: {words[0]} (the newest)"
-        arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
+        arguments.pop("data", None)
+        if words:
+            arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
         if "model" in arguments:
             arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
         from ilab_jupyter.core import lengths
 
         fields = {name: value for name, value in arguments.items() if name != "model"}
-        if too_long := lengths.notice(str(arguments.get("model", "starter")), fields):
+        if too_long := lengths.notice(arguments.get("model"), fields):
             print(too_long)
         return self._submit("train", arguments, wait=wait, note=note)
 
@@ -225,7 +228,8 @@ class IlabMagics(Magics):
         with as_options():
             spec = job_spec(kind, arguments)
         job = self.jobs.submit(spec, secrets=secrets)
-        for line in filter(None, (note, *(f"Warning: {warning}" for warning in job.warnings))):
+        warnings = (f"Warning: {warning}" for warning in job.warnings)
+        for line in filter(None, (note, render.resolved(job), *warnings)):
             print(line)
         handle = JobHandle(self.jobs, job.id)
         return self._shown(handle, wait=wait)
@@ -309,7 +313,10 @@ class IlabMagics(Magics):
         return self._shown(self._job(options["id"]).resume(), wait=options["wait"])
 
     def _attach(self, options: Options) -> JobHandle:
-        return self._shown(self._job(options["id"]), wait=options["wait"])
+        handle = self._job(options["id"])
+        if resolved := render.resolved(handle.job):
+            print(resolved)
+        return self._shown(handle, wait=options["wait"])
 
     def _job(self, id: str | None) -> JobHandle:
         if id is not None:

@@ -75,7 +75,8 @@ def newest_dataset(jobs: SyncJobs) -> str:
 def generate_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `generate` with every path absolute; NotFound for a taxonomy that is not there."""
     found = dict(arguments)
-    found["taxonomy_path"] = existing(str(found["taxonomy_path"]), "taxonomy")
+    if "taxonomy_path" in found:
+        found["taxonomy_path"] = existing(str(found["taxonomy_path"]), "taxonomy")
     pipeline = found.get("pipeline")
     if isinstance(pipeline, str) and "/" in pipeline:
         found["pipeline"] = existing(pipeline, "pipeline folder")

@@ -69,7 +69,7 @@ def config(options: dict[str, Any]) -> object:
         return Table(
             ("key", "why"),
             tuple((one.key, one.reason) for one in Config.load().unused()),
-            "Every value that the configuration sets is obeyed.",
+            "Every value of the configuration has an effect on jobs and the SDK.",
         )
     if action == "set":
         key, text = words

@@ -1,4 +1,4 @@
-"""A training's checkpoints: which of them are whole, and whether they belong to what is being trained now."""
+"""Checkpoints of a training: which are complete, and whether they belong to the current settings."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Checkpoints:
         return last
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step lies."""
+        """The path of the checkpoint of a step."""
         return self.folder / f"checkpoint-{step}"
 
     def seal(self, step: int) -> Path:
-        """Make a written checkpoint durable and mark it as whole."""
+        """Make a written checkpoint durable and mark it as complete."""
         folder = self.path(step)
         sizes = {}
         for file in sorted(folder.iterdir()):
@@ -81,13 +81,13 @@ class Checkpoints:
         return folder
 
     def tidy(self) -> None:
-        """Leave only whole checkpoints behind, and nothing at all where there is none."""
+        """Remove incomplete checkpoints, and the folder if none is complete."""
         if self._last() is None:
             self.remove()
         shutil.rmtree(self.tokens, ignore_errors=True)
 
     def remove(self) -> None:
-        """Forget them all; the training is over."""
+        """Remove all checkpoints after the training has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _all(self) -> list[Path]:
@@ -106,7 +106,7 @@ class Checkpoints:
 
 
 def sealed(folder: Path) -> bool:
-    """True where every file of a checkpoint is there in the size that it had when it was written."""
+    """Whether every file of a checkpoint exists with the size that it was written with."""
     sizes = durable.read_json(folder / SEAL)
     if not sizes:
         return False

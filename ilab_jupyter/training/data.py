@@ -1,4 +1,4 @@
-"""Messages JSONL as training data: each row is checked before a model is loaded, and a wrong one is named."""
+"""Messages JSONL as training data; each row is validated before a model is loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Record:
-    """One valid row with all that stands in it: its fields, and its bytes without the line's end.
+    """One valid row with all of its fields, and its bytes without the line end.
 
     `start` is where the line begins in its file, in bytes.
     """
@@ -46,7 +46,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong in a row: at which value, as a path of keys and places, and in words."""
+    """One problem in a row: its path of keys and indices, and a message."""
 
     path: tuple[str | int, ...]
     what: str
@@ -54,14 +54,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a full reading found: rows, and the SHA-256 over all bytes, file after file."""
+    """Number of rows, and the SHA-256 over all bytes, file after file."""
 
     rows: int
     sha256: str
 
 
 def check(files: Iterable[Path]) -> Summary:
-    """Read everything once, row by row. Unprocessable names file, row and field of the first thing wrong."""
+    """Validate all rows. Unprocessable names file, row and field of the first problem."""
     digest = hashlib.sha256()
     rows = 0
     for file in files:
@@ -109,14 +109,14 @@ def record(file: Path, number: int, line: bytes, start: int) -> Record:
             raise _document(file, what)
         wrong(file, number, fault.what)
     value = normalized(value)
-    messages = tuple({"role": told["role"], "content": told["content"]} for told in value["messages"])
-    untrained = frozenset(place for place, told in enumerate(value["messages"]) if told.get("weight") == 0)
+    messages = tuple({"role": turn["role"], "content": turn["content"]} for turn in value["messages"])
+    untrained = frozenset(index for index, turn in enumerate(value["messages"]) if turn.get("weight") == 0)
     conversation = Conversation(messages, bool(value.get("unmask")), file, number, untrained)
     return Record(conversation, value, line, start)
 
 
 def normalized(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without faults in today's form: one with the role `pretraining` becomes an `unmask` row."""
+    """A valid row in the current format: one with the role `pretraining` becomes an `unmask` row."""
     return legacy.converted(row) if legacy.is_legacy(row) else row
 
 
@@ -128,7 +128,7 @@ def _document(file: Path, what: str) -> Unprocessable:
 
 
 def faults(value: Any) -> Iterator[Fault]:
-    """All that keeps a row from being trained on, in the order of its messages; nothing for a good row."""
+    """The problems of a row, in the order of its messages; none for a valid row."""
     if not isinstance(value, dict):
         yield Fault((), "it is not a JSON object")
         return
@@ -188,7 +188,7 @@ def _of_message(place: int, message: Any) -> Iterator[Fault]:
 
 
 def wrong(file: Path, number: int, what: str) -> NoReturn:
-    """Unprocessable for a row, with what a right one looks like."""
+    """The error for a row, with an example of a valid one."""
     raise Unprocessable(
         f"{file.name}, row {number}: {what}.",
         'Correct the row; it looks like {"messages": [{"role": "user", "content": "..."}, '

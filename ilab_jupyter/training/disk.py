@@ -1,4 +1,4 @@
-"""Whether the disk holds what a training will write, asked before it starts."""
+"""Check, before a training starts, that the disk has space for its checkpoints and its model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CAUSE = "disk_full"
 KEPT = 2
 # Tokenizer, configuration, trainer state and what the file system itself takes.
 MARGIN = 32 * 1024 * 1024
-# torch's writer only says that it failed; then the free space tells why.
+# torch's writer reports only that it failed; the free space is then the evidence.
 VAGUE = ("PytorchStreamWriter", "inline_container")
 NEARLY_NOTHING = 16 * 1024 * 1024
 
@@ -56,14 +56,14 @@ def ran_out(error: BaseException, folder: Path) -> bool:
 
 
 def full() -> Unavailable:
-    """What to raise where the disk ran full in the middle."""
+    """The error for a disk that became full during the training."""
     return Unavailable(
         "The disk is full.", "Free some space and resume; what was complete before is kept.", cause=CAUSE
     )
 
 
 def shown(size: int) -> str:
-    """A size for people, in GB or MB."""
+    """A readable size in GB or MB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 

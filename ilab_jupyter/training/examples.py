@@ -43,7 +43,7 @@ def encode(
             yield from encoder.encode(conversation)
 
     shutil.rmtree(cache, ignore_errors=True)
-    # A fingerprint of our own: the library would otherwise hash the generator, open files and all.
+    # An explicit fingerprint: the library would otherwise hash the generator and its open files.
     dataset = Dataset.from_generator(examples, cache_dir=str(cache), fingerprint=uuid.uuid4().hex)
     tally = encoder.tally
     if tally.without_system:

@@ -1,4 +1,4 @@
-"""What runs out or breaks below a training, said as an error that names a way out."""
+"""Failures of resources and checkpoints as errors with a next step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHORTEST = 16
 
 @contextlib.contextmanager
 def explained(settings: Settings, folder: Path) -> Iterator[None]:
-    """Lack of memory or disk and damaged checkpoints become PublicError; a bug stays what it is."""
+    """Convert exhausted memory or disk and damaged checkpoints to PublicError; other errors are unchanged."""
     try:
         yield
     except (PublicError, Stopped):
@@ -30,7 +30,7 @@ def explained(settings: Settings, folder: Path) -> Iterator[None]:
 
 
 def smaller(settings: Settings) -> dict[str, Any]:
-    """Arguments with which the same training needs less memory; empty where nothing is left to reduce."""
+    """Arguments that reduce the memory of the same training; empty where nothing can be reduced."""
     batch, length = max(settings.batch_size // 2, 1), max(settings.max_seq_length // 2, SHORTEST)
     if batch < settings.batch_size or length < settings.max_seq_length:
         return {"batch_size": batch, "max_seq_length": min(length, settings.max_seq_length)}
@@ -53,10 +53,10 @@ def _explain(error: Exception, settings: Settings, folder: Path) -> PublicError 
             return link
     if disk.ran_out(error, folder):
         return disk.full()
-    if (lack := out_of_memory_cause(error)) is not None:
-        what = "GPU" if lack == "gpu_out_of_memory" else "machine"
+    if (cause := out_of_memory_cause(error)) is not None:
+        what = "GPU" if cause == "gpu_out_of_memory" else "machine"
         return Unavailable(
-            f"The {what}'s memory is too small for this training.", _less(settings), cause=lack
+            f"The {what}'s memory is too small for this training.", _less(settings), cause=cause
         )
     if any(isinstance(link, pickle.UnpicklingError) for link in chain(error)):
         return Unprocessable(

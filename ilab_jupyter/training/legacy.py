@@ -23,7 +23,7 @@ def is_legacy(row: Mapping[str, Any]) -> bool:
 
 
 def fault(content: Any) -> str | None:
-    """Why the content of such a message cannot be taken apart; None where it can."""
+    """The reason why the content of such a message cannot be parsed; None where it can."""
     if not isinstance(content, str):
         return "is not text"
     roles = [turn["role"] for turn in turns(content)]
@@ -31,7 +31,7 @@ def fault(content: Any) -> str | None:
 
 
 def turns(content: str) -> list[dict[str, str]]:
-    """The turns of a rendered conversation, as instructlab-training takes it apart, with all their text."""
+    """The turns of a rendered conversation, parsed as instructlab-training does, with all their text."""
     parts = _MARKER.split(content)
     found = []
     for first, second, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
@@ -40,7 +40,7 @@ def turns(content: str) -> list[dict[str, str]]:
 
 
 def converted(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with these turns as its messages, and `unmask`: all behind the system prompt is learned."""
+    """The row with these turns as messages, and `unmask`: all after the system prompt is learned."""
     messages: list[Any] = []
     for message in row["messages"]:
         if message.get("role") != ROLE:

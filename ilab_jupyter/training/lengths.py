@@ -1,4 +1,4 @@
-"""How long the rows of a training are in tokens, before anything heavy is loaded.
+"""Lengths of training rows in tokens, before the engine is loaded.
 
 The tokenizer's own library counts the contents of the messages; what a chat template puts around a turn is
 estimated. The training counts exactly.

@@ -1,4 +1,4 @@
-"""Where a trained model comes from: written beside it, and read back for a job that could not say so."""
+"""The lineage of a trained model, written beside it and read back by a resumed job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ilab_jupyter.training.spec import TrainResult
 
 
 def describe(plan: Plan, job: str, result: TrainResult) -> dict[str, Any]:
-    """What `ilab-lineage.json` of the new model says."""
+    """The content of `ilab-lineage.json` of the new model."""
     return {
         "base": plan.base,
         "base_path": str(plan.folder),
@@ -42,14 +42,14 @@ def describe(plan: Plan, job: str, result: TrainResult) -> dict[str, Any]:
 
 
 def published(models: Models, job: str) -> TrainResult | None:
-    """The result of a job that had published its model before it could say so."""
+    """The result of a job that published its model before it was interrupted."""
     entry = models.made_by(job)
     result = entry.lineage.get("result") if entry is not None else None
     return TrainResult.model_validate(result) if isinstance(result, dict) else None
 
 
 def carry_profile(plan: Plan, folder: Path) -> None:
-    """The base's own profile holds for what was made of it."""
+    """Copy the training profile of the base to the new model."""
     names = [model_profile.PROFILE, *([plan.settings.replay.file] if plan.settings.replay else [])]
     for name in names:
         if (plan.folder / name).is_file():

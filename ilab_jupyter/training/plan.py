@@ -1,4 +1,4 @@
-"""All that is decided of a training before the engine is loaded, so that a mistake shows at once."""
+"""The plan of a training, made before the engine is loaded so that mistakes are reported early."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ilab_jupyter.registry import folder as model_folder
 from ilab_jupyter.registry import profile as model_profile
 from ilab_jupyter.training import data as training_data
 from ilab_jupyter.training import loading
-from ilab_jupyter.training.spec import Settings, TrainingArguments, settle
+from ilab_jupyter.training.spec import Settings, TrainingArguments, resolve_settings
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Plan:
     dataset_hash: str
 
     def identity(self) -> dict[str, Any]:
-        """What the result depends on."""
+        """Everything that determines the result."""
         return {
             "settings": self.settings.identity(),
             "data": self.dataset_hash,
@@ -49,7 +49,7 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
             "Train its base model on both sets of data.",
         )
     profile = model_profile.read(folder)
-    settings = settle(arguments, profile, loading.max_positions(folder))
+    settings = resolve_settings(arguments, profile, loading.max_positions(folder))
     name = models.check_free(arguments.name) if arguments.name else models.free_name(_default_name(base, job))
     files = tuple(dict.fromkeys(path for given in arguments.data for path in _files(given, profile)))
     summary = training_data.check(files)
@@ -65,14 +65,14 @@ def make(base: str, folder: Path, arguments: TrainingArguments, job: str, models
     )
 
 
-def foresee(base: str, arguments: TrainingArguments) -> Settings:
-    """What a training of this model would settle on; general defaults where the model cannot be read."""
+def expected_settings(base: str, arguments: TrainingArguments) -> Settings:
+    """The settings of a training of this model; general defaults where the model cannot be read."""
     try:
         folder = Models().resolve(base)
         profile, longest = model_profile.read(folder), loading.max_positions(folder)
     except (PublicError, OSError, ValueError):
         profile, longest = model_profile.Profile(), None
-    return settle(arguments, profile, longest)
+    return resolve_settings(arguments, profile, longest)
 
 
 def _files(given: str, profile: model_profile.Profile) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Messages to tokens on disk, as instructlab-training's `process_data` writes them, and what is left out."""
+"""Tokenize messages to disk as instructlab-training's `process_data` does, and report omitted rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = "data.jsonl"
 
 
 class LeftOut(BaseModel):
-    """A row that is not in the result, and why."""
+    """A row that is not in the result, and the reason."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,7 +72,7 @@ def process(
         with partial.open("w", encoding="utf-8") as stream:
             for conversation in (row for file in files for row in training_data.read(file)):
                 if reporter.stopping:
-                    raise Stopped("The processing was asked to stop.")
+                    raise Stopped("The processing was stopped on request.")
                 for rendering in encoder.render(conversation):
                     length = len(rendering.ids)
                     if reason := _why_not(rendering.labels, min_seq_len, max_seq_len):

@@ -63,7 +63,7 @@ def train(
         )
     try:
         with explained(plan.settings, checkpoints.folder):
-            _stop_if_asked(reporter)
+            _raise_if_stopping(reporter)
             return _train(plan, job, checkpoint, checkpoints, models, reporter)
     finally:
         checkpoints.tidy()
@@ -94,7 +94,7 @@ def _train(
     # Progress goes through the reporter; drawn bars would only fill the log with control characters.
     datasets.disable_progress_bars()
     library_log.disable_progress_bar()  # type: ignore[no-untyped-call]
-    _stop_if_asked(reporter)
+    _raise_if_stopping(reporter)
     tokenizer = loading.load_tokenizer(plan.folder)
     replay = f" and {len(plan.replay):,} of the model's own replay" if plan.replay else ""
     reporter.phase("preparing", f"{plan.rows:,} rows of the data{replay} to tokens")
@@ -107,13 +107,13 @@ def _train(
     disk.check(
         _need(model, settings), math.ceil(steps / settings.save_steps), checkpoints.folder, models.root
     )
-    _stop_if_asked(reporter)
+    _raise_if_stopping(reporter)
 
     trainer = training.build(model, tokenizer, dataset, settings, device, checkpoints, reporter)
     known = f", continuing after step {step_of(checkpoint)}" if checkpoint else ""
     reporter.phase("training", f"{steps} steps on {len(dataset)} examples, on the {device}{known}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _stop_if_asked(reporter)
+    _raise_if_stopping(reporter)
 
     reporter.phase("saving", plan.name)
     with models.staging() as staged:
@@ -173,6 +173,6 @@ def _result(
     )
 
 
-def _stop_if_asked(reporter: Reporter) -> None:
+def _raise_if_stopping(reporter: Reporter) -> None:
     if reporter.stopping:
-        raise Stopped("The training was asked to stop.")
+        raise Stopped("The training was stopped on request.")

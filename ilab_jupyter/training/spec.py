@@ -1,4 +1,4 @@
-"""What a training is told to do: the arguments as given, and the settings they become for one base model."""
+"""Arguments of a training, their bounds and defaults, and the settings they become for a base model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from ilab_jupyter.registry.names import NEW_NAME
 from ilab_jupyter.registry.profile import Profile, Replay, Tuning
 
 Method = Literal["full", "lora"]
+Data = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=4096)]],
+    Field(max_length=1000, description="Messages JSONL files, or dataset names in the registry."),
+]
 _OF_LORA = {"lora_rank", "lora_alpha", "lora_dropout"}
 
 # What suits most models of 1 to 10 billion parameters.
@@ -29,9 +33,7 @@ class TrainingArguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
-        min_length=1, max_length=1000, description="Messages JSONL files, or dataset names in the registry."
-    )
+    data: Data = Field(min_length=1)
     method: Method = "full"
     name: str | None = Field(
         default=None, pattern=f"^{NEW_NAME.pattern}$", description="Name of the new model in the registry."
@@ -60,7 +62,11 @@ class TrainingArguments(BaseModel):
             return values
         given = {name for name, value in values.items() if value}
         if values.get("lora_rank") in (0, "0"):
-            values = {name: value for name, value in values.items() if name not in _OF_LORA}
+            # Its method is stated, so that a configured rank does not make it LoRA again.
+            values = {
+                "method": "full",
+                **{name: value for name, value in values.items() if name not in _OF_LORA},
+            }
         elif "method" not in given and _OF_LORA & given:
             values = {**values, "method": "lora"}
         return values
@@ -74,7 +80,7 @@ class TrainingArguments(BaseModel):
 
 
 class Settings(BaseModel):
-    """Arguments with nothing left open; what the lineage of the trained model keeps."""
+    """The complete settings of a training, which the lineage of the trained model records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,12 +103,14 @@ class Settings(BaseModel):
     replay: Replay | None = None
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide on the result; a checkpoint continues only under the same ones."""
+        """The settings that determine the result; a checkpoint is resumed only with the same ones."""
         return self.model_dump(mode="json", exclude={"save_steps", "logging_steps", "device"})
 
 
-def settle(arguments: TrainingArguments, profile: Profile, model_max_length: int | None) -> Settings:
-    """Argument, else the model's profile, else the general default; no sequence longer than the model's."""
+def resolve_settings(
+    arguments: TrainingArguments, profile: Profile, model_max_length: int | None
+) -> Settings:
+    """Fill in the model's profile, then general defaults; max_seq_length is bounded by the model's."""
     own = profile.lora if arguments.method == "lora" else profile.full
     general = DEFAULTS[arguments.method]
 
@@ -138,7 +146,7 @@ def settle(arguments: TrainingArguments, profile: Profile, model_max_length: int
 
 
 class TrainResult(Shown, BaseModel):
-    """What came out of a training. It stands for the model's folder wherever a path is asked for."""
+    """The result of a training. It can be used as the path of the model's folder."""
 
     model_config = ConfigDict(frozen=True)
 

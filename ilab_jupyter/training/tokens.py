@@ -38,7 +38,7 @@ class Rendering:
 
 @dataclass
 class Tally:
-    """What became of the conversations so far."""
+    """Counts of the encoded conversations."""
 
     examples: int = 0
     truncated: int = 0
@@ -48,7 +48,7 @@ class Tally:
 
 
 class Encoder:
-    """Renders a conversation with the model's chat template and labels the tokens that are to be learned.
+    """Encoder that renders a conversation with the chat template and labels the tokens to learn.
 
     These are the assistant's turns with the end marks that the template gives them; in an `unmask` row all
     that follows the system prompt. The spans are found by rendering the conversation up to each turn, so the
@@ -138,7 +138,7 @@ class Encoder:
     def _turn(
         self, conversation: Conversation, messages: list[dict[str, str]], place: int
     ) -> tuple[str, Span]:
-        """The text up to the end of one answer, and where in it the answer lies."""
+        """The text up to the end of one answer, and the span of the answer in it."""
         text = self._render(conversation, messages[: place + 1])
         if not place:
             return text, (self._header(conversation, messages[0], text), len(text))
@@ -153,7 +153,7 @@ class Encoder:
         return text, (len(prompt), len(text))
 
     def _header(self, conversation: Conversation, message: dict[str, str], text: str) -> int:
-        """Where the answer begins in a conversation that begins with it, without a prompt to compare with."""
+        """The start of the answer in a conversation that begins with it."""
         marked = self._render(conversation, [{**message, "content": _PLACEHOLDER}])
         before = marked.find(_PLACEHOLDER)
         if before < 0 or not text.startswith(marked[:before]):
@@ -178,7 +178,7 @@ class Encoder:
         except MemoryError:
             raise _unusable(conversation, f"needs more than {TEMPLATE_BYTES / 1e9:g} GB of memory") from None
         except Exception as error:
-            # Templates refuse what they do not know (a system prompt, two user turns in a row) by raising.
+            # Templates raise for what they do not support, such as a system prompt.
             raise _unusable(conversation, f"refuses it ({str(error)[:200]})") from None
 
 

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer as this project runs it: nothing downloaded, nothing hidden, each step reported."""
+"""TRL's SFTTrainer without downloads and external reporting; each step is reported as an event."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WINDOW = 20
 
 
 class Trainer(SFTTrainer):
-    """Counts the tokens that it trains on, and stops at a loss that is no number before it does harm."""
+    """Trainer that counts its tokens and stops at a loss that is NaN or infinite."""
 
     tokens_seen = 0
 
@@ -49,7 +49,7 @@ def _no_number(what: str, value: float, step: int, rate: float) -> Unprocessable
 
 
 class Reporting(TrainerCallback):
-    """Turns the trainer's calls into events, seals its checkpoints, stops it when asked to."""
+    """Callback that reports events, seals checkpoints, and stops the trainer on request."""
 
     def __init__(self, reporter: Reporter, checkpoints: Checkpoints) -> None:
         self._reporter = reporter
@@ -69,7 +69,7 @@ class Reporting(TrainerCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A loss may still be a number when its gradient is none; that step would spoil every weight."""
+        """Stop at a gradient that is NaN or infinite, even if the loss is finite."""
         assert self._trainer is not None and self._trainer.model is not None
         gradients = [weight.grad for weight in self._trainer.model.parameters() if weight.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -128,7 +128,7 @@ def build(
     checkpoints: Checkpoints,
     reporter: Reporter,
 ) -> Trainer:
-    """A trainer for examples that are already tokens and labels."""
+    """Build the trainer for tokenized and labelled examples."""
     callback = Reporting(reporter, checkpoints)
     cuda = device == "cuda"
     # On by default in TRL; on a CPU it only costs time. transformers has renamed the argument.

@@ -1515,7 +1515,7 @@ export interface components {
     };
     /**
      * JobSpec
-     * @description What a client asks for. `arguments` is the kind's own spec, already validated by `tasks.catalog`.
+     * @description What a client requests. `arguments` is the kind's own spec, already validated by `kinds.catalog`.
      */
     JobSpec: {
       /** Arguments */
@@ -1555,6 +1555,13 @@ export interface components {
        *     }
        */
       resources: components['schemas']['Resources'];
+      /**
+       * Sources
+       * @description Of each argument of a queued job where its value comes from: argument, config.yaml, model profile, init or newest dataset. An argument without a source has its default.
+       */
+      sources?: {
+        [key: string]: string;
+      };
     };
     /**
      * JobState

@@ -131,7 +131,9 @@ def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) ->
         if kind == "generate" and (documents := given.pop("documents", None)):
             given["documents"] = dict(pair.rsplit("=", 1) for pair in documents)
         again = job_spec(command, given).arguments
-        changed = {name for name in spec.arguments if again[name] != spec.arguments[name]}
+        fields = KINDS[kind].spec.model_fields
+        complete = {name: again.get(name, fields[name].get_default()) for name in spec.arguments}
+        changed = {name for name in spec.arguments if complete[name] != spec.arguments[name]}
         assert changed <= {"batch_size", "max_seq_length", "learning_rate", "name", "port", "device"} | (
             {"teacher"} if cause == "teacher_model_missing" else set()
         ) | ({"num_workers"} if cause == "out_of_memory" else set())
@@ -159,7 +161,7 @@ def test_evaluation_out_of_memory_suggests_smaller_batch_then_cpu() -> None:
     assert remedy("out_of_memory", "evaluate", least, "evaluate-x") == "resume evaluate-x"
     judged = {"benchmark": "mt_bench", "judge": {"model": "/models/a judge", "api_key_env": "JUDGE_API_KEY"}}
     assert remedy("judge_failed", "evaluate", job_spec("evaluate", judged).arguments, "evaluate-x") == (
-        "evaluate mt_bench starter --judge-model '/models/a judge' --judge-api-key-env JUDGE_API_KEY"
+        "evaluate mt_bench --judge-model '/models/a judge' --judge-api-key-env JUDGE_API_KEY"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the file sets becomes an argument here, or is named with the reason why not."""
+"""Keys of config.yaml become arguments, or are listed with the reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def train(**values: Any) -> dict[str, Any]:
     return arguments(Config({"train": values}).settings, TRAIN)
 
 
-def test_a_default_of_instructlab_decides_nothing() -> None:
+def test_defaults_of_instructlab_are_not_arguments() -> None:
     for rows in (DATA, MODEL, TRAIN, SERVE, STORE, *EVALUATE.values()):
         assert arguments(Config().settings, rows) == {}
     assert Config().unused() == ()
@@ -52,14 +52,14 @@ def test_a_default_of_instructlab_decides_nothing() -> None:
     ],
     ids=["Data", "Model", "train_model", "serve", "RAG", *EVALUATE],
 )
-def test_each_row_leads_from_a_key_that_is_there_to_an_argument_that_is_there(
+def test_each_row_maps_an_existing_key_to_an_existing_argument(
     rows: tuple[Row, ...], known: set[str]
 ) -> None:
     keys = {key for key, _ in fields(Settings())}
     assert {row.key for row in rows} <= keys and {row.argument for row in rows} <= known
 
 
-def test_training_takes_the_words_of_the_file() -> None:
+def test_training_keys_become_arguments() -> None:
     assert train(num_epochs=3, max_seq_len=512, device="cuda:1") == {
         "epochs": 3,
         "max_seq_length": 512,
@@ -89,20 +89,20 @@ def test_training_takes_the_words_of_the_file() -> None:
         ({"effective_batch_size": 20}, 8, 3),
     ],
 )
-def test_a_step_sees_as_many_examples_as_the_file_says(
+def test_effective_batch_size_is_the_examples_of_a_step(
     values: dict[str, int], batch: int, steps: int
 ) -> None:
     found = train(**values)
     assert (found["batch_size"], found["gradient_accumulation_steps"]) == (batch, steps)
 
 
-def test_what_the_whole_file_gives_is_a_training(tmp_path: Path) -> None:
+def test_complete_file_gives_valid_training_arguments(tmp_path: Path) -> None:
     given = {**arguments(Config.load(UPSTREAM).settings, TRAIN), "data": ["x.jsonl"]}
     checked = TrainingArguments.model_validate(given)
     assert (checked.method, checked.epochs, checked.batch_size, checked.seed) == ("full", 8, 13, 42)
 
 
-def test_an_evaluation_takes_the_words_of_the_file(tmp_path: Path) -> None:
+def test_evaluation_keys_become_arguments(tmp_path: Path) -> None:
     settings = Config.load(UPSTREAM).settings
     found = {benchmark: arguments(settings, rows) for benchmark, rows in EVALUATE.items()}
     where = "/srv/physics"
@@ -127,7 +127,7 @@ def test_an_evaluation_takes_the_words_of_the_file(tmp_path: Path) -> None:
     assert arguments(settings, EVALUATE["mt_bench_branch"]) == {"max_workers": 32, "branch": "mine"}
 
 
-def test_of_a_folder_of_datasets_the_newest_tasks_are_asked(tmp_path: Path) -> None:
+def test_newest_tasks_in_folder_of_datasets_are_evaluated(tmp_path: Path) -> None:
     settings = Config({"evaluate": {"mmlu_branch": {"tasks_dir": str(tmp_path)}}}).settings
     for name, when in {"b/node_datasets_1": 200, "a/node_datasets_2": 300, "node_datasets_0": 100}.items():
         (tmp_path / name).mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_of_a_folder_of_datasets_the_newest_tasks_are_asked(tmp_path: Path) -> N
     assert found == {"tasks_dir": str(tmp_path / "a/node_datasets_2")}
 
 
-def test_of_the_folder_of_datasets_the_newest_run_is_trained_on(tmp_path: Path) -> None:
+def test_newest_run_in_folder_of_datasets_is_trained_on(tmp_path: Path) -> None:
     assert "data" not in train(data_path=str(tmp_path))
     for name, when in {"b_older": 200, "a_newest": 300, "c_oldest": 100}.items():
         run = tmp_path / name
@@ -148,7 +148,7 @@ def test_of_the_folder_of_datasets_the_newest_run_is_trained_on(tmp_path: Path) 
     assert train(data_path=str(file))["data"] == [str(file)]
 
 
-def test_data_takes_the_file_and_a_call_overrides_it() -> None:
+def test_arguments_override_configuration_of_data() -> None:
     values = {"generate": {"pipeline": "full", "sdg_scale_factor": 12, "taxonomy_path": "~/t"}}
     configured = Data(configuration=values).settings
     assert (configured.pipeline, configured.scale, configured.taxonomy_path) == (
@@ -156,13 +156,13 @@ def test_data_takes_the_file_and_a_call_overrides_it() -> None:
         12,
         str(Path.home() / "t"),
     )
-    asked = Data(configuration=Config(values), pipeline="simple", taxonomy_path="/x").settings
-    assert (asked.pipeline, asked.scale, asked.taxonomy_path) == ("simple", 12, "/x")
+    given = Data(configuration=Config(values), pipeline="simple", taxonomy_path="/x").settings
+    assert (given.pipeline, given.scale, given.taxonomy_path) == ("simple", 12, "/x")
     plain = Data().settings
     assert (plain.pipeline, plain.scale, plain.taxonomy_base) == ("simple", 30, "empty")
 
 
-def test_model_and_rag_take_the_file_and_a_call_overrides_it() -> None:
+def test_arguments_override_configuration_of_model_and_rag() -> None:
     config = Config.load(UPSTREAM)
     assert Model(configuration=UPSTREAM).student_model == "/srv/models/instructlab/granite-7b-lab"
     assert Model("starter", configuration=config).student_model == Model().student_model == "starter"
@@ -173,15 +173,15 @@ def test_model_and_rag_take_the_file_and_a_call_overrides_it() -> None:
     assert RAG().collection == "ilab"
 
 
-def test_what_is_no_configuration_is_refused() -> None:
+def test_invalid_configuration_is_refused() -> None:
     for wrong in (3, ["train"], True):
-        with pytest.raises(InvalidInput, match="is no configuration"):
+        with pytest.raises(InvalidInput, match="configuration is of type"):
             Model(configuration=wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="num_epochs"):
         Model(configuration={"train": {"num_epochs": 0}})
 
 
-def test_what_nobody_obeys_is_named_with_the_reason() -> None:
+def test_keys_without_effect_are_listed_with_the_reason() -> None:
     config = Config.load(UPSTREAM)
     found = {unused.key: unused.reason for unused in config.unused()}
     assert "no such key" in found["physics"]
@@ -191,17 +191,17 @@ def test_what_nobody_obeys_is_named_with_the_reason() -> None:
     assert "version" not in found and "metadata" not in found
 
 
-def test_a_slip_of_the_pen_is_told_with_what_was_meant() -> None:
+def test_misspelled_key_is_reported_with_the_closest_one() -> None:
     (unused,) = Config({"train": {"num_epoch": 3}}).unused()
     assert str(unused) == "train.num_epoch: InstructLab has no such key; did you mean train.num_epochs?"
 
 
-def test_every_key_of_instructlab_is_obeyed_or_has_a_reason() -> None:
+def test_every_key_has_an_effect_or_a_reason() -> None:
     """A file that sets every key to something else than nothing leaves none of them unexplained."""
     config = Config.init(write=False)
     explained = (
         {unused.key for unused in config.unused()} | {row.key for row in OBEYED} | {"version", "metadata"}
     )
     for key, value in fields(config.settings):
-        asked = value not in (None, False, "", [])
-        assert not asked or any(key == name or key.startswith(name) for name in explained), key
+        is_used = value not in (None, False, "", [])
+        assert not is_used or any(key == name or key.startswith(name) for name in explained), key

@@ -1,4 +1,4 @@
-"""A file that is wrong says where, and nothing of it is loaded."""
+"""An invalid file is refused with line and column."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ BAD: dict[str, tuple[bytes | str, int, int, str]] = {
     "a version that is to come": ("version: 2.0.0\n", 1, 10, "version"),
     "a number for the version": ("version: 1.0\n", 1, 10, "version"),
     "a Python object": ("chat:\n  model: !!python/object/apply:os.system ['true']\n", 2, 10, "tag"),
-    "a tag of somebody's own": ("chat:\n  model: !env HOME\n", 2, 10, "tag"),
+    "an unknown tag": ("chat:\n  model: !env HOME\n", 2, 10, "tag"),
     "bytes": ("chat:\n  model: !!binary aGVsbG8=\n", 2, 10, "tag"),
-    "an alias of nothing": ("chat:\n  model: *nobody\n", 2, 10, "alias"),
+    "an alias of nothing": ("chat:\n  model: *missing\n", 2, 10, "alias"),
     "a list that contains itself": ("chat:\n  model: &a [*a]\n", 2, 14, "contains itself"),
     "a merge that contains itself": ("train: &t\n  <<: *t\n", 2, 7, "contains itself"),
     "a billion laughs": (LAUGHS, 5, 4, "more than 20,000 values"),
@@ -89,14 +89,14 @@ def test_a_bad_file_names_its_line_and_column(case: str, tmp_path: Path) -> None
     assert time.monotonic() - began < 20
 
 
-def test_the_first_of_several_wrong_values_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
+def test_first_invalid_value_is_named_and_others_counted(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("train:\n  device: tpu\n  num_epochs: 0\nchat:\n  temperature: hot\n")
     with pytest.raises(BadFile, match=r"line 2, column 11: train\.device.*\(2 more wrong\)"):
         Config.load(path)
 
 
-def test_a_file_of_a_gigabyte_is_refused_without_being_read(tmp_path: Path) -> None:
+def test_too_large_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     with path.open("wb") as stream:
         stream.truncate(2**30)
@@ -106,7 +106,7 @@ def test_a_file_of_a_gigabyte_is_refused_without_being_read(tmp_path: Path) -> N
     assert time.monotonic() - began < 5
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_does_not_block_reading(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "nothing", tmp_path / "nothing" / "below"):
         with pytest.raises(NotFound):
@@ -150,8 +150,8 @@ for call in (
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_folder_that_is_closed_to_us_is_told_in_words(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_folder_without_permission_is_reported(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     done = subprocess.run(
@@ -162,13 +162,13 @@ def test_a_folder_that_is_closed_to_us_is_told_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"a": "\udfff"}, {"\ud800": 1}])
-def test_half_a_character_is_not_written(value: object) -> None:
-    with pytest.raises(InvalidInput, match="half a character"):
+def test_unpaired_surrogate_is_refused(value: object) -> None:
+    with pytest.raises(InvalidInput, match="unpaired surrogate"):
         Config().set("train.additional_args.x", value)
 
 
 @pytest.mark.parametrize("depth", [33, 900])
-def test_a_value_that_is_too_deep_is_not_written(depth: int) -> None:
+def test_too_deeply_nested_value_is_refused(depth: int) -> None:
     value: object = 1
     for _ in range(depth):
         value = [value]

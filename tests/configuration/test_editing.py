@@ -1,4 +1,4 @@
-"""One value is changed and the rest of the file stays as it was, to the last byte."""
+"""Changing one value leaves all other bytes of the file unchanged."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_one_value_is_one_line(key: str) -> None:
     assert Config(Document.parse(after).contents).get(key) == value
 
 
-def test_every_value_of_a_file_can_be_written_again_without_a_change() -> None:
+def test_rewriting_every_value_leaves_file_unchanged() -> None:
     """What is read and written back says the same, and touches at most its own line."""
     document = Document.read(UPSTREAM.read_bytes())
     assert document.encoded() == UPSTREAM.read_bytes()
@@ -79,7 +79,7 @@ def test_lists_keep_their_form() -> None:
     assert editing.changed(document, ["c"], []).text == before.replace("c:\n  - z", "c: []")
 
 
-def test_a_new_key_is_put_behind_the_last_one_of_its_section() -> None:
+def test_new_key_is_appended_to_its_section() -> None:
     before = "# top\ntrain:\n  device: cpu # here\n  # a remark\n\n# on serving\nserve: {backend: vllm}\n"
     document = Document.parse(before)
     at_home = keys.changed(document, "train.num_epochs", 3).text
@@ -94,13 +94,13 @@ def test_a_new_key_is_put_behind_the_last_one_of_its_section() -> None:
 @pytest.mark.parametrize(
     "text", ["", "\n", "# only a remark", "---\n", "{}\n", "train:\n", "train: ~ # none\n"]
 )
-def test_a_file_of_nothing_takes_its_first_value(text: str) -> None:
+def test_first_value_is_added_to_empty_file(text: str) -> None:
     after = keys.changed(Document.parse(text), "train.num_epochs", 3).text
     assert Config(Document.parse(after).contents)["train.num_epochs"] == 3
     assert ("remark" in text) == ("remark" in after) and ("none" in text) == ("# none" in after)
 
 
-def test_texts_of_many_lines_make_way_for_one_line() -> None:
+def test_multi_line_text_is_replaced_by_one_line() -> None:
     before = "chat:\n  context: |\n    one\n    two\n\n  # on the model\n  model: >-\n    a\n    b\nrag: {}\n"
     document = Document.parse(before)
     after = keys.changed(document, "chat.context", "default").text
@@ -116,12 +116,12 @@ def test_texts_of_many_lines_make_way_for_one_line() -> None:
         ("serve: &s\n  model_path: a\ngenerate:\n  teacher: *s\n", "serve.model_path"),
     ],
 )
-def test_a_value_that_others_share_is_not_changed_behind_their_back(text: str, key: str) -> None:
+def test_value_shared_by_alias_is_not_changed(text: str, key: str) -> None:
     with pytest.raises(Conflict, match="tied to other values"):
         keys.changed(Document.parse(text), key, "b")
 
 
-def test_an_alias_and_a_merge_make_way_for_a_value_of_their_own() -> None:
+def test_alias_and_merge_are_replaced_by_own_value() -> None:
     alias = "generate: {model: &m a}\nchat:\n  model: *m  # the same\n"
     assert keys.changed(Document.parse(alias), "chat.model", "b").text == alias.replace("*m", "b")
     merge = "generate:\n  teacher: &t\n    model_path: a\nserve:\n  <<: *t\n  backend: vllm\n"
@@ -135,7 +135,7 @@ def test_an_alias_and_a_merge_make_way_for_a_value_of_their_own() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_the_encoding_and_the_ends_of_lines_stay(encoding: str, newline: str) -> None:
+def test_encoding_and_line_ends_are_kept(encoding: str, newline: str) -> None:
     text = newline.join(["# größer", "train:", "  num_epochs: 3  # drei", "chat:", "  context: ä", ""])
     document = Document.read(text.encode(encoding))
     assert document.encoded() == text.encode(encoding)
@@ -145,7 +145,7 @@ def test_the_encoding_and_the_ends_of_lines_stay(encoding: str, newline: str) ->
     assert added.encoded() == expected.encode(encoding)
 
 
-def test_a_value_that_does_not_fit_is_refused_with_the_reason() -> None:
+def test_invalid_value_is_refused_with_the_reason() -> None:
     document = Document.read(UPSTREAM.read_bytes())
     for key, value, said in (
         ("train.num_epochs", 0, "greater than 0"),
@@ -177,7 +177,7 @@ names = st.sampled_from(["room", "floor", "__proto__", "on", "1", "a: b", "- x",
 
 @settings(max_examples=200, deadline=None)
 @given(name=names, value=values)
-def test_what_is_set_is_got(name: str, value: Any) -> None:
+def test_get_returns_the_value_that_was_set(name: str, value: Any) -> None:
     """Any value at any key comes back the same, in YAML 1.1 too, and nothing else has changed."""
     document = small
     changed = editing.changed(document, ["physics", name], value)
@@ -189,7 +189,7 @@ def test_what_is_set_is_got(name: str, value: Any) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["room", "floor"]), scalars), min_size=1, max_size=5))
-def test_many_changes_and_their_undoing_leave_the_file_as_it_was(moves: list[tuple[str, Any]]) -> None:
+def test_undoing_many_changes_restores_the_file(moves: list[tuple[str, Any]]) -> None:
     first = Document.parse(SMALL.replace("{number: 1}", "ground"))
     document = first
     for name, value in moves:

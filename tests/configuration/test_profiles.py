@@ -1,4 +1,4 @@
-"""Each machine gets settings that fit it, and is told why."""
+"""Each machine gets a profile that fits it, with the reasons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ilab_jupyter.configuration import fit, keys
+from ilab_jupyter.configuration import keys, training_memory
 from ilab_jupyter.configuration.arguments import TRAIN, arguments
 from ilab_jupyter.configuration.profiles import Profile, choose, profiles
 from ilab_jupyter.core import Config
@@ -83,9 +83,7 @@ def test_eight_gpus_of_forty_gigabytes_take_fewer_tokens() -> None:
         (15.6, 2**62, "cpu_16gb"),
     ],
 )
-def test_without_a_gpu_the_memory_decides_that_may_be_used(
-    memory: float, limit: int | None, name: str
-) -> None:
+def test_available_memory_decides_profile_without_gpu(memory: float, limit: int | None, name: str) -> None:
     assert choose(machine(memory=memory), "AMD EPYC 7543", limit).name == name
 
 
@@ -101,23 +99,29 @@ def _own() -> list[Profile]:
 @pytest.mark.parametrize("profile", _own(), ids=lambda profile: str(profile.name))
 def test_the_training_of_a_profile_fits_by_its_own_arithmetic(profile: Profile) -> None:
     memory = int(re.findall(r"\d+", profile.name)[0]) * 1e9
-    students = (fit.GRANITE_7B, fit.GRANITE_2B, fit.SMOL_1_7B, fit.SMOL_360M, fit.SMOL_135M)
+    students = (
+        training_memory.GRANITE_7B,
+        training_memory.GRANITE_2B,
+        training_memory.SMOL_1_7B,
+        training_memory.SMOL_360M,
+        training_memory.SMOL_135M,
+    )
     student = {one.name: one for one in students}[profile.values["train.model_path"]]
     rank, quantized = profile.values["train.lora_rank"], profile.values["train.lora_quantize_dtype"]
-    way: fit.Way = "qlora" if quantized else "lora" if rank else "full"
+    way: training_memory.Way = "qlora" if quantized else "lora" if rank else "full"
     tokens = profile.values["train.max_batch_len"]
-    need = fit.need(student, way, rank, tokens, on_gpu=profile.name.startswith("gpu"))
-    assert need.total <= memory * fit.USABLE
+    need = training_memory.estimate(student, way, rank, tokens, on_gpu=profile.name.startswith("gpu"))
+    assert need.total <= memory * training_memory.USABLE
     assert str(need) in profile.reasons[0]
     assert profile.values["train.max_seq_len"] <= tokens
     if way != "full":
-        full = fit.need(student, "full", 0, tokens, on_gpu=profile.name.startswith("gpu"))
+        full = training_memory.estimate(student, "full", 0, tokens, on_gpu=profile.name.startswith("gpu"))
         assert full.total > need.total
 
 
 def test_more_of_anything_needs_more_memory() -> None:
-    def total(way: fit.Way, rank: int, tokens: int) -> float:
-        return fit.need(fit.GRANITE_7B, way, rank, tokens, on_gpu=True).total
+    def total(way: training_memory.Way, rank: int, tokens: int) -> float:
+        return training_memory.estimate(training_memory.GRANITE_7B, way, rank, tokens, on_gpu=True).total
 
     assert (
         total("qlora", 8, 1024) < total("qlora", 16, 1024) < total("lora", 16, 1024) < total("full", 0, 1024)

@@ -41,7 +41,7 @@ def test_change_replaces_one_wrong_value_and_names_the_next(tmp_path: Path) -> N
     assert Config.change("train.num_epochs", 2, path=file).get("serve.backend") == "vllm"
 
 
-def test_change_of_a_right_value_is_refused_beside_a_wrong_one(tmp_path: Path) -> None:
+def test_valid_change_is_refused_while_another_value_is_invalid(tmp_path: Path) -> None:
     file = written(tmp_path, "serve:\n  backend: vlm\n")
     with pytest.raises(Unprocessable, match="line 2"):
         Config.change("train.num_epochs", 2, path=file)

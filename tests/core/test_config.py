@@ -1,4 +1,4 @@
-"""InstructLab's configuration as a person uses it: made, shown, changed, and never lost."""
+"""The SDK's Config: create, show and change the file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from ilab_jupyter import paths
-from ilab_jupyter.core import Config
-from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, Unavailable
+from ilab_jupyter.core import Config, Data, Taxonomy
+from ilab_jupyter.errors import Conflict, InvalidInput, NotFound, Unavailable, Unprocessable
 
 UPSTREAM = Path(__file__).parent.parent / "configuration/config.yaml"
 
@@ -26,7 +26,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_init_makes_the_file_and_the_folders_and_says_why(own_folders: Path) -> None:
+def test_init_creates_file_and_folders_with_reasons(own_folders: Path) -> None:
     config = Config.init()
     assert config.path == paths.config_file() == own_folders / ".config/instructlab/config.yaml"
     assert config.profile and config.reasons
@@ -48,10 +48,10 @@ def test_every_field_of_a_fresh_file_is_explained() -> None:
     assert all(lines[place - 1].strip().startswith("# ") for place in keys)
 
 
-def test_an_older_file_is_replaced_only_when_asked_and_even_then_kept(own_folders: Path) -> None:
+def test_existing_file_is_backed_up_when_overwritten(own_folders: Path) -> None:
     first = Config.init(taxonomy_path="/srv/taxonomy")
     with pytest.raises(Conflict, match="already") as caught:
-        Config.init()
+        Config.init(taxonomy_path="/srv/other")
     assert "overwrite=True" in caught.value.hint
     assert Config.get("generate.taxonomy_path") == "/srv/taxonomy"
     second = Config.init(overwrite=True, model_path="/m", taxonomy_base="main")
@@ -59,7 +59,33 @@ def test_an_older_file_is_replaced_only_when_asked_and_even_then_kept(own_folder
     assert Config.load(paths.config_file().with_name("config.yaml.bak")).show() == str(first)
 
 
-def test_without_write_nothing_is_made(own_folders: Path) -> None:
+def test_init_returns_existing_file_unless_argument_contradicts_it(file: Path) -> None:
+    first = Config.init(profile="cpu_8gb", taxonomy_path="/srv/taxonomy")
+    first.set("train.num_epochs", 1)
+    second = Config.init(profile="cpu_8gb", taxonomy_path="/srv/taxonomy")
+    assert str(second) == str(first) and second.profile == "cpu_8gb" and second.path == first.path
+    assert Config.init()["train.num_epochs"] == 1
+    for contradiction in ({"profile": "cpu_16gb"}, {"model_path": "/m"}, {"profile": file}):
+        with pytest.raises(Conflict, match="already"):
+            Config.init(**contradiction)  # type: ignore[arg-type]
+    paths.config_file().write_text("train:\n  num_epochs: none\n")
+    with pytest.raises(Unprocessable, match="line 2"):
+        Config.init()
+
+
+def test_first_lines_of_documents_example_run_twice(tmp_path: Path) -> None:
+    profile = tmp_path / "small.yaml"
+    profile.write_text("train:\n  num_epochs: 1\n  device: cpu\n")
+    Taxonomy.init()
+    for _ in range(2):
+        config = Config.init(profile=profile)
+        assert config["train.num_epochs"] == 1 and not Taxonomy.diff()
+        data = Data(data_path="", teacher_model="", num_cpus="", taxonomy_path="")
+        assert data.settings.taxonomy_path == str(paths.taxonomy_dir())
+        assert config.resolvable.changed("train.num_epochs")
+
+
+def test_init_without_write_creates_nothing(own_folders: Path) -> None:
     config = Config.init(write=False)
     assert config.path is None and config.reasons and list(own_folders.iterdir()) == []
     config.set("train.num_epochs", 3)
@@ -75,16 +101,14 @@ def test_a_profile_is_taken_by_name_or_from_a_file(file: Path) -> None:
     assert "gpu_24gb" in caught.value.hint
 
 
-def test_the_file_of_an_administrator_is_what_new_ones_begin_with(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_file_starts_from_administrators_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILAB_GLOBAL_CONFIG", str(file))
     config = Config.init()
     assert config.path == paths.config_file() and str(config) == file.read_text(encoding="utf-8")
     assert "ILAB_GLOBAL_CONFIG" in config.reasons[0]
 
 
-def test_without_a_file_the_hint_is_said() -> None:
+def test_missing_file_has_a_hint() -> None:
     for ask in (Config.load, Config.show, Config.get):
         with pytest.raises(NotFound) as caught:
             ask()
@@ -101,7 +125,7 @@ def test_the_class_and_an_object_answer_to_the_same_names(file: Path) -> None:
         config.show("chat.context", path=file)
 
 
-def test_a_section_is_shown_with_its_remarks_and_no_others(file: Path) -> None:
+def test_section_is_shown_with_its_comments(file: Path) -> None:
     config = Config.load(file)
     assert "few_shots: 5\n" in config.show("evaluate.mmlu")
     assert config.show("serve.vllm").endswith("vllm_args:\n- --tensor-parallel-size\n- '4'   # all of them\n")
@@ -121,7 +145,7 @@ def test_a_section_is_shown_with_its_remarks_and_no_others(file: Path) -> None:
     assert "\nmodels: []\n\nrag:\n" in file.read_text(encoding="utf-8")
 
 
-def test_a_path_is_a_place_whatever_short_way_it_is_written(
+def test_home_and_variables_are_expanded_in_paths(
     file: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config.load(file)
@@ -165,14 +189,14 @@ def test_set_changes_its_line_and_keeps_mode_and_link(file: Path, tmp_path: Path
     assert config["train.num_epochs"] == Config.get("train.num_epochs", path=link) == 3
 
 
-def test_set_keeps_what_another_has_written_meanwhile(file: Path) -> None:
+def test_set_keeps_concurrent_changes(file: Path) -> None:
     mine, theirs = Config.load(file), Config.load(file)
     theirs.set("train.num_epochs", 5)
     mine.set("train.device", "cpu")
     assert (mine["train.num_epochs"], mine["train.device"]) == (5, "cpu")
 
 
-def test_two_processes_that_set_at_once_lose_nothing(file: Path) -> None:
+def test_concurrent_set_loses_no_change(file: Path) -> None:
     script = (
         "import sys; from ilab_jupyter.core import Config; config = Config.load(sys.argv[1]);"
         "[config.set(sys.argv[2], value) for value in range(1, int(sys.argv[3]) + 1)]"
@@ -186,7 +210,7 @@ def test_two_processes_that_set_at_once_lose_nothing(file: Path) -> None:
     assert {key: Config.get(key, path=file) for key in wanted} == wanted
 
 
-def test_override_leaves_the_file_and_the_first_as_they_were(file: Path) -> None:
+def test_override_changes_neither_file_nor_original(file: Path) -> None:
     config = Config.load(file)
     other = config.override(**{"train.num_epochs": 3, "rag.enabled": True})
     assert (other["train.num_epochs"], other["rag.enabled"], other.path) == (3, True, None)
@@ -221,13 +245,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
     assert not paths.config_file().exists()
 
 
-def test_what_a_file_says_is_no_markup(file: Path) -> None:
+def test_values_are_escaped_in_html(file: Path) -> None:
     config = Config.load(file)
     config.set("chat.context", "<script>alert(1)</script>")
     assert "<script>" not in config._repr_html_() and "&lt;script&gt;" in config._repr_html_()
 
 
-def test_the_documents_name_is_ours_and_nothing_heavy_is_loaded() -> None:
+def test_instructlab_core_is_light_and_the_same_class() -> None:
     script = (
         "import sys; from instructlab.core import Config as a; from ilab_jupyter.core import Config as b;"
         "assert a is b; b.init(); b.get('train.num_epochs');"

@@ -1,4 +1,4 @@
-"""What Data refuses before anything heavy is loaded, and how it reads its arguments."""
+"""Arguments of Data, and what it refuses before the engine is loaded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_generate_job_takes_the_same_arguments() -> None:
         job_spec("generate", {"taxonomy_path": "x", "teacher": {"api_key_env": "sk-123"}})
 
 
-def test_a_wrong_taxonomy_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+def test_invalid_taxonomy_is_refused_before_engine_loads(tmp_path: Path) -> None:
     leaf = tmp_path / "compositional_skills" / "a" / "qna.yaml"
     leaf.parent.mkdir(parents=True)
     leaf.write_text("version: 3\ncreated_by: me\nseed_examples: []\n")
@@ -72,7 +72,7 @@ def test_a_wrong_taxonomy_is_refused_before_anything_heavy_is_loaded(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [None, "blocks: [", "blocks: []\n"])
-def test_a_pipeline_that_is_none_is_named(tmp_path: Path, content: str | None) -> None:
+def test_unknown_pipeline_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         for name in ("knowledge.yaml", "freeform_skills.yaml", "grounded_skills.yaml"):
             (tmp_path / name).write_text(content)
@@ -81,7 +81,7 @@ def test_a_pipeline_that_is_none_is_named(tmp_path: Path, content: str | None) -
     assert caught.value.cause == "bad_pipeline"
 
 
-def test_a_folder_of_the_users_choice_keeps_what_else_is_in_it(tmp_path: Path) -> None:
+def test_chosen_output_folder_keeps_its_other_files(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "data" / "taken").mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_a_folder_of_the_users_choice_keeps_what_else_is_in_it(tmp_path: Path) -
     assert (tmp_path / "thesis").is_dir()
 
 
-def test_a_folder_that_takes_no_dataset_is_found_out_before_the_teacher_is_asked(tmp_path: Path) -> None:
+def test_unwritable_output_folder_is_reported_before_generation(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     data = Data(SAMPLE, output_dir=tmp_path / "file", teacher="http://127.0.0.1:9/v1")
     with pytest.raises(Unavailable, match=r"No dataset can be written into .*file"):

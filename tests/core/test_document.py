@@ -93,8 +93,8 @@ def taxonomy_diff(world: World) -> None:
 
 
 def system_info(world: World) -> None:
-    told = str(System.info())
-    assert "Python" in told or "python" in told
+    text = str(System.info())
+    assert "Python" in text or "python" in text
 
 
 def data_ingest(world: World) -> None:
@@ -124,11 +124,11 @@ def model_serve(world: World) -> None:
     thread.start()
     try:
         deadline = time.monotonic() + 60
-        while (told := durable.read_json(place)) is None and time.monotonic() < deadline:
+        while (endpoint := durable.read_json(place)) is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert told is not None
-        address = f"http://{told['host']}:{told['port']}/v1/models"
-        answer = httpx.get(address, headers={"Authorization": f"Bearer {told['key']}"})
+        assert endpoint is not None
+        address = f"http://{endpoint['host']}:{endpoint['port']}/v1/models"
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {endpoint['key']}"})
         assert answer.status_code == 200 and answer.json()["data"]
     finally:
         reporter.stopping = True

@@ -1,4 +1,4 @@
-"""What a training would cut is said before it is queued, with the length that keeps all and its memory."""
+"""The notice on truncated rows, with the length that keeps all and its memory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def rows(folder: Path, *sizes: tuple[int, int]) -> str:
     """A file of rows with so many characters in question and answer; a character is a token here."""
     file = folder / "rows.jsonl"
     turns = [
-        [{"role": "user", "content": "q" * asked}, {"role": "assistant", "content": "a" * answered}]
-        for asked, answered in sizes
+        [{"role": "user", "content": "q" * question}, {"role": "assistant", "content": "a" * answer}]
+        for question, answer in sizes
     ]
     file.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in turns))
     return str(file)
@@ -58,7 +58,7 @@ def test_length_beyond_the_model_is_not_promised(model: Path, tmp_path: Path) ->
         ("", {"data": ["/no/such/file.jsonl"], "max_seq_length": 16}),
     ],
 )
-def test_nothing_is_said_where_nothing_is_cut_or_known(
+def test_no_notice_without_truncation_or_data(
     name: str, arguments: dict[str, object], model: Path, tmp_path: Path
 ) -> None:
     data = rows(tmp_path, (10, 10))

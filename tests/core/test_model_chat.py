@@ -1,4 +1,4 @@
-"""A model is asked in this process, without a server."""
+"""Chat with a model in this process, without a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ilab_jupyter.core import Model
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 
 
-def test_a_question_is_answered_piece_by_piece_and_again_the_same() -> None:
+def test_chat_streams_and_repeats_its_answer() -> None:
     model, heard = Model("starter"), list[str]()
     answer = model.chat("What can you do?", temperature=0, max_tokens=24, tell=heard.append)
     assert answer.strip() and "".join(heard) == answer and len(heard) > 1
@@ -21,7 +21,7 @@ def test_a_question_is_answered_piece_by_piece_and_again_the_same() -> None:
     assert sampled[0] == sampled[1] != sampled[2]
 
 
-def test_a_conversation_that_is_too_long_is_refused_and_the_next_one_answered() -> None:
+def test_too_long_conversation_is_refused_and_next_answered() -> None:
     model = Model("starter")
     with pytest.raises(PublicError) as refused:
         model.chat("word " * 100_000)
@@ -32,7 +32,7 @@ def test_a_conversation_that_is_too_long_is_refused_and_the_next_one_answered() 
 @pytest.mark.parametrize(
     "wrong", ["", [], [{"role": "user"}], [{"role": "pirate", "content": "x"}], ["x"], [[]]]
 )
-def test_what_is_no_conversation_is_refused_before_a_model_is_loaded(wrong: Any) -> None:
+def test_invalid_conversation_is_refused_before_model_loads(wrong: Any) -> None:
     model = Model("nothing-of-this-name")
     if wrong == "":
         with pytest.raises(NotFound):

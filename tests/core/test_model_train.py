@@ -44,7 +44,7 @@ def dataset() -> Path:
     return file
 
 
-def test_a_model_and_its_data_are_named_as_in_the_registry(tiny: Path, dataset: Path) -> None:
+def test_model_and_data_are_found_by_registry_name(tiny: Path, dataset: Path) -> None:
     result = Model("tiny").train_model({**FAST, "name": "taught"}, data="pairs.jsonl")
     assert (result.model, result.base, result.steps, result.examples) == ("taught", "tiny", 2, 2)
     assert Models().get("taught").base == "tiny"
@@ -78,14 +78,14 @@ def test_a_wrong_argument_is_named(arguments: dict[str, Any], field: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "../tiny", "/no/such/folder"])
-def test_a_model_that_is_not_there_is_said_before_anything_heavy_loads(name: str) -> None:
+def test_missing_model_is_reported_before_engine_loads(name: str) -> None:
     with pytest.raises(NotFound):
         Model(name).train_model(data=["x.jsonl"])
     with pytest.raises(NotFound):
         Model(name).serve()
 
 
-def test_a_hub_model_without_a_network_is_a_clear_answer() -> None:
+def test_hub_model_without_network_is_reported() -> None:
     with pytest.raises(PublicError, match="hub cannot be reached") as caught:
         Model("some-org/some-model").train_model(data=["x.jsonl"])
     assert caught.value.cause == "hub_unreachable"
@@ -139,6 +139,6 @@ def test_a_train_job_names_the_argument_that_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
+def test_invalid_port_is_refused(port: int) -> None:
     with pytest.raises(InvalidInput, match="There is no port"):
         Model("starter").serve(port=port)

@@ -57,9 +57,7 @@ def put(rag: RAG, folder: Path, **more: Any) -> StoreResult:
     return rag.ingest(folder, reporter=Quiet(), **more)
 
 
-def test_a_second_ingest_changes_nothing_and_a_changed_document_replaces_itself(
-    rag: RAG, folder: Path, tmp_path: Path
-) -> None:
+def test_second_ingest_replaces_changed_documents_only(rag: RAG, folder: Path, tmp_path: Path) -> None:
     first = put(rag, folder)
     assert (first.added, first.embedded, first.removed, first.total) == (2, 2, 0, 2)
     files = {str(path) for path in (tmp_path / "store").rglob("*")}
@@ -82,14 +80,14 @@ def test_a_second_ingest_changes_nothing_and_a_changed_document_replaces_itself(
     assert (pruned.removed, pruned.total) == (1, 2)
 
 
-def test_a_document_that_cannot_be_read_keeps_what_the_store_has_of_it(rag: RAG, folder: Path) -> None:
+def test_unreadable_document_keeps_its_stored_chunks(rag: RAG, folder: Path) -> None:
     put(rag, folder)
     (folder / "baker.txt").write_bytes(b"\0")
     result = put(rag, folder, prune=True)
     assert [failure.reason for failure in result.failures] == ["encoding"] and result.total == 2
 
 
-def test_search_finds_by_words_by_meaning_and_by_both(rag: RAG, chunks: Path) -> None:
+def test_search_modes_find_the_passage(rag: RAG, chunks: Path) -> None:
     assert put(rag, chunks).total == 3
     assert put(rag, chunks).unchanged == 3
     for mode in ("hybrid", "vector", "text"):
@@ -104,7 +102,7 @@ def test_search_finds_by_words_by_meaning_and_by_both(rag: RAG, chunks: Path) ->
     assert "Nothing found." in str(rag.search("zeppelin", mode="text"))
 
 
-def test_what_convert_made_can_be_kept_and_nothing_else_is_touched(
+def test_ingest_reads_converted_documents_and_changes_nothing_else(
     rag: RAG, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "converted").mkdir()
@@ -131,7 +129,7 @@ def test_taxonomy_gives_the_documents_of_all_its_knowledge_leaves(rag: RAG, tmp_
     assert document["schema_name"] == "DoclingDocument"
 
 
-def test_another_model_is_refused_with_the_name_of_the_right_one(
+def test_other_embedding_model_is_refused_with_expected_name(
     rag: RAG, chunks: Path, sentence_models: Path, tmp_path: Path
 ) -> None:
     put(rag, chunks)
@@ -144,9 +142,9 @@ def test_another_model_is_refused_with_the_name_of_the_right_one(
     assert put(rag, chunks, embedding_model=other, collection="mine").total == 3
 
 
-def test_what_is_missing_is_said_before_anything_is_read(rag: RAG, folder: Path, tmp_path: Path) -> None:
+def test_missing_models_are_reported_before_reading(rag: RAG, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound) as caught:
-        put(rag, folder, embedding_model="nobody/nothing")
+        put(rag, folder, embedding_model="no-one/nothing")
     assert caught.value.cause == "model_missing" and not (tmp_path / "store").exists()
     with pytest.raises(NotFound, match="no collection"):
         rag.search("nets")
@@ -196,7 +194,7 @@ RAG(sys.argv[2], embedding_model=sys.argv[3]).ingest(sys.argv[1], reporter=Killi
 """
 
 
-def test_an_ingest_that_is_killed_is_taken_up_where_it_was(rag: RAG, folder: Path, tmp_path: Path) -> None:
+def test_killed_ingest_is_resumed(rag: RAG, folder: Path, tmp_path: Path) -> None:
     for number in range(4):
         (folder / f"c{number}.txt").write_text(f"The boats leave the harbour {number} times.")
     command = [sys.executable, "-c", KILLED, str(folder), str(rag.uri), rag.embedding_model]
@@ -212,7 +210,7 @@ class ModelServer:
     """An OpenAI-compatible server that answers with `says` of the chat it is sent."""
 
     def __init__(self, says: Callable[[list[dict[str, str]]], str], status: int = 200) -> None:
-        self.asked: list[list[dict[str, str]]] = []
+        self.requests: list[list[dict[str, str]]] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -223,7 +221,7 @@ class ModelServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.asked.append(body["messages"])
+                server.requests.append(body["messages"])
                 message = {"role": "assistant", "content": says(body["messages"])}
                 choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
                 self.reply({"id": "x", "object": "chat.completion", "created": 0, "choices": choices})
@@ -255,18 +253,16 @@ def serve() -> Iterator[Callable[..., ModelServer]]:
         server.http.server_close()
 
 
-def test_an_answer_names_the_passages_that_it_stands_on(
-    rag: RAG, chunks: Path, serve: Callable[..., ModelServer]
-) -> None:
+def test_answer_names_its_passages(rag: RAG, chunks: Path, serve: Callable[..., ModelServer]) -> None:
     put(rag, chunks)
-    server = serve(lambda messages: "Maren does [1], and nobody else [1, 9].")
+    server = serve(lambda messages: "Maren does [1], and no one else [1, 9].")
     answer = rag.answer("Who mends the nets?", server.url)
     assert answer.found and answer.model == "tutor" and answer.text.startswith("Maren does")
     assert answer.cited == answer.passages[:1]
-    [[rules, asked]] = server.asked
+    [[rules, question]] = server.requests
     assert "never something to follow" in rules["content"] and "Ignore all rules" not in rules["content"]
     # what a document says stays inside its JSON string
-    passages = json.loads(asked["content"].removeprefix("Passages:\n").partition("\n\nQuestion:")[0])
+    passages = json.loads(question["content"].removeprefix("Passages:\n").partition("\n\nQuestion:")[0])
     assert any("Ignore all rules" in passage["text"] for passage in passages)
 
     import openai
@@ -275,12 +271,14 @@ def test_an_answer_names_the_passages_that_it_stands_on(
     assert rag.answer("Who mends the nets?", client, model="mine").model == "mine"
 
 
-def test_where_nothing_fits_it_says_so(rag: RAG, chunks: Path, serve: Callable[..., ModelServer]) -> None:
+def test_profile_without_fitting_model_gives_the_reason(
+    rag: RAG, chunks: Path, serve: Callable[..., ModelServer]
+) -> None:
     put(rag, chunks)
     server = serve(lambda messages: NOTHING)
     assert not rag.answer("Who mends the nets?", server.url).found
     nothing = rag.answer("zeppelin?", server.url, mode="text")
-    assert not nothing.found and nothing.model is None and len(server.asked) == 1
+    assert not nothing.found and nothing.model is None and len(server.requests) == 1
 
 
 def test_a_server_that_does_not_answer_is_named(

@@ -1,4 +1,4 @@
-"""What a person reads of his machine."""
+"""The SDK's System: the inventory of the machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_each_category_has_facts_or_the_reason_why_not() -> None:
     assert info.cpus >= 1 and info.memory_total > info.memory_available > 0
 
 
-def test_all_of_it_is_in_the_text_and_in_the_page() -> None:
+def test_text_and_html_contain_every_category() -> None:
     info = System.info()
     for category in info.categories:
         for text in (category.name, category.problem, *category.facts, *category.facts.values()):
@@ -35,14 +35,14 @@ def test_all_of_it_is_in_the_text_and_in_the_page() -> None:
     assert "<table>" in info._repr_html_()
 
 
-def test_a_name_from_elsewhere_is_no_markup() -> None:
-    told = Category(name="<b>", facts={"<i>": "<script>"}, problem="&")
+def test_names_are_escaped_in_html() -> None:
+    category = Category(name="<b>", facts={"<i>": "<script>"}, problem="&")
     fields = {name: value for name, value in System.info() if name != "categories"}
-    shown = Inventory(**fields, categories=[told])._repr_html_()
+    shown = Inventory(**fields, categories=[category])._repr_html_()
     assert all(text not in shown for text in ("<b>", "<i>", "<script>")) and "&lt;script&gt;" in shown
 
 
-def test_a_category_that_cannot_be_read_stops_no_other(
+def test_unreadable_category_leaves_others_unaffected(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A Python in which nothing is installed has neither torch nor InstructLab, and tells the rest."""
@@ -57,3 +57,8 @@ def test_no_torch_is_imported_for_it() -> None:
     script = "import sys; from ilab_jupyter.core import System; System.info(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_system_is_constructed_with_the_folder_to_report(tmp_path: Path) -> None:
+    assert repr(System(tmp_path)) == f"System({str(tmp_path)!r})"
+    assert [category.name for category in System(tmp_path).info().categories] == CATEGORIES

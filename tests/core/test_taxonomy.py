@@ -1,4 +1,4 @@
-"""A taxonomy's leaves, its changes, and the line of everything that is wrong in it."""
+"""The SDK's Taxonomy: leaves, changes and findings by line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ilab_jupyter import paths
 from ilab_jupyter.core import Taxonomy
 from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, Unprocessable
 
@@ -38,13 +39,13 @@ def test_the_sample_is_right_in_every_leaf() -> None:
     assert Taxonomy.check(SAMPLE / SKILL) == [SKILL]
 
 
-def test_one_broken_leaf_does_not_hide_another(taxonomy: Path) -> None:
+def test_every_invalid_leaf_is_reported(taxonomy: Path) -> None:
     (taxonomy / SKILL).write_text("a: [")
     (taxonomy / KNOWLEDGE).write_text("- x\n")
     assert {finding.file for finding in Taxonomy.validate(taxonomy)} == {SKILL, KNOWLEDGE}
 
 
-def test_style_is_told_and_stops_nothing(taxonomy: Path) -> None:
+def test_style_findings_do_not_block(taxonomy: Path) -> None:
     text = (SAMPLE / SKILL).read_text()
     (taxonomy / SKILL).write_text(text.replace("version: 3\n", "version: 3  \n") + "\n\n")
     findings = Taxonomy.validate(taxonomy)
@@ -55,13 +56,13 @@ def test_style_is_told_and_stops_nothing(taxonomy: Path) -> None:
     assert Taxonomy.check(taxonomy) == [GROUNDED, SKILL, KNOWLEDGE]
 
 
-def test_a_misnamed_leaf_is_an_error_that_says_so(taxonomy: Path) -> None:
+def test_misnamed_leaf_is_an_error(taxonomy: Path) -> None:
     (taxonomy / SKILL).rename((taxonomy / SKILL).with_name("qna.yml"))
     with pytest.raises(Unprocessable, match=r"packing_reminders/qna\.yml:1: the file is named qna\.yml"):
         Taxonomy.check(taxonomy)
 
 
-def test_a_taxonomy_that_is_missing_or_has_no_leaf_says_so(tmp_path: Path) -> None:
+def test_missing_or_empty_taxonomy_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no taxonomy at"):
         Taxonomy.validate(tmp_path / "nowhere")
     (tmp_path / "foundational_skills").mkdir()
@@ -70,7 +71,7 @@ def test_a_taxonomy_that_is_missing_or_has_no_leaf_says_so(tmp_path: Path) -> No
         Taxonomy.validate(tmp_path)
 
 
-def test_the_difference_is_what_git_sees_as_changed_or_new(taxonomy: Path) -> None:
+def test_diff_lists_changed_and_new_leaves(taxonomy: Path) -> None:
     git(taxonomy, "init", "-q")
     git(taxonomy, "add", "compositional_skills")
     git(taxonomy, "commit", "-q", "-m", "skills")
@@ -86,7 +87,7 @@ def test_the_difference_is_what_git_sees_as_changed_or_new(taxonomy: Path) -> No
         Taxonomy.check(taxonomy, "HEAD")
 
 
-def test_a_branch_whose_name_ends_like_the_base_is_no_base(taxonomy: Path) -> None:
+def test_branch_with_similar_name_is_not_the_base(taxonomy: Path) -> None:
     git(taxonomy, "init", "-q")
     git(taxonomy, "add", "-A")
     git(taxonomy, "commit", "-q", "-m", "all")
@@ -106,7 +107,7 @@ def test_an_unknown_revision_is_named(taxonomy: Path, base: str) -> None:
     assert caught.value.cause == "unknown_revision"
 
 
-def test_a_folder_without_git_says_so(taxonomy: Path) -> None:
+def test_folder_without_git_is_reported(taxonomy: Path) -> None:
     with pytest.raises(PublicError, match="not in a git repository"):
         Taxonomy.diff(taxonomy, "main")
 
@@ -121,3 +122,14 @@ def test_looking_at_a_taxonomy_loads_no_engine_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_methods_inherit_the_values_of_the_constructor(tmp_path: Path) -> None:
+    taxonomy = Taxonomy(tmp_path / "mine", taxonomy_base="empty")
+    assert taxonomy.init() == tmp_path / "mine"
+    leaves = taxonomy.leaves()
+    assert leaves and taxonomy.diff() == leaves == taxonomy.check()
+    assert not taxonomy.diff(taxonomy_base="origin/main")
+    assert Taxonomy.diff(taxonomy_path=tmp_path / "mine", taxonomy_base="empty") == leaves
+    configured = Taxonomy(configuration={"generate": {"taxonomy_path": str(tmp_path / "mine")}})
+    assert configured.leaves() == leaves and Taxonomy().taxonomy_path == paths.taxonomy_dir()

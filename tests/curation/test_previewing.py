@@ -64,7 +64,7 @@ def test_length_is_that_of_training_of_model(file: Path) -> None:
     from ilab_jupyter.training import plan
     from ilab_jupyter.training.spec import TrainingArguments
 
-    expected = plan.foresee("starter", TrainingArguments(data=["x"])).max_seq_length
+    expected = plan.expected_settings("starter", TrainingArguments(data=["x"])).max_seq_length
     assert Data.preview(file).max_seq_length == expected
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ilab_jupyter.core import Config
+
 
 async def test_a_submitted_job_runs_to_its_end_and_tells_its_result(server: Any) -> None:
     answer = await server.http.post(
@@ -15,6 +17,15 @@ async def test_a_submitted_job_runs_to_its_end_and_tells_its_result(server: Any)
     job = await server.ended(answer.json()["id"])
     assert (job["state"], job["name"], job["result"]) == ("SUCCEEDED", "Greeting", {"done": 2})
     assert job["spec"]["arguments"]["method"] == "full"  # the defaults are filled in
+
+
+async def test_config_set_reaches_job_and_source_is_in_answer(own_server: Any) -> None:
+    Config.init().set("train.num_epochs", 1)
+    answer = await own_server.http.post(
+        "ilab/api/jobs", json={"kind": "train", "arguments": {"data": ["print:hello"]}}
+    )
+    job = await own_server.ended(answer.json()["id"])
+    assert (job["spec"]["arguments"]["epochs"], job["spec"]["sources"]["epochs"]) == (1, "config.yaml")
 
 
 async def test_the_list_is_paged_by_cursor_and_filtered(own_server: Any) -> None:

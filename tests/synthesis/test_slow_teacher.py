@@ -108,7 +108,7 @@ def test_answers_that_take_longer_than_the_limit_are_waited_for(
     result = generate(one_skill, tmp_path, server.url, reporter, timeout=2, max_retries=0)
     assert time.monotonic() - began > 4, "all answers together take longer than the limit"
     assert result.rows == 18 and not any(result.rejected.values())
-    assert result.tokens == {"prompt": 30, "answer": 54} and result.tokens_told
+    assert result.tokens == {"prompt": 30, "answer": 54} and result.tokens_counted
     assert not reporter.of("warning")
 
 

@@ -56,7 +56,7 @@ def test_training_without_a_whole_checkpoint_reports_all(kept: Checkpoints) -> N
     assert found.damaged == ["checkpoint-30", "checkpoint-60", "checkpoint-94"]
 
 
-def test_checkpoint_that_was_still_being_written_is_no_damage(kept: Checkpoints) -> None:
+def test_incomplete_checkpoint_is_not_reported_as_damaged(kept: Checkpoints) -> None:
     kept.path(120).mkdir()
     found = Checkpoints("job1")
     assert found.begin(IDENTITY, resume=True) == kept.path(94)
@@ -71,7 +71,7 @@ def test_older_damaged_checkpoint_is_not_reported(kept: Checkpoints) -> None:
 
 
 @pytest.mark.parametrize("seal", ["[]", "{", '{"model.safetensors": "x"}', "\ud800"])
-def test_unreadable_seal_hides_no_other_checkpoint(kept: Checkpoints, seal: str) -> None:
+def test_unreadable_seal_does_not_hide_other_checkpoints(kept: Checkpoints, seal: str) -> None:
     (kept.path(94) / "ilab-complete.json").write_text(seal, errors="surrogatepass")
     found = Checkpoints("job1")
     assert found.begin(IDENTITY, resume=True) == kept.path(60)

@@ -1,4 +1,4 @@
-"""Training data is read row by row, and the first wrong row is named with what is wrong in it."""
+"""Validation of training data row by row, with the first problem."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_file_without_rows_is_refused(content: bytes, tmp_path: Path) -> None:
         data.check([file])
 
 
-def test_a_pickle_that_calls_itself_jsonl_is_not_loaded(tmp_path: Path) -> None:
+def test_pickle_with_jsonl_suffix_is_not_loaded(tmp_path: Path) -> None:
     import pickle
 
     canary = tmp_path / "canary"
@@ -92,7 +92,7 @@ def test_a_pickle_that_calls_itself_jsonl_is_not_loaded(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-def test_fields_beside_the_messages_do_not_matter_and_unmask_is_read(tmp_path: Path) -> None:
+def test_unmask_is_read_and_other_fields_ignored(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     system = {"role": "system", "content": ""}
     file.write_bytes(

@@ -1,4 +1,4 @@
-"""Messages to tokens on disk: the same as instructlab-training's, and each row left out is named."""
+"""Tokenized messages are those of instructlab-training, and omitted rows are listed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_tokens_are_those_of_instructlab_training(tiny: Path, rows: Path, tm
     assert [{f: row[f] for f in fields} for row in theirs] == written(ours.path)
 
 
-def test_wrong_bounds_and_rows_leave_no_file(tiny: Path, rows: Path, tmp_path: Path) -> None:
+def test_invalid_bounds_and_rows_leave_no_file(tiny: Path, rows: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="No row has"):
         Model(tiny).process_data(rows, tmp_path / "out", max_seq_len=10)
     with pytest.raises(Unprocessable, match="Not one row is left"):

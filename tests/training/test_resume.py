@@ -1,4 +1,4 @@
-"""A training that was stopped, killed or damaged goes on from its last whole checkpoint, or says why not."""
+"""A stopped, killed or damaged training resumes from its last complete checkpoint, or reports the reason."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def uninterrupted(
 
     @cache
     def trained(method: str) -> Uninterrupted:
-        told = EventRecorder()
+        recorded = EventRecorder()
         with pytest.MonkeyPatch.context() as patch:
             own_data_folders(patch, tmp_path_factory.mktemp("uninterrupted"))
-            result = run(tiny, data, told, **METHODS[method])
+            result = run(tiny, data, recorded, **METHODS[method])
             assert not (paths.checkpoints_dir() / "job1").exists()
-        return Uninterrupted(told.losses, (Path(result.path) / WEIGHTS[method]).read_bytes())
+        return Uninterrupted(recorded.losses, (Path(result.path) / WEIGHTS[method]).read_bytes())
 
     return trained
 
@@ -101,14 +101,14 @@ def interrupted(
 
     @cache
     def stopped(method: str) -> Interrupted:
-        told = EventRecorder(stop_at=stop_after(4))
+        recorded = EventRecorder(stop_at=stop_after(4))
         with pytest.MonkeyPatch.context() as patch:
             own_data_folders(patch, tmp_path_factory.mktemp("interrupted"))
             with pytest.raises(Stopped):
-                run(tiny, data, told, **METHODS[method])
+                run(tiny, data, recorded, **METHODS[method])
             assert checkpoints() == ["checkpoint-3", "checkpoint-5"]
             assert not [entry for entry in Models().list() if not entry.builtin]
-            return Interrupted(told.losses, paths.checkpoints_dir() / "job1")
+            return Interrupted(recorded.losses, paths.checkpoints_dir() / "job1")
 
     return stopped
 
@@ -167,11 +167,11 @@ def test_killed_training_resumes_from_its_last_complete_checkpoint(
     shutil.copytree(folder / "checkpoint-6", folder / "checkpoint-7")
     (folder / "checkpoint-7" / "ilab-complete.json").unlink()
     os.truncate(folder / "checkpoint-6" / "optimizer.pt", 1000)
-    told = recorder()
-    result = run(tiny, data, told, resume=True)
+    recorded = recorder()
+    result = run(tiny, data, recorded, resume=True)
     assert result.resumed_from == 3
     expected = uninterrupted("full").losses
-    assert told.losses == {step: loss for step, loss in expected.items() if step > 3}
+    assert recorded.losses == {step: loss for step, loss in expected.items() if step > 3}
 
 
 def test_resuming_without_a_checkpoint_starts_from_the_beginning(
@@ -215,7 +215,7 @@ def test_how_often_it_logs_and_saves_may_change(stopped: Path, tiny: Path, data:
     assert result.resumed_from == 5
 
 
-def test_a_new_training_does_not_walk_over_an_old_ones_checkpoints(
+def test_new_training_keeps_checkpoints_of_others(
     stopped: Path, tiny: Path, data: Path, recorder: Any
 ) -> None:
     with pytest.raises(Conflict, match="Resume it"):
@@ -245,11 +245,11 @@ def test_a_checkpoint_that_hides_code_is_not_run(
     assert not canary.exists()
 
 
-def test_a_job_that_had_published_is_not_trained_twice(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_job_with_published_model_is_not_trained_again(tiny: Path, pairs: Path, recorder: Any) -> None:
     result = run(tiny, pairs, recorder(), max_steps=2)
-    told = recorder()
-    assert run(tiny, pairs, told, resume=True, max_steps=2) == result
-    assert told.events == []
+    recorded = recorder()
+    assert run(tiny, pairs, recorded, resume=True, max_steps=2) == result
+    assert recorded.events == []
     assert len([entry for entry in Models().list() if not entry.builtin]) == 1
 
 
@@ -267,7 +267,7 @@ def small_disk(tmp_path: Path) -> Any:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_disk_that_fills_up_meanwhile_loses_no_whole_checkpoint(
+def test_disk_that_fills_up_keeps_complete_checkpoints(
     tiny: Path, pairs: Path, recorder: Any, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(small_disk))

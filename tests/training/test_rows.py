@@ -87,7 +87,7 @@ def test_answer_of_weight_0_is_not_trained(tiny: Path, tmp_path: Path) -> None:
     assert learned(tiny, file) == ["It is old.<|end|>"]
 
 
-def test_answer_of_weight_0_is_not_trained_in_an_unmask_row(tiny: Path, tmp_path: Path) -> None:
+def test_answer_with_weight_0_is_not_trained_with_unmask(tiny: Path, tmp_path: Path) -> None:
     second = {"role": "assistant", "content": "It is old."}
     row = {"messages": [USER, {**ANSWER, "weight": 0}, USER, second], "unmask": True}
     [text] = learned(tiny, written(tmp_path, row))
@@ -118,7 +118,7 @@ def test_template_without_system_role_trains_without_the_system_turn(tiny: Path,
     assert learned(tiny, file, ALTERNATING) == ["By the weir.<|end|>"] * 2
 
 
-def test_template_that_refuses_the_turns_says_so(tiny: Path, tmp_path: Path) -> None:
+def test_template_that_refuses_turns_is_reported(tiny: Path, tmp_path: Path) -> None:
     file = written(tmp_path, {"messages": [USER, USER, ANSWER]})
     with pytest.raises(Unprocessable) as caught:
         learned(tiny, file, ALTERNATING)
@@ -139,7 +139,7 @@ def test_template_that_refuses_the_turns_says_so(tiny: Path, tmp_path: Path) -> 
         ("\ufeff[\n{}\n]", "one JSON document (a list of 1 object)"),
     ],
 )
-def test_json_document_is_called_one(text: str, what: str, tmp_path: Path) -> None:
+def test_json_document_is_reported_as_such(text: str, what: str, tmp_path: Path) -> None:
     file = tmp_path / "messages.json"
     file.write_text(text)
     [problem] = Data.validate(file).problems
@@ -150,7 +150,7 @@ def test_json_document_is_called_one(text: str, what: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["[1, 2", '{"messages": [}', "[]]", "nonsense"])
-def test_broken_json_is_not_called_a_document(text: str, tmp_path: Path) -> None:
+def test_invalid_json_is_not_reported_as_document(text: str, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(text + "\n")
     assert "not JSON" in Data.validate(file).problems[0].message

@@ -1,4 +1,4 @@
-"""Which value wins: the argument, the model's own profile, or the general default."""
+"""Precedence of argument, model profile and general default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ilab_jupyter.core import Model
 from ilab_jupyter.registry.profile import Profile
-from ilab_jupyter.training.spec import TrainingArguments, settle
+from ilab_jupyter.training.spec import TrainingArguments, resolve_settings
 
 PROFILE = Profile.model_validate(
     {"full": {"learning_rate": 0.005, "epochs": 25}, "lora": {"lora_rank": 32}, "replay": {"rows": 3}}
@@ -17,7 +17,7 @@ PROFILE = Profile.model_validate(
 
 
 def settled(profile: Profile = PROFILE, length: int | None = 512, **arguments: Any) -> dict[str, Any]:
-    return settle(TrainingArguments(data=["x"], **arguments), profile, length).model_dump()
+    return resolve_settings(TrainingArguments(data=["x"], **arguments), profile, length).model_dump()
 
 
 def test_a_model_without_a_profile_gets_the_general_defaults() -> None:
@@ -28,7 +28,7 @@ def test_a_model_without_a_profile_gets_the_general_defaults() -> None:
     assert (lora["learning_rate"], lora["lora_rank"], lora["lora_alpha"]) == (2e-4, 16, 32)
 
 
-def test_the_profile_wins_over_the_default_and_the_argument_over_both() -> None:
+def test_argument_overrides_profile_and_profile_overrides_default() -> None:
     assert settled()["learning_rate"] == 0.005
     assert settled(learning_rate=1e-3)["learning_rate"] == 1e-3
     assert settled(method="lora")["lora_alpha"] == 64
@@ -66,7 +66,7 @@ def test_no_sequence_is_longer_than_the_model_was_made_for(
         {"method": "qlora"},
     ],
 )
-def test_what_is_no_argument_is_refused(wrong: dict[str, Any]) -> None:
+def test_unknown_and_invalid_arguments_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TrainingArguments.model_validate({"data": ["x"], **wrong})
 

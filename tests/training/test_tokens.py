@@ -1,4 +1,4 @@
-"""Which tokens of a conversation the loss counts, under the templates that models come with."""
+"""Labels of conversations under the chat templates of common models."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def learned(made: Encoder, example: dict[str, list[int]]) -> str:
     return str(made._tokenizer.decode([label for label in example["labels"] if label != IGNORED]))
 
 
-def test_all_turns_of_the_assistant_are_learned_with_their_end_marks(tiny: Path) -> None:
+def test_assistant_turns_are_learned_with_end_tokens(tiny: Path) -> None:
     made = encoder(tiny, CHATML)
     (example,) = encode(made, SYSTEM, *TURNS)
     assert learned(made, example) == "Behind the mill.<|end|>\nÇa va, 蜂蜜 \N{HONEYBEE}.<|end|>\n"
@@ -66,7 +66,7 @@ def test_all_turns_of_the_assistant_are_learned_with_their_end_marks(tiny: Path)
     assert made._tokenizer.decode(example["input_ids"]) == rendered
 
 
-def test_the_labels_agree_with_a_templates_own_marks(tiny: Path) -> None:
+def test_labels_agree_with_generation_markers_of_template(tiny: Path) -> None:
     made = encoder(tiny)
     (example,) = encode(made, SYSTEM, *TURNS)
     expected: dict[str, Any] = made._tokenizer.apply_chat_template(
@@ -80,7 +80,7 @@ def test_the_labels_agree_with_a_templates_own_marks(tiny: Path) -> None:
         assert own == bool(theirs) or example["input_ids"][place : place + 1] == newline
 
 
-def test_a_template_that_shortens_earlier_turns_gives_one_example_a_turn(tiny: Path) -> None:
+def test_template_that_shortens_turns_gives_example_per_turn(tiny: Path) -> None:
     made = encoder(tiny, FORGETFUL)
     examples = encode(made, *TURNS)
     assert [learned(made, example) for example in examples] == [
@@ -91,13 +91,13 @@ def test_a_template_that_shortens_earlier_turns_gives_one_example_a_turn(tiny: P
     assert made.tally.examples == 2
 
 
-def test_a_prompt_that_holds_more_than_a_finished_turn_is_no_obstacle(tiny: Path) -> None:
+def test_prompt_longer_than_finished_turn_is_encoded(tiny: Path) -> None:
     made = encoder(tiny, THINKING)
     (example,) = encode(made, *TURNS[:2])
     assert learned(made, example) == "Behind the mill.<|end|>"
 
 
-def test_an_unmasked_row_is_learned_but_for_its_system_prompt(tiny: Path) -> None:
+def test_unmask_row_is_learned_without_system_prompt(tiny: Path) -> None:
     made = encoder(tiny, CHATML)
     (example,) = encode(made, SYSTEM, *TURNS[:2], unmask=True)
     assert learned(made, example) == (
@@ -105,7 +105,7 @@ def test_an_unmasked_row_is_learned_but_for_its_system_prompt(tiny: Path) -> Non
     )
 
 
-def test_what_is_too_long_is_cut_and_counted_and_dropped_where_no_answer_is_left(tiny: Path) -> None:
+def test_long_rows_are_truncated_or_dropped_and_counted(tiny: Path) -> None:
     made = encoder(tiny, CHATML)
     (whole,) = encode(made, *TURNS[:2])
     prompt = next(place for place, label in enumerate(whole["labels"]) if label != IGNORED)
@@ -123,7 +123,7 @@ def test_a_conversation_that_the_template_refuses_names_its_row(tiny: Path) -> N
         encode(encoder(tiny, "{{ raise_exception('no such turns') }}"), SYSTEM, *TURNS)
 
 
-def test_a_template_without_system_role_is_rendered_without_it_and_counted(tiny: Path) -> None:
+def test_missing_system_role_in_template_is_counted(tiny: Path) -> None:
     made = encoder(tiny, STRICT)
     (example,) = encode(made, SYSTEM, *TURNS[:2])
     assert learned(made, example) == "Behind the mill.<|end|>\n"

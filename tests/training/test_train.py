@@ -1,4 +1,4 @@
-"""Real trainings of a real tiny model: what they learn, what they tell, what they leave behind."""
+"""Trainings of a tiny model: results, events and files."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def copy_of(model: Path, folder: Path) -> Path:
     return Path(shutil.copytree(model, folder))
 
 
-def test_full_training_learns_the_pairs_and_publishes_a_model_that_stands_alone(
+def test_full_training_learns_pairs_and_publishes_complete_model(
     tiny: Path, pairs: Path, recorder: Any, ask: Ask
 ) -> None:
-    told = recorder()
-    result = run(tiny, pairs, told, epochs=60, save_steps=1000, name="beekeeper")
+    recorded = recorder()
+    result = run(tiny, pairs, recorded, epochs=60, save_steps=1000, name="beekeeper")
     assert (result.model, result.method, result.steps, result.examples) == ("beekeeper", "full", 120, 8)
-    assert told.losses[1] > 3
+    assert recorded.losses[1] > 3
     assert result.final_loss is not None
     assert result.final_loss < 0.2
     assert ask(Path(result.path), "How deep is the well?") == "The well is nine ropes deep."
@@ -57,11 +57,11 @@ def test_full_training_learns_the_pairs_and_publishes_a_model_that_stands_alone(
 def test_lora_training_publishes_an_adapter_on_an_absolute_base(
     tiny: Path, pairs: Path, recorder: Any, ask: Ask
 ) -> None:
-    told = recorder()
+    recorded = recorder()
     slow = {"epochs": 100, "learning_rate": 5e-3, "save_steps": 1000}
-    result = run(tiny, pairs, told, method="lora", lora_rank=32, **slow)
+    result = run(tiny, pairs, recorded, method="lora", lora_rank=32, **slow)
     assert result.final_loss is not None
-    assert result.final_loss < told.losses[1] - 1
+    assert result.final_loss < recorded.losses[1] - 1
     folder = Path(result.path)
     assert result.model == "tiny-job1"
     assert ask(folder, "Who mends the nets?") == "Maren mends the nets at dusk."
@@ -74,16 +74,16 @@ def test_lora_training_publishes_an_adapter_on_an_absolute_base(
 
 
 def test_events_carry_phases_numbers_and_artifacts(tiny: Path, pairs: Path, recorder: Any) -> None:
-    told = recorder()
-    result = run(tiny, pairs, told, max_steps=5, save_steps=2, name="mine")
-    assert [name for name, _ in told.of("phase")] == [
+    recorded = recorder()
+    result = run(tiny, pairs, recorded, max_steps=5, save_steps=2, name="mine")
+    assert [name for name, _ in recorded.of("phase")] == [
         "preparing",
         "loading",
         "preparing",
         "training",
         "saving",
     ]
-    progress = told.of("progress")
+    progress = recorded.of("progress")
     assert [(step, total) for step, total, _ in progress] == [(step, 5) for step in range(1, 6)]
     for _, _, metrics in progress:
         assert set(metrics) == {
@@ -99,7 +99,7 @@ def test_events_carry_phases_numbers_and_artifacts(tiny: Path, pairs: Path, reco
     assert progress[0][2]["learning_rate"] == pytest.approx(1e-2)
     assert progress[0][2]["grad_norm"] > 0
     assert progress[-1][2]["eta_seconds"] == 0
-    assert [(kind, name) for kind, name, _ in told.of("artifact")] == [
+    assert [(kind, name) for kind, name, _ in recorded.of("artifact")] == [
         ("checkpoint", "checkpoint-2"),
         ("checkpoint", "checkpoint-4"),
         ("checkpoint", "checkpoint-5"),
@@ -108,7 +108,7 @@ def test_events_carry_phases_numbers_and_artifacts(tiny: Path, pairs: Path, reco
     assert result.tokens > 0
 
 
-def test_lineage_tells_base_data_settings_seed_and_libraries(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_lineage_has_base_data_settings_seed_and_libraries(tiny: Path, pairs: Path, recorder: Any) -> None:
     result = run(tiny, pairs, recorder(), max_steps=1, seed=7)
     lineage = Models().get(result.model).lineage
     assert (lineage["base"], lineage["base_path"], lineage["job"], lineage["seed"]) == (
@@ -123,9 +123,7 @@ def test_lineage_tells_base_data_settings_seed_and_libraries(tiny: Path, pairs: 
     assert lineage["result"]["model"] == result.model
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_one_others(
-    tiny: Path, pairs: Path, recorder: Any
-) -> None:
+def test_seed_determines_the_weights(tiny: Path, pairs: Path, recorder: Any) -> None:
     def weights(job: str, seed: int) -> bytes:
         result = run(tiny, pairs, recorder(), job=job, max_steps=3, seed=seed, method="lora")
         return (Path(result.path) / "adapter_model.safetensors").read_bytes()
@@ -135,7 +133,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(
     assert weights("a3", 2) != first
 
 
-def test_the_models_own_profile_and_replay_are_used_and_handed_on(
+def test_profile_and_replay_are_applied_and_inherited(
     tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
 ) -> None:
     rows = [{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]}] * 5
@@ -149,10 +147,10 @@ def test_the_models_own_profile_and_replay_are_used_and_handed_on(
     (base / "ilab-profile.json").write_text(json.dumps(profile))
     (base / "ilab-replay.jsonl").write_text(replay)
     given = TrainingArguments(data=[str(pairs)], device="cpu", batch_size=4)
-    told = recorder()
-    result = train("own", base, given, job_id="job1", resume=False, reporter=told)
+    recorded = recorder()
+    result = train("own", base, given, job_id="job1", resume=False, reporter=recorded)
     assert (result.examples, result.replay, result.steps) == (12, 4, 6)
-    assert told.of("progress")[0][2]["learning_rate"] == pytest.approx(0.005)
+    assert recorded.of("progress")[0][2]["learning_rate"] == pytest.approx(0.005)
     assert Models().get(result.model).lineage["replay"] == {"file": "ilab-replay.jsonl", "rows": 4}
     assert json.loads((Path(result.path) / "ilab-profile.json").read_text()) == profile
     assert (Path(result.path) / "ilab-replay.jsonl").read_text() == replay
@@ -181,10 +179,10 @@ def test_long_examples_are_cut_and_counted_in_a_warning(tiny: Path, pairs: Path,
     long = {"messages": [{"role": "user", "content": "bees " * 80}, {"role": "assistant", "content": "Yes."}]}
     with pairs.open("a") as stream:
         stream.write(json.dumps(long) + "\n")
-    told = recorder()
-    result = run(tiny, pairs, told, max_steps=1, max_seq_length=48)
+    recorded = recorder()
+    result = run(tiny, pairs, recorded, max_steps=1, max_seq_length=48)
     assert (result.examples, result.truncated, result.dropped) == (8, 1, 1)
-    ((message, _),) = told.of("warning")
+    ((message, _),) = recorded.of("warning")
     assert message.startswith("1 examples are longer than max_seq_length=48 and were cut; 1 of them")
     pairs.write_text(json.dumps(long) + "\n")
     with pytest.raises(Unprocessable, match="No answer lies within the first 48 tokens"):
@@ -214,9 +212,7 @@ def test_weights_are_saved_in_the_number_format_of_their_base(
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_advice(
-    tiny: Path, pairs: Path, recorder: Any, tmp_path: Path
-) -> None:
+def test_nan_loss_ends_training_with_hint(tiny: Path, pairs: Path, recorder: Any, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -231,26 +227,24 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice(
     assert [entry.name for entry in Models().list() if not entry.builtin] == []
 
 
-def test_a_name_that_is_taken_is_refused_before_anything_is_loaded(
-    tiny: Path, pairs: Path, recorder: Any
-) -> None:
+def test_taken_name_is_refused_before_engine_loads(tiny: Path, pairs: Path, recorder: Any) -> None:
     Models().publish(tiny, "mine", {})
-    told = recorder()
+    recorded = recorder()
     with pytest.raises(Conflict, match="mine-2 is free"):
-        run(tiny, pairs, told, name="mine")
-    assert [name for name, _ in told.of("phase")] == ["preparing"]
+        run(tiny, pairs, recorded, name="mine")
+    assert [name for name, _ in recorded.of("phase")] == ["preparing"]
 
 
-def test_a_name_taken_meanwhile_costs_no_training(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_name_taken_during_training_keeps_the_result(tiny: Path, pairs: Path, recorder: Any) -> None:
     def take(event: tuple[Any, ...]) -> bool:
         if event[:2] == ("progress", 1):
             Models().publish(tiny, "mine", {})
         return False
 
-    told = recorder(stop_at=take)
-    result = run(tiny, pairs, told, name="mine", max_steps=2)
+    recorded = recorder(stop_at=take)
+    result = run(tiny, pairs, recorded, name="mine", max_steps=2)
     assert result.model == "mine-2"
-    assert "mine-2" in told.of("warning")[0][0]
+    assert "mine-2" in recorded.of("warning")[0][0]
 
 
 def test_an_adapter_is_not_trained_further(tiny: Path, pairs: Path, recorder: Any) -> None:
@@ -270,7 +264,7 @@ def test_a_model_that_the_library_cannot_load_is_refused(
     assert not (paths.checkpoints_dir() / "job1").exists()
 
 
-def test_a_gpu_that_is_not_there_is_said_plainly(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_missing_gpu_is_reported(tiny: Path, pairs: Path, recorder: Any) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -287,7 +281,7 @@ def test_a_job_id_cannot_lead_out_of_the_checkpoints_folder(
         run(tiny, pairs, recorder(), job=job)
 
 
-def test_a_full_disk_is_foreseen_with_the_numbers(tiny: Path, tmp_path: Path) -> None:
+def test_insufficient_disk_space_is_reported_before_training(tiny: Path, tmp_path: Path) -> None:
     from ilab_jupyter.training import disk
 
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
@@ -299,14 +293,14 @@ def test_a_full_disk_is_foreseen_with_the_numbers(tiny: Path, tmp_path: Path) ->
 
 
 def test_stopping_before_the_first_step_leaves_nothing(tiny: Path, pairs: Path, recorder: Any) -> None:
-    told = recorder(stop_at=lambda event: event[:2] == ("phase", "loading"))
+    recorded = recorder(stop_at=lambda event: event[:2] == ("phase", "loading"))
     with pytest.raises(Stopped):
-        run(tiny, pairs, told)
+        run(tiny, pairs, recorded)
     assert not (paths.checkpoints_dir() / "job1").exists()
     assert [entry.name for entry in Models().list() if not entry.builtin] == []
 
 
-def test_a_public_error_is_all_that_a_person_meets(tiny: Path, pairs: Path, recorder: Any) -> None:
+def test_only_public_errors_are_raised(tiny: Path, pairs: Path, recorder: Any) -> None:
     pairs.write_text('{"messages": []}\n')
     with pytest.raises(PublicError) as caught:
         run(tiny, pairs, recorder())

@@ -41,7 +41,8 @@ def stored_spec(spec: JobSpec) -> dict[str, Any]:
         raise InvalidInput(
             f"The arguments are not JSON: {error}.", "NaN and infinity are not allowed."
         ) from None
-    return spec.model_dump(mode="json", exclude={"resources"} if spec.resources == Resources() else None)
+    left_out = {"resources"} if spec.resources == Resources() else set()
+    return spec.model_dump(mode="json", exclude=left_out | (set() if spec.sources else {"sources"}))
 
 
 def digest(spec: Mapping[str, Any]) -> str:
@@ -79,11 +80,13 @@ class Submissions:
         key: str | None = None,
         secrets: Mapping[str, str] | None = None,
         actor: str | None = None,
+        requested: JobSpec | None = None,
     ) -> Row:
         """Return the stored job: a new QUEUED one, or the one that this owner submitted under this key
         before.
 
-        Conflict if that had another spec. `actor`, for the audit, is the owner if None.
+        Conflict if that had another spec. `actor`, for the audit, is the owner if None. `requested` is the spec
+        before its arguments were resolved, which a repeated request has again.
         """
         stored = stored_spec(spec)
         id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"
@@ -95,7 +98,7 @@ class Submissions:
             "spec": stored,
             "launch": launched,
             "key": key,
-            "spec_hash": digest(stored),
+            "spec_hash": digest(stored if requested is None else stored_spec(requested)),
             "queue": spec.queue,
             "priority": spec.priority,
         }

@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight is trained, and the result is a model that stands alone."""
+"""Full fine-tuning: every weight is trained, and the result is a complete model."""
 
 from __future__ import annotations
 

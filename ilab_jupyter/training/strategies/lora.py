@@ -29,7 +29,7 @@ class Lora:
         )
         adapted = get_peft_model(model, config)
         assert isinstance(adapted, PeftModel)
-        # Stored as given, and a relative path would mean nothing to whoever loads the adapter.
+        # Stored as given: a relative path would not resolve where the adapter is loaded.
         config.base_model_name_or_path = str(base.absolute())
         return adapted
 

@@ -1,4 +1,4 @@
-"""Whether a training fits into memory: estimated from the sizes of the model, before anything is loaded."""
+"""Estimate the memory of a training from the sizes of the model, before it is loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 Way = Literal["full", "lora", "qlora"]
 
-# Of a device's memory the part that is planned with; the rest is fragmentation and what others hold.
+# Fraction of a device's memory to plan with; the rest is fragmentation and other processes.
 USABLE = 0.9
 
 # Bytes for one parameter. Trained: weight, gradient and the two moments of Adam in float32 (ZeRO, Rajbhandari
@@ -18,13 +18,13 @@ QUANTIZED = (4 + 0.127) / 8
 KEPT_IN_LAYER = 34
 # Logits in the model's precision, as float32, and their gradient.
 LOGITS = 2 + 4 + 4
-# What the driver, the libraries' kernels and the interpreter hold.
+# Memory of the driver, the libraries' kernels and the interpreter.
 CONTEXT = 1e9
 
 
 @dataclass(frozen=True)
 class Student:
-    """A model that may be trained, with the sizes of its config.json."""
+    """A model to train, with the sizes of its config.json."""
 
     name: str
     parameters: float
@@ -42,8 +42,8 @@ SMOL_135M = Student("HuggingFaceTB/SmolLM2-135M-Instruct", 0.135e9, 30, 576, 153
 
 
 @dataclass(frozen=True)
-class Need:
-    """Bytes that a training takes, by what for."""
+class Estimate:
+    """Bytes that a training takes, by purpose."""
 
     weights: float
     trained: float
@@ -51,7 +51,7 @@ class Need:
 
     @property
     def total(self) -> float:
-        """All of it, with what the driver and the libraries hold."""
+        """The sum, including driver and libraries."""
         return self.weights + self.trained + self.activations + CONTEXT
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Need:
         return f"{words} = {_shown(self.total)}"
 
 
-def need(student: Student, way: Way, rank: int, tokens: int, *, on_gpu: bool) -> Need:
+def estimate(student: Student, way: Way, rank: int, tokens: int, *, on_gpu: bool) -> Estimate:
     """The memory for a training with `tokens` on the device at a time; `rank` is LoRA's.
 
     On a GPU frozen weights are in 16 bits and activations are computed again backwards; on a CPU all is in 32
@@ -84,7 +84,7 @@ def need(student: Student, way: Way, rank: int, tokens: int, *, on_gpu: bool) ->
         token = student.layers * student.hidden * 2 + layer + student.vocabulary * LOGITS
     else:
         token = 2 * student.layers * layer + student.vocabulary * (LOGITS + 2)
-    return Need(weights, trained, float(tokens * token))
+    return Estimate(weights, trained, float(tokens * token))
 
 
 def _adapter(student: Student, rank: int) -> float:

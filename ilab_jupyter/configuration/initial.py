@@ -1,4 +1,4 @@
-"""How a configuration begins: the text of a fresh config.yaml for a machine, and the folders beside it."""
+"""The initial config.yaml for a machine, and the folders that InstructLab expects."""
 
 from __future__ import annotations
 
@@ -14,26 +14,31 @@ from ilab_jupyter.configuration.commented import commented
 from ilab_jupyter.configuration.document import Document
 from ilab_jupyter.configuration.profiles import Profile, choose, profiles
 from ilab_jupyter.configuration.sections import Settings
+from ilab_jupyter.configuration.written import Written
 from ilab_jupyter.errors import NotFound
 
-# InstructLab's own variable: an administrator's file that every new configuration begins with.
+# InstructLab's own variable: an administrator's file that every new configuration copies.
 SAMPLE = "ILAB_GLOBAL_CONFIG"
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """The text, the name of the profile or file that it was made from, and why that one."""
+class Initial:
+    """The text, the name of the profile or file that it was made from, and why that one.
+
+    `written` records the values of a hardware profile; a file's values are its author's.
+    """
 
     document: Document
     profile: str
     reasons: tuple[str, ...]
+    written: Written | None = None
 
 
-def begin(profile: str | os.PathLike[str] | None) -> Beginning:
-    """By a profile's name, by a YAML file, by `ILAB_GLOBAL_CONFIG`, or by the hardware; NotFound."""
+def create(profile: str | os.PathLike[str] | None) -> Initial:
+    """Create it from a profile's name, a YAML file, `ILAB_GLOBAL_CONFIG` or the hardware; NotFound."""
     sample = os.environ.get(SAMPLE, "")
     if profile is None and sample:
-        return Beginning(file.read(Path(sample)), sample, (f"{SAMPLE} names {sample}.",))
+        return Initial(file.read(Path(sample)), sample, (f"{SAMPLE} names {sample}.",))
     if profile is None:
         machine = hardware.look(paths.data_dir())
         return _of(choose(machine, hardware.processor(), hardware.memory_limit()))
@@ -42,7 +47,7 @@ def begin(profile: str | os.PathLike[str] | None) -> Beginning:
     if name in known:
         return _of(known[name])
     if paths.is_file(name):
-        return Beginning(file.read(Path(name)), name, (f"{name} was asked for.",))
+        return Initial(file.read(Path(name)), name, (f"{name} was requested.",))
     raise NotFound(
         f"There is no profile {name[:100]!r}, neither by name nor as a file.",
         f"Take one of Config.profiles(): {', '.join(known)}.",
@@ -50,7 +55,7 @@ def begin(profile: str | os.PathLike[str] | None) -> Beginning:
 
 
 def folders() -> list[Path]:
-    """The folders that InstructLab expects, those of the user's data and of what can be fetched again."""
+    """The folders that InstructLab expects for the user's data and for its cache."""
     data, internal = paths.data_dir(), paths.internal_dir()
     benchmarks = [internal / "eval_data" / name for name in ("mt_bench", "mt_bench_branch", "dk_bench")]
     named = [data / name for name in ("chatlogs", "phased", "logs", "converted_documents")]
@@ -67,11 +72,12 @@ def folders() -> list[Path]:
     ]
 
 
-def _of(profile: Profile) -> Beginning:
+def _of(profile: Profile) -> Initial:
     settings = Settings.model_validate(_nested(profile.values))
-    reasons = profile.reasons or (f"The profile {profile.name} was asked for.",)
+    reasons = profile.reasons or (f"The profile {profile.name} was requested.",)
     heading = (f"InstructLab's configuration. Profile {profile.name}: {profile.summary}.", *reasons)
-    return Beginning(Document.parse(commented(settings, heading)), profile.name, reasons)
+    written = Written(profile=profile.name, hardware=frozenset(profile.values), settings=settings)
+    return Initial(Document.parse(commented(settings, heading)), profile.name, reasons, written)
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
