@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ilab_jupyter.kinds.context import Context, TaskSpec, short
+from ilab_jupyter.kinds.kind import NO_GPU, Argument, Kind
 
 
 class CurateSpec(TaskSpec):
@@ -69,3 +70,23 @@ def run(spec: CurateSpec, context: Context) -> dict[str, Any]:
         reporter.artifact("dataset", Path(output).name, Path(output))
     told: dict[str, Any] = result.model_dump(mode="json")
     return told
+
+
+KIND = Kind(
+    name="curate",
+    spec=CurateSpec,
+    run=run,
+    title="Data curation",
+    summary="Validate, mix or deduplicate large datasets, or find evaluation questions in them.",
+    arguments=(
+        Argument("operation", metavar="OPERATION", positional=True),
+        Argument("data", "dataset", metavar="DATA", positional=True, noun="dataset"),
+        Argument("evaluation", "dataset"),
+        Argument("output", "path"),
+    ),
+    resources=NO_GPU,
+    examples=(
+        "curate dedup my-data.jsonl --output clean.jsonl",
+        "curate leakage my-data --evaluation test.jsonl",
+    ),
+)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from ilab_jupyter.kinds.context import Context, TaskSpec
+from ilab_jupyter.kinds.kind import NO_GPU, Argument, Kind
 from ilab_jupyter.retrieval.settings import ReadSettings
 
 
@@ -30,3 +31,20 @@ def run(spec: IngestSpec, context: Context) -> dict[str, Any]:
 
     result = Data().ingest(**spec.model_dump(), reporter=context.reporter)
     return result.model_dump(mode="json")
+
+
+KIND = Kind(
+    name="ingest",
+    spec=IngestSpec,
+    run=run,
+    title="Document ingestion",
+    summary="Convert documents (md, html, docx, pptx, csv, pdf) to markdown and chunks.",
+    arguments=(
+        Argument("documents", "existing_path", metavar="DOCUMENT", positional=True, noun="document"),
+        Argument("output_dir", "path"),
+        Argument("pdf_models", "path"),
+        Argument("tokenizer", "hub_model"),
+    ),
+    resources=NO_GPU,
+    examples=("ingest handbook.pdf notes/ --as-knowledge",),
+)

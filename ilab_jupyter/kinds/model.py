@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ilab_jupyter.kinds.context import Context, TaskSpec, short
+from ilab_jupyter.kinds.kind import NO_GPU, Argument, Kind
 
 
 class ModelSpec(TaskSpec):
@@ -67,5 +68,24 @@ def run(spec: ModelSpec, context: Context) -> dict[str, Any]:
     else:
         assert spec.repository is not None
         result = Model(spec.model).upload(spec.repository, private=spec.private, reporter=reporter)
-    told: dict[str, Any] = result.model_dump(mode="json")
-    return {"model": told.get("path" if spec.output_dir else "name", spec.model), **told}
+    fields: dict[str, Any] = result.model_dump(mode="json")
+    return {"model": fields.get("path" if spec.output_dir else "name", spec.model), **fields}
+
+
+KIND = Kind(
+    name="model",
+    spec=ModelSpec,
+    run=run,
+    title="Model operation",
+    summary="Download a model, merge an adapter, convert to GGUF, or upload to a hub.",
+    arguments=(
+        Argument("operation", metavar="OPERATION", positional=True),
+        Argument("model", "model", metavar="MODEL", positional=True, help="Or the job that made it."),
+        Argument("output_dir", "path"),
+    ),
+    # The hub's client in the worker reads the variable by the same name.
+    secrets=("HF_TOKEN",),
+    resources=NO_GPU,
+    examples=("model download org/name --name my-base", "model convert my-model --quantization Q4_K_M"),
+    makes="model",
+)

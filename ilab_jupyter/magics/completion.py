@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,8 @@ from ilab_jupyter.client.inference import deployments
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import run
-from ilab_jupyter.kinds.curate import CurateSpec
-from ilab_jupyter.kinds.evaluate import EvaluateSpec
-from ilab_jupyter.kinds.model import ModelSpec
+from ilab_jupyter.kinds.catalog import KINDS
+from ilab_jupyter.kinds.kind import Argument, Kind
 from ilab_jupyter.magics import parsers
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.datasets import Datasets
@@ -83,8 +81,8 @@ class Completer:
             option = previous.replace("_", "-")
             if choices := parser.choices_of(option):
                 return choices
-            if option == "--model":
-                return self._models.get()
+            if command in KINDS and (values := self._option_values(KINDS[command], parser.dest_of(option))):
+                return values
             if option == "--before":
                 return self._waiting.get()
             if parser.takes_value(option):
@@ -94,6 +92,17 @@ class Completer:
         if command == "queue" and len(words) > 1:
             return self._waiting.get() if previous == "first" else parser.option_names()
         return [*self._arguments(command, words), *parser.option_names()]
+
+    def _option_values(self, kind: Kind, name: str | None) -> list[str]:
+        return [] if name is None else self._values(kind, kind.argument(name))
+
+    def _values(self, kind: Kind, argument: Argument) -> list[str]:
+        """The values to offer for an argument: its choices, or names of what it is resolved to."""
+        if argument.resolve == "model":
+            return self._models.get()
+        if argument.resolve == "dataset":
+            return [*self._data.get(), *self._jobs.get()]
+        return list(kind.choices(argument.name)) if argument.name in kind.spec.model_fields else []
 
     def _removable(self, words: list[str]) -> list[str]:
         """The kinds after `remove`, then the names of that kind."""
@@ -109,18 +118,11 @@ class Completer:
             return self._jobs.get()
         if command == "remove":
             return self._removable(words)
-        if command == "serve":
-            return self._models.get()
-        if command == "curate":
-            return [*typing.get_args(CurateSpec.model_fields["operation"].annotation), *self._data.get()]
-        if command == "evaluate":
-            return [*typing.get_args(EvaluateSpec.model_fields["benchmark"].annotation), *self._models.get()]
-        if command == "model":
-            return [*typing.get_args(ModelSpec.model_fields["operation"].annotation), *self._models.get()]
+        if command in KINDS:
+            kind = KINDS[command]
+            return [value for argument in kind.positional for value in self._values(kind, argument)]
         if command == "chat":
             return self._served.get()
-        if command == "train":
-            return [*self._data.get(), *self._jobs.get()]
         return self._data.get() if command == "data" else []
 
     def _ids(self) -> list[str]:

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import re
 
+from ilab_jupyter.kinds.catalog import KINDS
+
 COMMANDS: dict[str, str] = {
-    "generate": "make synthetic training data from a taxonomy",
-    "ingest": "turn documents into markdown and chunks",
-    "rag": "put documents into a store that can be searched and asked",
-    "curate": "check a large dataset, mix, take out duplicates, look for leaks",
-    "train": "fine-tune a model on generated data or on your own JSONL",
-    "evaluate": "measure a model with a benchmark: MT-Bench, MMLU, DK-Bench",
-    "model": "download a model, merge an adapter, convert to GGUF, upload",
-    "serve": "put a model behind the OpenAI-compatible API",
-    "chat": "ask a served model; the answer streams in as text",
-    "jobs": "list jobs",
-    "logs": "print a job's log, or search in it",
-    "attempts": "show a job's attempts and how each ended",
-    "queue": "show what runs and what waits; pause, resume, put a job first",
-    "prune": "remove the logs of jobs that ended long ago",
-    "cancel": "ask a job to stop; it saves a checkpoint first where it can",
-    "resume": "continue an ended job from its last checkpoint",
-    "attach": "show a job live again, after a restart too",
-    "remove": "remove a model, a dataset or an ended job from disk",
-    "models": "list models",
-    "data": "list datasets, or look into one",
-    "config": "show InstructLab's configuration, make it for this machine, change a value",
-    "taxonomy": "show a taxonomy, what has changed in it and what is wrong; begin one",
-    "system": "show what this machine offers",
-    "demo": "run the whole of it on the sample taxonomy",
+    **{kind.name: kind.summary for kind in KINDS.values()},
+    "chat": "Send a prompt to a served model and stream the answer as text.",
+    "jobs": "List jobs.",
+    "logs": "Print or search a job's log.",
+    "attempts": "Show a job's attempts and how each ended.",
+    "queue": "Show running and waiting jobs; pause, resume, put a job first.",
+    "prune": "Remove the logs of jobs that ended long ago.",
+    "cancel": "Request a job to stop; it saves a checkpoint first where it can.",
+    "resume": "Continue an ended job from its last checkpoint.",
+    "attach": "Show a live view of a job, also after a restart.",
+    "remove": "Remove a model, a dataset or an ended job from disk.",
+    "models": "List models.",
+    "data": "List datasets, or show the rows of one.",
+    "config": "Show InstructLab's configuration, create it for this machine, change a value.",
+    "taxonomy": "Show a taxonomy, its changes and its errors, or create one.",
+    "system": "Show this machine's hardware and libraries.",
+    "demo": "Run the whole workflow on the sample taxonomy.",
 }
 
 _HELP = re.compile(r"(\s*)%ilab[ \t]+([\w-]+)[ \t]*\?{1,2}\s*")

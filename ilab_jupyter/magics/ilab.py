@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.display import display
-from pydantic import BaseModel
 from traitlets import Any as AnyTrait
 from traitlets import default
 
@@ -26,19 +24,15 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
-from ilab_jupyter.kinds.catalog import job_spec
-from ilab_jupyter.kinds.evaluate import JudgeSettings
-from ilab_jupyter.magics import chat, parsers, removal, resolve, workspace
-from ilab_jupyter.magics.arguments import NEAR, TEACHER, as_options, body, merged, nested
+from ilab_jupyter.kinds.catalog import KINDS, Kind, job_spec
+from ilab_jupyter.magics import chat, job_arguments, parsers, removal, resolve, workspace
+from ilab_jupyter.magics.arguments import SIMILARITY
 from ilab_jupyter.magics.failure import CommandError
 from ilab_jupyter.magics.help import COMMANDS, overview
 from ilab_jupyter.registry.datasets import Datasets
 from ilab_jupyter.registry.models import Models
 
 Options = dict[str, Any]
-
-# The commands that start a job of their own name; its arguments may stand in the cell.
-STARTING = ("generate", "ingest", "rag", "curate", "train", "evaluate", "model", "serve")
 
 
 @magics_class
@@ -74,12 +68,12 @@ class IlabMagics(Magics):
             print(overview())
             return None
         if command not in COMMANDS:
-            near = difflib.get_close_matches(command, COMMANDS, 1, NEAR)
+            near = difflib.get_close_matches(command, COMMANDS, 1, SIMILARITY)
             raise InvalidInput(
                 f"There is no command {command!r}.{f' Did you mean `{near[0]}`?' if near else ''}",
                 f"Choose one of: {', '.join(COMMANDS)}.",
             )
-        if cell is not None and command not in ("chat", *STARTING):
+        if cell is not None and command not in ("chat", *KINDS):
             raise InvalidInput(f"%%ilab {command} takes no cell.", f"Write %ilab {command} with one %.")
         parser = parsers.parser(command)
         if command == "chat":
@@ -95,11 +89,9 @@ class IlabMagics(Magics):
         out = options.pop("out", None)
         if out is not None and not out.isidentifier():
             raise InvalidInput(f"{out!r} cannot be the name of a variable.", "Use letters, digits and _.")
-        if command in STARTING:
-            result = getattr(self, f"_{command}")(options, body(cell))
-        else:
-            result = getattr(self, f"_{command}")(options)
-        return self._give(out, result)
+        if command in KINDS:
+            return self._give(out, self._start(KINDS[command], options, cell))
+        return self._give(out, getattr(self, f"_{command}")(options))
 
     def _give(self, out: str | None, result: object) -> object:
         if out is not None:
@@ -111,124 +103,16 @@ class IlabMagics(Magics):
 
     # Commands that start a job.
 
-    def _generate(self, options: Options, given: Options) -> JobHandle:
+    def _start(self, kind: Kind, options: Options, cell: str | None) -> JobHandle:
+        """Submit a job of this kind; its notes and warnings are printed once it is queued."""
         wait = options.pop("wait")
-        note = ""
-        documents = dict(_pair(text) for text in options.pop("documents", None) or [])
-        if documents:
-            options["documents"] = documents
-        if options["taxonomy_path"] is None:
-            del options["taxonomy_path"]
-        arguments = merged(given, nested(options))
-        if "taxonomy_path" not in arguments:
-            arguments["taxonomy_path"] = str(paths.taxonomy_dir())
-            note = f"Taxonomy: {paths.taxonomy_dir()}"
-        arguments = resolve.generate_paths(arguments)
-        secrets = _key(arguments, "teacher", TEACHER)
-        return self._submit("generate", arguments, wait=wait, secrets=secrets, note=note)
-
-    def _ingest(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if not options["documents"]:
-            del options["documents"]
-        arguments = merged(given, options)
-        words = arguments.get("documents") or []
-        if not words:
-            raise InvalidInput("%ilab ingest needs documents.", "Name files, or a folder of them.")
-        found = [words] if isinstance(words, str) else words
-        arguments["documents"] = [resolve.existing(str(word), "document") for word in found]
-        return self._submit("ingest", resolve.folders(arguments), wait=wait)
-
-    def _rag(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if options["input_dir"] is None:
-            del options["input_dir"]
-        arguments = merged(given, options)
-        if "input_dir" in arguments:
-            arguments["input_dir"] = resolve.existing(str(arguments["input_dir"]), "document")
-        return self._submit("rag", resolve.folders(arguments), wait=wait)
-
-    def _curate(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        arguments = merged(given, {name: value for name, value in options.items() if value not in (None, [])})
-        for name in ("data", "evaluation"):
-            words = arguments.get(name) or []
-            arguments[name] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
-        return self._submit("curate", resolve.folders(arguments), wait=wait)
-
-    def _evaluate(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        for name in ("benchmark", "model"):
-            if options[name] is None:
-                del options[name]
-        arguments = merged(given, nested(options))
-        for name in ("model", "base_model"):
-            if name in arguments:
-                arguments[name] = resolve.model(self.jobs, str(arguments[name]))
-        judge = arguments.get("judge")
-        if isinstance(judge, dict) and judge.get("model") and not judge.get("url"):
-            arguments["judge"] = {**judge, "model": resolve.model(self.jobs, str(judge["model"]))}
-        secrets = _key(arguments, "judge", JudgeSettings)
-        return self._submit("evaluate", resolve.folders(arguments), wait=wait, secrets=secrets)
-
-    def _model(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        for name in ("operation", "model"):
-            if options[name] is None:
-                del options[name]
-        arguments = merged(given, options)
-        if "model" in arguments:
-            arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
-        # The hub's client in the job's process reads it by the same name.
-        token = {name: os.environ[name] for name in ("HF_TOKEN",) if os.environ.get(name)}
-        return self._submit("model", resolve.folders(arguments), wait=wait, secrets=token)
-
-    def _train(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if not options["data"]:
-            del options["data"]
-        arguments = merged(given, options)
-        words, note = arguments.get("data") or [], ""
-        if not words:
-            words = [resolve.newest_dataset(self.jobs)]
-            note = f"Data: {words[0]} (the newest)"
-        arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
-        if "model" in arguments:
-            arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
-        from ilab_jupyter.core import lengths
-
-        fields = {name: value for name, value in arguments.items() if name != "model"}
-        if too_long := lengths.notice(str(arguments.get("model", "starter")), fields):
-            print(too_long)
-        return self._submit("train", arguments, wait=wait, note=note)
-
-    def _serve(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if options["model"] is None:
-            del options["model"]
-        arguments = merged(given, options)
-        if "model" not in arguments:
-            raise InvalidInput("%ilab serve needs a model.", "See `%ilab models`.")
-        arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
-        return self._submit("serve", arguments, wait=wait)
-
-    def _submit(
-        self,
-        kind: str,
-        arguments: Mapping[str, Any],
-        *,
-        wait: bool,
-        secrets: Mapping[str, str] | None = None,
-        note: str = "",
-    ) -> JobHandle:
-        """Submit a job; `note`, about an argument that was not given, is printed once it is queued."""
-        with as_options():
-            spec = job_spec(kind, arguments)
-        job = self.jobs.submit(spec, secrets=secrets)
-        for line in filter(None, (note, *(f"Warning: {warning}" for warning in job.warnings))):
-            print(line)
-        handle = JobHandle(self.jobs, job.id)
-        return self._shown(handle, wait=wait)
+        prepared = job_arguments.prepare(kind, options, cell, self.jobs)
+        with job_arguments.as_options():
+            spec = job_spec(kind.name, prepared.arguments)
+        job = self.jobs.submit(spec, secrets=prepared.secrets or None)
+        for note in (*prepared.notes, *(f"Warning: {warning}" for warning in job.warnings)):
+            print(note)
+        return self._shown(JobHandle(self.jobs, job.id), wait=wait)
 
     def _shown(self, handle: JobHandle, *, wait: bool) -> JobHandle:
         """The handle, after its end where `wait`; a server is waited for until it answers."""
@@ -237,7 +121,7 @@ class IlabMagics(Magics):
             live = getattr(self.shell, "kernel", None) is not None
             if live:
                 display(handle)  # type: ignore[no-untyped-call]
-            handle.wait(follow=not live, until=_answers(job) if job.kind == "serve" else None)
+            handle.wait(follow=not live, until=_ready(job))
         return handle
 
     # Commands on jobs.
@@ -367,7 +251,7 @@ class IlabMagics(Magics):
         try:
             entry = datasets.get(word)
         except NotFound:
-            entry = datasets.get(resolve.data(self.jobs, [word])[0])
+            entry = datasets.get(resolve.dataset(self.jobs, word))
         # Of a generated dataset the file with each question and answer once is the one to read.
         first = next((one for one in entry.files if one.role == "messages"), entry.files[0])
         found = datasets.preview(entry.name, file or first.name, limit=limit)
@@ -436,39 +320,21 @@ class IlabMagics(Magics):
         return None
 
 
-def _answers(job: Job) -> Callable[[Event], bool]:
+def _ready(job: Job) -> Callable[[Event], bool] | None:
+    """Whether an event says that the job is ready before its end; None for a kind that has no such event."""
+    kind = KINDS.get(job.kind)
+    if kind is None or kind.ready_event is None:
+        return None
+
     def ready(event: Event) -> bool:
         fields = event.fields
-        return event.type == "endpoint" and fields.get("attempt") == job.attempt and bool(fields.get("ready"))
+        current = fields.get("attempt") == job.attempt
+        return event.type == kind.ready_event and current and bool(fields.get("ready"))
 
     return ready
-
-
-def _pair(text: str) -> tuple[str, str]:
-    url, equals, path = text.rpartition("=")
-    if not (url and equals and path):
-        raise InvalidInput(
-            f"{text!r} is not URL=PATH.", "Give the repository's URL, =, and a local git repository."
-        )
-    return url, path
 
 
 def _number(text: str | int, option: str, low: int, high: int) -> int:
     if not str(text).isdecimal() or not low <= int(text) <= high:
         raise InvalidInput(f"`{option}` must be a number from {low} to {high}, not {str(text)!r}.")
     return int(text)
-
-
-def _key(arguments: Mapping[str, Any], who: str, settings: type[BaseModel]) -> dict[str, str] | None:
-    """The key of a teacher or judge from this kernel's environment, for the worker alone; None where none."""
-    asked = arguments.get(who)
-    chosen = asked.get("api_key_env") if isinstance(asked, dict) else None
-    name = str(chosen or settings.model_fields["api_key_env"].default)
-    if name in os.environ:
-        return {name: os.environ[name]}
-    if chosen:
-        raise InvalidInput(
-            f"The environment variable {name} is not set in this kernel.",
-            f"Set it before: import os, getpass; os.environ[{name!r}] = getpass.getpass()",
-        )
-    return None

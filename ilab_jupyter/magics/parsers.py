@@ -5,21 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import typing
 from collections.abc import Callable, Mapping
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.kinds.catalog import KINDS
-from ilab_jupyter.kinds.curate import CurateSpec
-from ilab_jupyter.kinds.evaluate import EvaluateSpec
-from ilab_jupyter.kinds.generate import GenerateSpec
-from ilab_jupyter.kinds.ingest import IngestSpec
-from ilab_jupyter.kinds.model import ModelSpec
-from ilab_jupyter.kinds.rag import RagSpec
-from ilab_jupyter.kinds.serve import ServeSpec
-from ilab_jupyter.kinds.train import TrainSpec
-from ilab_jupyter.magics import removal, workspace
+from ilab_jupyter.magics import job_arguments, removal, workspace
 from ilab_jupyter.magics.arguments import Parser
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.entries import DatasetRow
@@ -39,8 +30,11 @@ ID_HELP = "Job id, or a unique beginning of one, or the job's name."
 
 def parser(command: str) -> Parser:
     """The parser of a command that is in COMMANDS."""
-    made = Parser(command, f"{COMMANDS[command][0].upper()}{COMMANDS[command][1:]}.")
-    _ADD[command](made)
+    made = Parser(command, COMMANDS[command])
+    if command in KINDS:
+        job_arguments.add_arguments(made, KINDS[command])
+    else:
+        _ADD[command](made)
     if command != "logs":
         made.add_output()
     return made
@@ -75,98 +69,6 @@ def brief(row: DatasetRow, length: int = 300) -> str:
     else:
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _generate(made: Parser) -> None:
-    made.add_argument(
-        "taxonomy_path",
-        nargs="?",
-        metavar="TAXONOMY",
-        help=GenerateSpec.model_fields["taxonomy_path"].description,
-    )
-    made.add_teacher()
-    made.add_fields(GenerateSpec, without=("taxonomy_path", "teacher", "documents"))
-    made.add_argument(
-        "--document",
-        dest="documents",
-        action="append",
-        metavar="URL=PATH",
-        help=GenerateSpec.model_fields["documents"].description,
-    )
-    made.add_wait("Wait for the end.")
-
-
-def _train(made: Parser) -> None:
-    made.add_argument(
-        "data",
-        nargs="*",
-        metavar="DATA",
-        help=f"{TrainSpec.model_fields['data'].description} Or generate jobs; the newest dataset where none.",
-    )
-    made.add_fields(TrainSpec, without=("data",))
-    made.add_wait("Wait for the end.")
-
-
-def _serve(made: Parser) -> None:
-    made.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help=f"{ServeSpec.model_fields['model'].description} Or the job that trained it.",
-    )
-    made.add_fields(ServeSpec, without=("model",))
-    made.add_wait("Wait until it answers.")
-
-
-def _ingest(made: Parser) -> None:
-    made.add_argument(
-        "documents", nargs="*", metavar="DOCUMENT", help=IngestSpec.model_fields["documents"].description
-    )
-    made.add_fields(IngestSpec, without=("documents",))
-    made.add_wait("Wait for the end.")
-
-
-def _rag(made: Parser) -> None:
-    made.add_argument(
-        "input_dir", nargs="?", metavar="DOCUMENTS", help=RagSpec.model_fields["input_dir"].description
-    )
-    made.add_fields(RagSpec, without=("input_dir",))
-    made.add_wait("Wait for the end.")
-
-
-def _curate(made: Parser) -> None:
-    fields = CurateSpec.model_fields
-    operations = typing.get_args(fields["operation"].annotation)
-    made.add_argument("operation", nargs="?", metavar="OPERATION", help=f"One of {', '.join(operations)}.")
-    made.add_argument("data", nargs="*", metavar="DATA", help=f"{fields['data'].description}")
-    made.add_fields(CurateSpec, without=("operation", "data"))
-    made.add_wait("Wait for the end.")
-
-
-def _evaluate(made: Parser) -> None:
-    fields = EvaluateSpec.model_fields
-    kinds = typing.get_args(fields["benchmark"].annotation)
-    made.add_argument("benchmark", nargs="?", metavar="BENCHMARK", help=f"One of {', '.join(kinds)}.")
-    made.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help=f"{fields['model'].description} Or the job that trained it. Default: starter.",
-    )
-    made.add_judge()
-    made.add_fields(EvaluateSpec, without=("benchmark", "model", "judge"))
-    made.add_wait("Wait for the end.")
-
-
-def _model(made: Parser) -> None:
-    fields = ModelSpec.model_fields
-    operations = typing.get_args(fields["operation"].annotation)
-    made.add_argument("operation", nargs="?", metavar="OPERATION", help=f"One of {', '.join(operations)}.")
-    made.add_argument(
-        "model", nargs="?", metavar="MODEL", help=f"{fields['model'].description} Or the job that made it."
-    )
-    made.add_fields(ModelSpec, without=("operation", "model"))
-    made.add_wait("Wait for the end.")
 
 
 def _chat(made: Parser) -> None:
@@ -255,14 +157,6 @@ def _nothing(made: Parser) -> None:
 
 
 _ADD: dict[str, Callable[[Parser], None]] = {
-    "generate": _generate,
-    "ingest": _ingest,
-    "rag": _rag,
-    "curate": _curate,
-    "train": _train,
-    "evaluate": _evaluate,
-    "model": _model,
-    "serve": _serve,
     "chat": _chat,
     "jobs": _jobs,
     "logs": _logs,

@@ -19,9 +19,9 @@ from ilab_jupyter.jobs.causes import CAUSES, Cause, Retry
 from ilab_jupyter.kinds.catalog import KINDS, job_spec
 from ilab_jupyter.kinds.remedies import remedy
 from ilab_jupyter.magics import parsers
-from ilab_jupyter.magics.arguments import nested
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.magics.ilab import IlabMagics
+from ilab_jupyter.magics.job_arguments import structure
 
 ROOT = Path(__file__).parents[2]
 # What runs in a job's own process, and the files of the engine that end jobs.
@@ -125,10 +125,7 @@ def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) ->
     options = parsers.parser(command).read(words)
     if command == kind:
         assert options.pop("wait") is False
-        given = {name: value for name, value in nested(options).items() if value not in (None, [])}
-        if kind == "generate" and (documents := given.pop("documents", None)):
-            given["documents"] = dict(pair.rsplit("=", 1) for pair in documents)
-        again = job_spec(command, given).arguments
+        again = job_spec(command, structure(KINDS[kind], options)).arguments
         changed = {name for name in spec.arguments if again[name] != spec.arguments[name]}
         assert changed <= {"batch_size", "max_seq_length", "learning_rate", "name", "port", "device"} | (
             {"teacher"} if cause == "teacher_model_missing" else set()
