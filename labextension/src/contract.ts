@@ -1579,12 +1579,21 @@ export interface components {
       arguments: {
         [key: string]: unknown;
       };
+      /** Examples */
+      examples: string[];
       /** Name */
       name: string;
+      /**
+       * Positional
+       * @description Arguments that `%ilab` takes without an option.
+       */
+      positional: string[];
       /** Queue */
       queue: string;
       /** Summary */
       summary: string;
+      /** Title */
+      title: string;
     };
     /**
      * KindList
@@ -2154,7 +2163,7 @@ export interface components {
       device: 'auto' | 'cpu' | 'cuda';
       /**
        * Idle Seconds
-       * @description How long nobody must have asked it before it makes room for a waiting job.
+       * @description Seconds without a request before it may be stopped for a waiting job.
        * @default 60
        */
       idle_seconds: number;

@@ -124,7 +124,7 @@ def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) ->
     assert command in COMMANDS
     options = parsers.parser(command).read(words)
     if command == kind:
-        assert options.pop("wait") is False
+        assert options.pop("wait") is False and options.pop("out") is None
         again = job_spec(command, structure(KINDS[kind], options)).arguments
         changed = {name for name in spec.arguments if again[name] != spec.arguments[name]}
         assert changed <= {"batch_size", "max_seq_length", "learning_rate", "name", "port", "device"} | (
