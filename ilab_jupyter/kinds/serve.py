@@ -51,7 +51,8 @@ def run(spec: ServeSpec, context: Context) -> dict[str, Any]:
 
 def changes(cause: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """See `Kind.changes`."""
-    return {"gpu_out_of_memory": {"device": "cpu"}, "port_taken": {"port": 0}}.get(cause)
+    known: dict[str, dict[str, Any]] = {"gpu_out_of_memory": {"device": "cpu"}, "port_taken": {"port": 0}}
+    return known.get(cause)
 
 
 KIND = Kind(

@@ -26,11 +26,8 @@ def parsed(kind: Kind, line: str) -> dict[str, Any]:
     assert name == kind.name
     options = parsers.parser(name).read(words)
     del options["wait"], options["out"]
-    arguments = structure(kind, options)
-    return {
-        **{one.name: ["x"] for one in kind.positional if one.fallback and one.name == "data"},
-        **arguments,
-    }
+    missing = {one.name: "x" for one in kind.positional if one.fallback is not None}
+    return {**structure(kind, missing), **structure(kind, options)}
 
 
 @every_kind
