@@ -65,7 +65,7 @@ class EventReporter:
         """See Reporter."""
         self._write(type, **fields)
 
-    def last_word(self, type: str, **fields: Any) -> None:
+    def write_final(self, type: str, **fields: Any) -> None:
         """A `result` or an `error`, on disk when this returns; OSError where it cannot be kept."""
         self._flush()
         self._events.write(type, **fields)

@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 def _leave(code: int, reporter: LoggedReporter, type: str, fields: dict[str, Any]) -> int:
     """Say the last word; the exit code tells where not even that fits on the disk."""
     try:
-        reporter.last_word(type, **fields)
+        reporter.write_final(type, **fields)
     except OSError as error:
         if not is_disk_full(error):
             raise

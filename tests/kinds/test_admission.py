@@ -120,7 +120,7 @@ def test_hub_model_is_accepted_with_warning_offline(jobs: SyncJobs, data: str) -
     assert jobs.list().jobs[0].warnings == []
 
 
-def test_hub_is_asked_for_unknown_hub_model(
+def test_hub_is_queried_for_unknown_hub_model(
     jobs: SyncJobs, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = Hub()

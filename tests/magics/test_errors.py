@@ -54,7 +54,7 @@ from ilab_jupyter.magics.failure import CommandError
         ("%%ilab train\ndata: [data.jsonl]\nbatchsize: 3", "There is no argument 'batchsize'"),
     ],
 )
-def test_a_mistake_is_one_sentence(
+def test_wrong_command_shows_one_sentence(
     shell: InteractiveShell,
     scripted_jobs: SyncJobs,
     capsys: pytest.CaptureFixture[str],
@@ -70,7 +70,7 @@ def test_a_mistake_is_one_sentence(
     assert scripted_jobs.list().jobs == []
 
 
-def test_a_job_that_fails_while_it_is_waited_for_stops_the_cell(
+def test_failure_during_wait_stops_the_cell(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = shell.run_cell(
@@ -82,7 +82,7 @@ def test_a_job_that_fails_while_it_is_waited_for_stops_the_cell(
     assert "Traceback" not in shown
 
 
-def test_an_unfinished_job_cannot_be_used_as_data_or_model(
+def test_unfinished_job_is_refused_as_data_or_model(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell.run_cell("%ilab train data.jsonl --name slow --max-steps 300 -o job", store_history=False)
@@ -93,7 +93,7 @@ def test_an_unfinished_job_cannot_be_used_as_data_or_model(
     assert "is a train job, not a generate job" in capsys.readouterr().out
 
 
-def test_a_job_waited_for_in_python_fails_without_a_traceback(
+def test_failure_of_python_wait_has_no_traceback(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell.run_cell("job = %ilab train data.jsonl --name fails --max-steps 4", store_history=False)

@@ -47,7 +47,7 @@ def test_ambiguous_name_lists_the_ids(shell: InteractiveShell, scripted_jobs: Sy
     assert "There is no job 'twice-'" in refused(shell, "%ilab attach twice-").message
 
 
-def test_served_model_is_asked_by_the_name_of_its_job(
+def test_chat_accepts_the_id_of_the_serve_job(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = run(shell, "%ilab serve starter --name mine --wait")

@@ -26,7 +26,7 @@ def refused(shell: InteractiveShell, cell: str) -> PublicError:
     return stopped.value.error
 
 
-def test_a_configuration_is_made_for_this_machine_shown_and_changed(
+def test_config_is_created_shown_and_changed(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "`%ilab config init`" in str(refused(shell, "%ilab config"))
@@ -42,7 +42,7 @@ def test_a_configuration_is_made_for_this_machine_shown_and_changed(
     assert "for" in repr(run(shell, "%ilab config profiles"))
 
 
-def test_a_taxonomy_is_begun_shown_compared_and_judged(shell: InteractiveShell) -> None:
+def test_taxonomy_is_created_shown_compared_and_validated(shell: InteractiveShell) -> None:
     begun = run(shell, "%ilab taxonomy init mine")
     assert isinstance(begun, Tree) and begun.leaves
     leaf = Path("mine") / str(begun.leaves[0].file)
@@ -57,11 +57,11 @@ def test_a_taxonomy_is_begun_shown_compared_and_judged(shell: InteractiveShell) 
 
 
 @pytest.mark.parametrize("wrong", ["config set a", "config show a b", "taxonomy a b", "taxonomy nowhere"])
-def test_what_is_no_command_is_said_so(shell: InteractiveShell, wrong: str) -> None:
+def test_invalid_workspace_command_has_a_hint(shell: InteractiveShell, wrong: str) -> None:
     assert refused(shell, f"%ilab {wrong}").hint
 
 
-def test_a_value_means_what_it_means_in_the_file_or_is_a_text(shell: InteractiveShell) -> None:
+def test_config_set_reads_values_as_yaml(shell: InteractiveShell) -> None:
     run(shell, "%ilab config init")
     for text, value in {
         "2024-13-45": "2024-13-45",
