@@ -15,20 +15,20 @@ class EvaluateSpec(TaskSpec, EvaluationSettings):
 
     @property
     def title(self) -> str:
-        """`mmlu taught`."""
+        """`mmlu my-model`."""
         return f"{self.benchmark} {short(self.model)}"
 
 
 def run(spec: EvaluateSpec, context: Context) -> dict[str, Any]:
-    """Evaluate and return the result; of the questions only those in the kept file.
+    """Evaluate and return the result without the single questions, which are in its file.
 
-    A second attempt asks only for the answers that the first one did not get.
+    A second attempt requests only the answers that the first one did not get.
     """
     from ilab_jupyter.core import Model
 
     journal = context.artifacts / "answers.jsonl"
     result = Model(spec.model).evaluate(spec, journal=journal, reporter=context.reporter)
-    # Thousands of questions belong into the file that `path` names, not into an event.
+    # Thousands of questions belong in the file `path`, not in an event.
     parts = {"questions": True, "rejected": True, "added": True, "removed": True}
     nested = {"model": parts, "base": parts, "comparison": parts} if hasattr(result, "comparison") else parts
     return result.model_dump(mode="json", exclude=nested)

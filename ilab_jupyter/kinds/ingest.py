@@ -17,16 +17,16 @@ class IngestSpec(TaskSpec, ReadSettings):
     documents: list[str] = Field(min_length=1, description="Files and folders of documents.")
     output_dir: str | None = Field(
         default=None,
-        description="Folder for what is made; `documents` in InstructLab's data folder where None.",
+        description="Output folder; None: `documents` in InstructLab's data folder.",
     )
-    prune: bool = Field(default=False, description="Remove what was made of documents that are gone.")
+    prune: bool = Field(default=False, description="Remove the output of documents that no longer exist.")
     as_knowledge: bool = Field(
-        default=False, description="Commit the markdown, so that a knowledge leaf can name it."
+        default=False, description="Commit the markdown, so that a knowledge leaf can reference it."
     )
 
 
 def run(spec: IngestSpec, context: Context) -> dict[str, Any]:
-    """Ingest and return the result: documents, failures, warnings, where they lie."""
+    """Ingest and return documents, failures, warnings and the output folder."""
     from ilab_jupyter.core import Data
 
     result = Data().ingest(**spec.model_dump(), reporter=context.reporter)

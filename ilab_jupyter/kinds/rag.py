@@ -1,4 +1,4 @@
-"""The `rag` job: documents into a collection that can be searched and asked."""
+"""The `rag` job: index documents in a collection for retrieval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RagSpec(TaskSpec, StoreSettings):
 
 
 def run(spec: RagSpec, context: Context) -> dict[str, Any]:
-    """Ingest into the store and return the result: documents, failures, chunks added and removed."""
+    """Index the documents and return documents, failures, and chunks added and removed."""
     from ilab_jupyter.core import RAG
 
     return RAG().ingest(**spec.model_dump(), reporter=context.reporter).model_dump(mode="json")

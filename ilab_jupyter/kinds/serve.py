@@ -33,7 +33,7 @@ class ServeSpec(TaskSpec):
 
 
 def run(spec: ServeSpec, context: Context) -> dict[str, Any]:
-    """Serve until asked to stop."""
+    """Serve until a stop is requested."""
     from ilab_jupyter.core import Model
 
     Model(student_model=spec.model).serve(

@@ -18,7 +18,7 @@ SIMILARITY = 0.7
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises InvalidInput where argparse would end the process; help is asked for by the caller."""
+    """An argparse parser that raises InvalidInput instead of ending the process."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(
@@ -34,14 +34,14 @@ class Parser(argparse.ArgumentParser):
         raise InvalidInput(f"{self.prog}: {message}.", f"See {self.prog} --help")
 
     def read(self, words: Sequence[str]) -> dict[str, Any]:
-        """Options and arguments by name; those not given are absent, or have the default declared here."""
+        """Parse options and arguments; those not given are absent or have their declared default."""
         dashed = [_dashed(word) for word in words]
         for word in dashed:
             name = word.partition("=")[0]
             if word.startswith("--") and len(word) > 2 and not self.knows(name):
-                near = self.nearest(name)
+                similar = self.nearest(name)
                 raise InvalidInput(
-                    f"{self.prog} has no option `{name}`.{f' Did you mean `{near}`?' if near else ''}",
+                    f"{self.prog} has no option `{name}`.{f' Did you mean `{similar}`?' if similar else ''}",
                     f"See {self.prog} --help",
                 )
         return vars(self.parse_intermixed_args(dashed))
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         return name in self._option_string_actions
 
     def nearest(self, name: str) -> str | None:
-        """The option that a mistyped `--option` most likely means; None where none is near."""
+        """The option most similar to a mistyped one; None if none is similar."""
         if not name.startswith("--") or len(name) < 4 or self.knows(name):
             return None
         return next(iter(difflib.get_close_matches(name, self.option_names(), 1, SIMILARITY)), None)
@@ -60,12 +60,12 @@ class Parser(argparse.ArgumentParser):
         return sorted(name for name in self._option_string_actions if name.startswith("--"))
 
     def choices_of(self, option: str) -> list[str]:
-        """Values to choose from after this option; empty where anything goes."""
+        """The choices of this option; empty if it takes any text."""
         action = self._option_string_actions.get(option)
         return [str(choice) for choice in action.choices] if action is not None and action.choices else []
 
     def dest_of(self, option: str) -> str | None:
-        """The argument that this option sets; None where there is no such option."""
+        """The argument that this option sets; None for an unknown option."""
         action = self._option_string_actions.get(option)
         return None if action is None else action.dest
 
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _dashed(word: str) -> str:
-    """`--learning_rate=1` as `--learning-rate=1`, since both are how people write it."""
+    """`--learning_rate=1` as `--learning-rate=1`; both spellings are accepted."""
     if not word.startswith("--"):
         return word
     name, equals, value = word.partition("=")

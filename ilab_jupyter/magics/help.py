@@ -1,4 +1,4 @@
-"""The manual of `%ilab`: the overview that `%ilab?` shows, and `%ilab train?` for a command's own."""
+"""Help texts: the overview of `%ilab?`, and the input transformer behind `%ilab train?`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def overview() -> str:
     """The text of `%ilab?`."""
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    return f"""InstructLab from a cell: each command is a job that goes on without the notebook.
+    return f"""InstructLab from a cell: the first commands start jobs that run without the notebook.
 
 {commands}
 
@@ -43,12 +43,12 @@ def overview() -> str:
     job = %ilab generate taxonomy
     %ilab train --name my-model --wait
     %ilab serve my-model --wait
-    %ilab chat my-model What have you been taught?
+    %ilab chat my-model What do you know?
 
-A command returns at once and gives the job; `--wait` waits for its end. Closing the notebook, restarting
-the kernel or stopping the server does not end a job: `%ilab attach ID` shows it again, whole.
-`-o NAME` stores what a command gives in a variable, and {{NAME}} or $NAME in the line puts one in.
-A job is named by its id, by a unique beginning of it, or by its name.
+A command that starts a job returns it immediately; `--wait` waits for its end. Closing the notebook,
+restarting the kernel or stopping the server does not end a job: `%ilab attach ID` shows it again.
+`-o NAME` stores the result of a command in a variable; {{NAME}} or $NAME inserts a variable in the line.
+A job is selected by its id, by a unique prefix of it, or by its name.
 
 With arguments in the cell, as YAML:
 
@@ -59,18 +59,17 @@ With arguments in the cell, as YAML:
 """
 
 
-def question_marks(lines: list[str]) -> list[str]:
-    """An input transformer for lines that end in a question mark, which IPython reads as a call for help.
+def transform_help(lines: list[str]) -> list[str]:
+    """Input transformer for `%ilab` lines that end in a question mark, which IPython reads as a help query.
 
-    `%ilab train?` asks about the command, not about a Python name `train`; and a question to a model is no
-    call for help at all.
+    `%ilab train?` shows the help of the command, and `%ilab chat m Who?` sends the question to the model.
     """
-    return [_meant(line) for line in lines]
+    return [_transformed(line) for line in lines]
 
 
-def _meant(line: str) -> str:
-    if (asked := _HELP.fullmatch(line)) and asked[2] in COMMANDS:
-        return f"{asked[1]}%ilab {asked[2]} --help\n"
+def _transformed(line: str) -> str:
+    if (query := _HELP.fullmatch(line)) and query[2] in COMMANDS:
+        return f"{query[1]}%ilab {query[2]} --help\n"
     if question := _CHAT.fullmatch(line):
         return f"{question[1]}get_ipython().run_line_magic('ilab', {question[2]!r})\n"
     return line

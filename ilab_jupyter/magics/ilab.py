@@ -1,4 +1,4 @@
-"""The `%ilab` magic: reads a line, calls the job service, gives an object that shows itself."""
+"""The `%ilab` magic: parses a line, calls the job service, returns an object with a notebook view."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Options = dict[str, Any]
 
 @magics_class
 class IlabMagics(Magics):
-    """The commands. `jobs` is the service that they work with, connected at the first use."""
+    """The commands. `jobs` is their job service, connected at the first use."""
 
     jobs = AnyTrait()
 
@@ -97,7 +97,7 @@ class IlabMagics(Magics):
         if out is not None:
             self.shell.user_ns[out] = result
         if isinstance(result, JobHandle) and getattr(self.shell, "kernel", None) is not None:
-            # IPython displays nothing for `job = %ilab ...`; without an assignment, twice is shown once.
+            # IPython displays nothing for `job = %ilab ...`; a second display of a handle has no effect.
             display(result)  # type: ignore[no-untyped-call]
         return result
 
@@ -115,7 +115,7 @@ class IlabMagics(Magics):
         return self._shown(JobHandle(self.jobs, job.id), wait=wait)
 
     def _shown(self, handle: JobHandle, *, wait: bool) -> JobHandle:
-        """The handle, after its end where `wait`; a server is waited for until it answers."""
+        """The handle; with `wait` after the job's end, or after its ready event."""
         if wait:
             job = handle.refresh()
             live = getattr(self.shell, "kernel", None) is not None
@@ -147,7 +147,7 @@ class IlabMagics(Magics):
         return None
 
     def _search(self, id: str, pattern: str, *, regex: bool) -> None:
-        """Print the matching lines as they are found, to the end of the log."""
+        """Print matching lines as they are found, up to the end of the log."""
         offset, found, complete = 0, 0, False
         while not complete:
             part = self.jobs.search(id, pattern, regex=regex, offset=offset, limit=1000)
@@ -156,7 +156,7 @@ class IlabMagics(Magics):
             found += len(part.matches)
             offset, complete = part.next_offset, part.complete
         if not found:
-            print(f"The log of {id} has no such line.")
+            print(f"No line in the log of {id} matches.")
 
     def _attempts(self, options: Options) -> Table:
         return attempts_table(self.jobs.attempts(self._job(options["id"]).id))
@@ -206,7 +206,7 @@ class IlabMagics(Magics):
     def _remove(self, options: Options) -> None:
         removal.remove(self.jobs, options)
 
-    # Commands that look.
+    # Commands that show or change other things.
 
     _config = staticmethod(workspace.config)
     _taxonomy = staticmethod(workspace.taxonomy)
@@ -252,7 +252,7 @@ class IlabMagics(Magics):
             entry = datasets.get(word)
         except NotFound:
             entry = datasets.get(resolve.dataset(self.jobs, word))
-        # Of a generated dataset the file with each question and answer once is the one to read.
+        # messages_*.jsonl has each question and answer once.
         first = next((one for one in entry.files if one.role == "messages"), entry.files[0])
         found = datasets.preview(entry.name, file or first.name, limit=limit)
         return Table(
@@ -302,16 +302,16 @@ class IlabMagics(Magics):
             print(parser.format_help())
             return None
         options = parser.read(words)
-        asked = "\n".join(filter(None, (question, (cell or "").strip())))
-        if not asked:
+        prompt = "\n".join(filter(None, (question, (cell or "").strip())))
+        if not prompt:
             raise InvalidInput("There is no question.", "Write %ilab chat MODEL and the question after it.")
         checked = parsers.sampling(options)
         model = run(find(self.jobs.service, model)).model
-        before = self._conversations.get(model, []) if options["keep"] else []
-        if not before and options["system"]:
-            before = [{"role": "system", "content": options["system"]}]
-        messages = [*before, {"role": "user", "content": asked}]
-        answer = chat.say(
+        history = self._conversations.get(model, []) if options["keep"] else []
+        if not history and options["system"]:
+            history = [{"role": "system", "content": options["system"]}]
+        messages = [*history, {"role": "user", "content": prompt}]
+        answer = chat.print_stream(
             chat.blocking(stream_chat(self.jobs.service, model, messages, **checked)), sys.stdout
         )
         if options["keep"]:

@@ -1,4 +1,4 @@
-"""The arguments of each command."""
+"""The parsers of all commands."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ACTIONS = {
     "config": workspace.CONFIG_ACTIONS,
     "taxonomy": workspace.TAXONOMY_ACTIONS,
 }
-ID_HELP = "Job id, or a unique beginning of one, or the job's name."
+ID_HELP = "Job id, a unique prefix of one, or the job's name."
 
 
 def parser(command: str) -> Parser:
-    """The parser of a command that is in COMMANDS."""
+    """The parser of a command in COMMANDS."""
     made = Parser(command, COMMANDS[command])
     if command in KINDS:
         job_arguments.add_arguments(made, KINDS[command])
@@ -80,24 +80,24 @@ def _chat(made: Parser) -> None:
         dest="max_tokens",
         default=argparse.SUPPRESS,
         metavar="N",
-        help="Most tokens of the answer.",
+        help="Maximum number of tokens of the answer.",
     )
-    made.add_argument("--keep", action="store_true", help="Go on with this model's conversation.")
+    made.add_argument("--keep", action="store_true", help="Continue the conversation with this model.")
 
 
 def _jobs(made: Parser) -> None:
     made.add_argument("text", nargs="?", metavar="TEXT", help="Part of an id or a name.")
     made.add_argument("--state", action="append", choices=[state.value for state in JobState])
     made.add_argument("--kind", action="append", choices=list(KINDS))
-    made.add_argument("--limit", default="20", metavar="N", help="How many, the newest first. Default: 20.")
+    made.add_argument("--limit", default="20", metavar="N", help="Number of jobs, newest first. Default: 20.")
 
 
 def _logs(made: Parser) -> None:
     made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
     made.add_argument("--tail", metavar="N", help="Only the last N lines.")
-    made.add_argument("--follow", action="store_true", help="Go on printing until the job ends.")
-    made.add_argument("--search", metavar="TEXT", help="Only lines that hold this text, in any case.")
-    made.add_argument("--regex", action="store_true", help="The text to search is a regular expression.")
+    made.add_argument("--follow", action="store_true", help="Print new lines until the job ends.")
+    made.add_argument("--search", metavar="TEXT", help="Only lines that contain this text, ignoring case.")
+    made.add_argument("--regex", action="store_true", help="Read the search text as a regular expression.")
 
 
 def _attempts(made: Parser) -> None:
@@ -106,15 +106,22 @@ def _attempts(made: Parser) -> None:
 
 def _queue(made: Parser) -> None:
     made.usage = "%(prog)s [pause [REASON...] | resume | first ID [--before ID2]]"
-    made.add_argument("action", nargs="?", choices=list(QUEUE_ACTIONS), help="Nothing: show the queue.")
+    made.add_argument("action", nargs="?", choices=list(QUEUE_ACTIONS), help="None: show the queue.")
     made.add_argument("words", nargs="*", metavar="REASON or ID")
-    made.add_argument("--before", metavar="ID2", help="The waiting job before which the other one goes.")
+    made.add_argument("--before", metavar="ID2", help="Waiting job to move the other one before.")
 
 
 def _prune(made: Parser) -> None:
     made.add_argument("--days", metavar="N", help="Logs of attempts that ended more than N days ago.")
-    made.add_argument("--keep-bytes", dest="keep_bytes", metavar="N", help="The oldest over N bytes in all.")
-    made.add_argument("--dry-run", dest="dry_run", action="store_true", help="Only say what would go.")
+    made.add_argument(
+        "--keep-bytes",
+        dest="keep_bytes",
+        metavar="N",
+        help="Keep at most N bytes of logs; remove the oldest.",
+    )
+    made.add_argument(
+        "--dry-run", dest="dry_run", action="store_true", help="Only show what would be removed."
+    )
 
 
 def _cancel(made: Parser) -> None:
@@ -134,18 +141,18 @@ def _attach(made: Parser) -> None:
 def _remove(made: Parser) -> None:
     made.usage = "%(prog)s model|dataset|job NAME [--yes]"
     made.add_argument("kind", choices=list(removal.KINDS), metavar="KIND", help="model, dataset or job.")
-    made.add_argument("name", metavar="NAME", help="As the lists show it; of a job also its id.")
-    made.add_argument("--yes", action="store_true", help="Remove without asking.")
+    made.add_argument("name", metavar="NAME", help="Name as the lists show it; for a job also its id.")
+    made.add_argument("--yes", action="store_true", help="Remove without confirmation.")
 
 
 def _data(made: Parser) -> None:
-    made.add_argument("name", nargs="?", metavar="NAME", help="Dataset to look into.")
+    made.add_argument("name", nargs="?", metavar="NAME", help="Dataset whose rows to show.")
     made.add_argument(
         "--file",
         metavar="NAME",
         help="File of the dataset; messages_*.jsonl or its first where none is given.",
     )
-    made.add_argument("--rows", default="5", metavar="N", help="How many rows. Default: 5.")
+    made.add_argument("--rows", default="5", metavar="N", help="Number of rows. Default: 5.")
 
 
 def _demo(made: Parser) -> None:
@@ -153,7 +160,7 @@ def _demo(made: Parser) -> None:
 
 
 def _nothing(made: Parser) -> None:
-    """The command takes no arguments of its own."""
+    """The command has no arguments."""
 
 
 _ADD: dict[str, Callable[[Parser], None]] = {

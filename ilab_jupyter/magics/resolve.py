@@ -1,4 +1,4 @@
-"""What a word on the line means: a path from the kernel's folder, a name in the registry, or a job."""
+"""Resolve a word on the line: a path relative to the kernel's folder, a registry name, or a job."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ilab_jupyter.registry.models import Models
 
 
 def absolute(word: str) -> str:
-    """The path from the kernel's working folder, `~` expanded; whether it exists is not looked at."""
+    """The absolute path, relative to the kernel's working folder, with `~` expanded. It need not exist."""
     return str(paths.given(word).resolve())
 
 
 def existing(word: str, what: str) -> str:
-    """The absolute path of something that is there; NotFound."""
+    """The absolute path of an existing file or folder; NotFound."""
     path = absolute(word)
     if not Path(path).exists():
         raise NotFound(
-            f"There is no {what} at {path}.", "Check the path; it is read from the kernel's folder."
+            f"There is no {what} at {path}.", "Check the path; it is relative to the kernel's folder."
         )
     return path
 
@@ -49,7 +49,7 @@ def dataset(jobs: SyncJobs, word: str) -> str:
 
 
 def model(jobs: SyncJobs, word: str) -> str:
-    """A name in the registry, an absolute path, what a job made, or the word itself (a hub id)."""
+    """A name in the registry, an absolute path, the model that a job made, or the word itself (a hub id)."""
     if _known(Models(), word):
         return word
     if Path(absolute(word)).is_dir():
@@ -61,7 +61,7 @@ def model(jobs: SyncJobs, word: str) -> str:
 
 
 def newest_dataset(jobs: SyncJobs) -> str:
-    """What the newest successful generation made, or the newest dataset on disk; InvalidInput without any."""
+    """The dataset of the newest successful generation, or the newest on disk; InvalidInput if none exists."""
     done = jobs.list(JobFilter(kinds=makers("dataset"), states=(JobState.SUCCEEDED,)), limit=1).jobs
     if done and (name := done[0].result.get("dataset")) and _known(Datasets(), str(name)):
         return str(name)
@@ -73,7 +73,7 @@ def newest_dataset(jobs: SyncJobs) -> str:
 
 
 def fallback(jobs: SyncJobs, source: Fallback) -> tuple[str, str]:
-    """The value of a positional argument that is not given, and the note that tells the user about it."""
+    """The value for a positional argument that is not given, and a note for the user."""
     if source == "taxonomy":
         return str(paths.taxonomy_dir()), f"Taxonomy: {paths.taxonomy_dir()}"
     newest = newest_dataset(jobs)
@@ -123,7 +123,7 @@ def _job(jobs: SyncJobs, word: str) -> JobHandle | None:
 
 
 def _is_planned(handle: JobHandle, kinds: tuple[str, ...], name: str) -> bool:
-    """Whether a job that has not ended makes a model or dataset of this name: a later job may name it."""
+    """Whether a job that has not ended makes a model or dataset of this name. A later job may use it."""
     job = handle.refresh()
     return not job.state.ended and job.kind in kinds and job.spec.arguments.get("name") == name
 

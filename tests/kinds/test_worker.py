@@ -1,4 +1,4 @@
-"""The process of a job: its last word, its exit code, what it reports, and the environment it prepares."""
+"""The worker process: final event, exit code, reported events and environment."""
 
 from __future__ import annotations
 
@@ -119,11 +119,11 @@ def test_worker_module_runs_a_job(tmp_path: Path) -> None:
     assert (last["type"], last["attempt"]) == ("error", 1) and last["message"]
 
 
-# Errors in words.
+# Errors.
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch names it."""
+    """The name of torch's exception."""
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_progress_is_throttled_and_keeps_the_last_step(tmp_path: Path) -> None:
     started = time.monotonic()
     for step in range(1, 5001):
         reporter.progress(step, 5000)
-    told = [line for line in lines(tmp_path / "e") if line["type"] == "progress"]
-    assert told[-1]["step"] == 5000 and told[0]["step"] == 1
-    assert len(told) <= 10 * (time.monotonic() - started) + 3
+    written = [line for line in lines(tmp_path / "e") if line["type"] == "progress"]
+    assert written[-1]["step"] == 5000 and written[0]["step"] == 1
+    assert len(written) <= 10 * (time.monotonic() - started) + 3
 
 
 def test_last_step_is_written_before_the_next_phase(tmp_path: Path) -> None:
@@ -183,14 +183,14 @@ def test_last_step_is_written_before_the_next_phase(tmp_path: Path) -> None:
     for step in range(7):
         reporter.progress(step, None, rows=step)
     reporter.phase("saving")
-    told = [(line["type"], line.get("step"), line.get("rows")) for line in lines(tmp_path / "e")]
-    assert told[-2:] == [("progress", 6, 6), ("phase", None, None)]
+    written = [(line["type"], line.get("step"), line.get("rows")) for line in lines(tmp_path / "e")]
+    assert written[-2:] == [("progress", 6, 6), ("phase", None, None)]
 
 
 def test_eta_uses_the_pace_of_the_phase(tmp_path: Path) -> None:
     reporter = EventReporter(tmp_path / "e", 1)
     reporter.phase("loading")
-    time.sleep(0.3)  # the slow start of an earlier phase says nothing about this one
+    time.sleep(0.3)  # the slow start of an earlier phase does not affect this one
     reporter.phase("training")
     for step in range(5):
         reporter.progress(step, 10)

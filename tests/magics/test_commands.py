@@ -1,4 +1,4 @@
-"""What the commands do, in a real IPython shell with real jobs."""
+"""The commands in a real IPython shell with real jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilab_jupyter.jobs.sync import SyncJobs
 
 
 def run(shell: InteractiveShell, cell: str) -> object:
-    """The value of a cell that must succeed."""
+    """Run a cell that must succeed and return its value."""
     outcome = shell.run_cell(cell, store_history=False)
     outcome.raise_error()
     return outcome.result

@@ -1,4 +1,4 @@
-"""A mistake gets one sentence and a next step, never a traceback, and it stops the cell."""
+"""A wrong command shows a message and a hint without a traceback, and stops the cell."""
 
 from __future__ import annotations
 

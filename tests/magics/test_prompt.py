@@ -51,10 +51,10 @@ def test_help_describes_every_field_of_the_spec(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], command: str, spec: type
 ) -> None:
     shell.run_cell(f"%ilab {command}?", store_history=False)
-    asked = capsys.readouterr().out
+    help = capsys.readouterr().out
     shell.run_cell(f"%ilab {command} --help", store_history=False)
-    assert asked == capsys.readouterr().out
-    words = " ".join(asked.split())
+    assert help == capsys.readouterr().out
+    words = " ".join(help.split())
     for field in spec.model_fields.values():
         assert (field.description or "") in words
     assert "--wait" in words and "-o NAME" in words
@@ -86,10 +86,10 @@ def test_completion_does_not_wait_for_silent_service(shell: InteractiveShell) ->
             RemoteJobs(f"http://127.0.0.1:{port}/ilab/api")
         )
         complete(shell, "%ilab tra")
-        began = time.monotonic()
+        started = time.monotonic()
         assert complete(shell, "%ilab cancel qqq") == []
         complete(shell, "%ilab cancel qqqq")
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - started < 0.3
 
 
 def test_terminal_imports_no_heavy_library() -> None:

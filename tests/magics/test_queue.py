@@ -1,4 +1,4 @@
-"""The queue, attempts and searching a log, as commands."""
+"""The commands for the queue, attempts, log search and pruning."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_queue_can_be_paused_reordered_and_resumed(shell: InteractiveShell, scri
     paused = run(shell, "%ilab queue pause the disk is exchanged")
     assert isinstance(paused, Table) and "the disk is exchanged" in repr(paused)
     first, second = submit(scripted_jobs), submit(scripted_jobs)
-    told = repr(run(shell, "%ilab jobs"))
-    assert "the disk is exchanged" in told and "number 2 in its queue" in told
+    listed = repr(run(shell, "%ilab jobs"))
+    assert "the disk is exchanged" in listed and "number 2 in its queue" in listed
     shown = repr(run(shell, "%ilab queue"))
     assert shown.index(first) < shown.index(second)
     moved = run(shell, f"%ilab queue first {second}")
@@ -52,7 +52,7 @@ def test_log_search_reaches_the_end(
     run(shell, f"%ilab logs {id} --search {line.split()[0].upper()!r}")
     assert line in capsys.readouterr().out
     run(shell, f"%ilab logs {id} --search 'no line has this'")
-    assert "no such line" in capsys.readouterr().out
+    assert "No line in the log" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", ["queue first", "queue resume now", "queue pause --before x", "queue stop"])

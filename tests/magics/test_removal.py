@@ -1,4 +1,4 @@
-"""`%ilab remove` asks first, refuses what is in use, and removes models, datasets and ended jobs."""
+"""`%ilab remove` confirms, refuses what is in use, and removes models, datasets and ended jobs."""
 
 from __future__ import annotations
 

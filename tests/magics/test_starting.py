@@ -1,4 +1,4 @@
-"""Documents, stores and benchmarks become jobs whose arguments mean what they meant in the notebook."""
+"""Commands that start a job resolve paths, models, datasets and secrets in the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration and the taxonomy, as commands."""
+"""The commands `%ilab config` and `%ilab taxonomy`."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_config_is_created_shown_and_changed(
 
 
 def test_taxonomy_is_created_shown_compared_and_validated(shell: InteractiveShell) -> None:
-    begun = run(shell, "%ilab taxonomy init mine")
-    assert isinstance(begun, Tree) and begun.leaves
-    leaf = Path("mine") / str(begun.leaves[0].file)
+    created = run(shell, "%ilab taxonomy init mine")
+    assert isinstance(created, Tree) and created.leaves
+    leaf = Path("mine") / str(created.leaves[0].file)
     assert not run(shell, "%ilab taxonomy diff mine")
     leaf.write_text(leaf.read_text().replace("version: 3", "version: 99"))
     changed, wrong = run(shell, "%ilab taxonomy diff mine"), run(shell, "%ilab taxonomy validate mine")
-    assert isinstance(changed, Diff) and changed == [begun.leaves[0].file]
+    assert isinstance(changed, Diff) and changed == [created.leaves[0].file]
     assert isinstance(wrong, Findings) and "version is 99" in str(wrong)
     assert run(shell, "%ilab taxonomy diff mine --base empty") == Taxonomy.diff("mine", "empty")
     shown = run(shell, "%ilab taxonomy mine -o tree")
