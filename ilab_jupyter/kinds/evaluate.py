@@ -38,7 +38,7 @@ def changes(cause: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """See `Kind.changes`."""
     if cause not in ("out_of_memory", "gpu_out_of_memory"):
         return None
-    batch = int(arguments.get("batch_size") or 1)
+    batch = int(arguments.get("batch_size") or EvaluateSpec.model_fields["batch_size"].default)
     if str(arguments["benchmark"]).startswith("mmlu") and batch > 1:
         return {"batch_size": batch // 2}
     return {"device": "cpu"} if cause == "gpu_out_of_memory" else None

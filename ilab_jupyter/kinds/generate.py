@@ -43,9 +43,9 @@ def changes(cause: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """See `Kind.changes`."""
     if cause == "teacher_model_missing":
         return {"teacher": {**(arguments.get("teacher") or {}), "model": None}}
-    workers = int(arguments.get("num_workers") or 1)
+    workers = int(arguments.get("num_workers") or GenerateSpec.model_fields["num_workers"].default)
     if cause == "out_of_memory" and workers > 1:
-        return {"num_workers": max(workers // 2, 1)}
+        return {"num_workers": workers // 2}
     return None
 
 

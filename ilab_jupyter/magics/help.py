@@ -34,7 +34,8 @@ def overview() -> str:
     """The text of `%ilab?`."""
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    return f"""InstructLab from a cell: the first commands start jobs that run without the notebook.
+    first, *_, last = KINDS
+    return f"""InstructLab in a cell. `{first}` to `{last}` start jobs, which run independently of the notebook.
 
 {commands}
 
