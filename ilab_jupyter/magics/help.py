@@ -35,7 +35,7 @@ def overview() -> str:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
     first, *_, last = KINDS
-    return f"""InstructLab in a cell. `{first}` to `{last}` start jobs, which run independently of the notebook.
+    return f"""InstructLab in a cell. `{first}` to `{last}` start jobs that run without the notebook.
 
 {commands}
 
