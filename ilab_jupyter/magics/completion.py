@@ -76,7 +76,7 @@ class Completer:
         command, previous = words[0], words[-1]
         if command not in COMMANDS:
             return []
-        parser = parsers.parser(command)
+        parser = parsers.build_parser(command)
         if previous.startswith("--"):
             option = previous.replace("_", "-")
             if choices := parser.choices_of(option):

@@ -75,7 +75,7 @@ class IlabMagics(Magics):
             )
         if cell is not None and command not in ("chat", *KINDS):
             raise InvalidInput(f"%%ilab {command} takes no cell.", f"Write %ilab {command} with one %.")
-        parser = parsers.parser(command)
+        parser = parsers.build_parser(command)
         if command == "chat":
             return self._chat(rest, cell)
         try:
@@ -296,7 +296,7 @@ class IlabMagics(Magics):
     def _chat(self, line: str, cell: str | None) -> object:
         from ilab_jupyter.client.inference import find, stream_chat
 
-        parser = parsers.parser("chat")
+        parser = parsers.build_parser("chat")
         words, model, question = chat.split(parser, line)
         if {"-h", "--help"} & set(words):
             print(parser.format_help())

@@ -28,16 +28,16 @@ ACTIONS = {
 ID_HELP = "Job id, a unique prefix of one, or the job's name."
 
 
-def parser(command: str) -> Parser:
+def build_parser(command: str) -> Parser:
     """The parser of a command in COMMANDS."""
-    made = Parser(command, COMMANDS[command])
+    parser = Parser(command, COMMANDS[command])
     if command in KINDS:
-        job_arguments.add_arguments(made, KINDS[command])
+        job_arguments.add_arguments(parser, KINDS[command])
     else:
-        _ADD[command](made)
+        _ADD[command](parser)
     if command != "logs":
-        made.add_output()
-    return made
+        parser.add_output()
+    return parser
 
 
 def sampling(options: Mapping[str, str]) -> dict[str, float]:
@@ -71,95 +71,97 @@ def brief(row: DatasetRow, length: int = 300) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _chat(made: Parser) -> None:
-    made.usage = "%(prog)s MODEL QUESTION... [OPTIONS]"
-    made.add_argument("--system", metavar="TEXT", help="System prompt.")
-    made.add_argument("--temperature", default=argparse.SUPPRESS, metavar="X", help="0 to 2.")
-    made.add_argument(
+def _chat(parser: Parser) -> None:
+    parser.usage = "%(prog)s MODEL QUESTION... [OPTIONS]"
+    parser.add_argument("--system", metavar="TEXT", help="System prompt.")
+    parser.add_argument("--temperature", default=argparse.SUPPRESS, metavar="X", help="0 to 2.")
+    parser.add_argument(
         "--max-tokens",
         dest="max_tokens",
         default=argparse.SUPPRESS,
         metavar="N",
         help="Maximum number of tokens of the answer.",
     )
-    made.add_argument("--keep", action="store_true", help="Continue the conversation with this model.")
+    parser.add_argument("--keep", action="store_true", help="Continue the conversation with this model.")
 
 
-def _jobs(made: Parser) -> None:
-    made.add_argument("text", nargs="?", metavar="TEXT", help="Part of an id or a name.")
-    made.add_argument("--state", action="append", choices=[state.value for state in JobState])
-    made.add_argument("--kind", action="append", choices=list(KINDS))
-    made.add_argument("--limit", default="20", metavar="N", help="Number of jobs, newest first. Default: 20.")
+def _jobs(parser: Parser) -> None:
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="Part of an id or a name.")
+    parser.add_argument("--state", action="append", choices=[state.value for state in JobState])
+    parser.add_argument("--kind", action="append", choices=list(KINDS))
+    parser.add_argument(
+        "--limit", default="20", metavar="N", help="Number of jobs, newest first. Default: 20."
+    )
 
 
-def _logs(made: Parser) -> None:
-    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
-    made.add_argument("--tail", metavar="N", help="Only the last N lines.")
-    made.add_argument("--follow", action="store_true", help="Print new lines until the job ends.")
-    made.add_argument("--search", metavar="TEXT", help="Only lines that contain this text, ignoring case.")
-    made.add_argument("--regex", action="store_true", help="Read the search text as a regular expression.")
+def _logs(parser: Parser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+    parser.add_argument("--tail", metavar="N", help="Only the last N lines.")
+    parser.add_argument("--follow", action="store_true", help="Print new lines until the job ends.")
+    parser.add_argument("--search", metavar="TEXT", help="Only lines that contain this text, ignoring case.")
+    parser.add_argument("--regex", action="store_true", help="Read the search text as a regular expression.")
 
 
-def _attempts(made: Parser) -> None:
-    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+def _attempts(parser: Parser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
 
 
-def _queue(made: Parser) -> None:
-    made.usage = "%(prog)s [pause [REASON...] | resume | first ID [--before ID2]]"
-    made.add_argument("action", nargs="?", choices=list(QUEUE_ACTIONS), help="None: show the queue.")
-    made.add_argument("words", nargs="*", metavar="REASON or ID")
-    made.add_argument("--before", metavar="ID2", help="Waiting job to move the other one before.")
+def _queue(parser: Parser) -> None:
+    parser.usage = "%(prog)s [pause [REASON...] | resume | first ID [--before ID2]]"
+    parser.add_argument("action", nargs="?", choices=list(QUEUE_ACTIONS), help="None: show the queue.")
+    parser.add_argument("words", nargs="*", metavar="REASON or ID")
+    parser.add_argument("--before", metavar="ID2", help="Waiting job to move the other one before.")
 
 
-def _prune(made: Parser) -> None:
-    made.add_argument("--days", metavar="N", help="Logs of attempts that ended more than N days ago.")
-    made.add_argument(
+def _prune(parser: Parser) -> None:
+    parser.add_argument("--days", metavar="N", help="Logs of attempts that ended more than N days ago.")
+    parser.add_argument(
         "--keep-bytes",
         dest="keep_bytes",
         metavar="N",
         help="Keep at most N bytes of logs; remove the oldest.",
     )
-    made.add_argument(
+    parser.add_argument(
         "--dry-run", dest="dry_run", action="store_true", help="Only show what would be removed."
     )
 
 
-def _cancel(made: Parser) -> None:
-    made.add_argument("id", metavar="ID", help=ID_HELP)
+def _cancel(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", help=ID_HELP)
 
 
-def _resume(made: Parser) -> None:
-    made.add_argument("id", metavar="ID", help=ID_HELP)
-    made.add_wait("Wait for the end.")
+def _resume(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", help=ID_HELP)
+    parser.add_wait("Wait for the end.")
 
 
-def _attach(made: Parser) -> None:
-    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
-    made.add_wait("Wait for the end.")
+def _attach(parser: Parser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+    parser.add_wait("Wait for the end.")
 
 
-def _remove(made: Parser) -> None:
-    made.usage = "%(prog)s model|dataset|job NAME [--yes]"
-    made.add_argument("kind", choices=list(removal.KINDS), metavar="KIND", help="model, dataset or job.")
-    made.add_argument("name", metavar="NAME", help="Name as the lists show it; for a job also its id.")
-    made.add_argument("--yes", action="store_true", help="Remove without confirmation.")
+def _remove(parser: Parser) -> None:
+    parser.usage = "%(prog)s model|dataset|job NAME [--yes]"
+    parser.add_argument("kind", choices=list(removal.KINDS), metavar="KIND", help="model, dataset or job.")
+    parser.add_argument("name", metavar="NAME", help="Name as the lists show it; for a job also its id.")
+    parser.add_argument("--yes", action="store_true", help="Remove without confirmation.")
 
 
-def _data(made: Parser) -> None:
-    made.add_argument("name", nargs="?", metavar="NAME", help="Dataset whose rows to show.")
-    made.add_argument(
+def _data(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="Dataset whose rows to show.")
+    parser.add_argument(
         "--file",
         metavar="NAME",
         help="File of the dataset; messages_*.jsonl or its first where none is given.",
     )
-    made.add_argument("--rows", default="5", metavar="N", help="Number of rows. Default: 5.")
+    parser.add_argument("--rows", default="5", metavar="N", help="Number of rows. Default: 5.")
 
 
-def _demo(made: Parser) -> None:
-    made.add_argument("--output", default="demo-output", metavar="FOLDER", help="Default: demo-output.")
+def _demo(parser: Parser) -> None:
+    parser.add_argument("--output", default="demo-output", metavar="FOLDER", help="Default: demo-output.")
 
 
-def _nothing(made: Parser) -> None:
+def _nothing(parser: Parser) -> None:
     """The command has no arguments."""
 
 

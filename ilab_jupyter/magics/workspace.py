@@ -18,39 +18,39 @@ CONFIG_ACTIONS = ("show", "set", "init", "profiles", "unused")
 TAXONOMY_ACTIONS = ("tree", "diff", "validate", "init")
 
 
-def add_config(made: Parser) -> None:
+def add_config(parser: Parser) -> None:
     """The arguments of `%ilab config`."""
-    made.usage = "%(prog)s [show [KEY] | set KEY VALUE | init [--profile NAME] | profiles | unused]"
-    made.add_argument(
+    parser.usage = "%(prog)s [show [KEY] | set KEY VALUE | init [--profile NAME] | profiles | unused]"
+    parser.add_argument(
         "action", nargs="?", choices=list(CONFIG_ACTIONS), help="None: show the whole configuration."
     )
-    made.add_argument("words", nargs="*", metavar="KEY or VALUE", help="A dotted key: train.num_epochs.")
-    made.add_argument(
+    parser.add_argument("words", nargs="*", metavar="KEY or VALUE", help="A dotted key: train.num_epochs.")
+    parser.add_argument(
         "--profile", metavar="NAME", help="For init: one of `profiles`; None: the one for this hardware."
     )
-    made.add_argument(
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="For init: replace the file; the old one becomes a backup.",
     )
 
 
-def add_taxonomy(made: Parser) -> None:
+def add_taxonomy(parser: Parser) -> None:
     """The arguments of `%ilab taxonomy`."""
-    made.usage = "%(prog)s [tree | diff | validate | init] [PATH] [OPTIONS]"
-    made.add_argument(
+    parser.usage = "%(prog)s [tree | diff | validate | init] [PATH] [OPTIONS]"
+    parser.add_argument(
         "words",
         nargs="*",
         metavar="ACTION or PATH",
         help="None: show the tree. The default path is InstructLab's taxonomy folder.",
     )
-    made.add_argument(
+    parser.add_argument(
         "--base", metavar="REVISION", help="Git revision to compare with; `empty` takes every leaf."
     )
-    made.add_argument("--documents", action="store_true", help="For validate: also read the documents.")
-    made.add_argument("--repository", metavar="URL", help="For init: repository to clone.")
-    made.add_argument("--branch", metavar="NAME", help="For init: branch of the repository.")
-    made.add_argument(
+    parser.add_argument("--documents", action="store_true", help="For validate: also read the documents.")
+    parser.add_argument("--repository", metavar="URL", help="For init: repository to clone.")
+    parser.add_argument("--branch", metavar="NAME", help="For init: branch of the repository.")
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="For init: replace the folder; the old one becomes a backup.",

@@ -122,7 +122,7 @@ def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) ->
     spec = job_spec(kind, ARGUMENTS[kind])
     command, *words = shlex.split(remedy(cause, kind, spec.arguments, f"{kind}-abcdefgh"))
     assert command in COMMANDS
-    options = parsers.parser(command).read(words)
+    options = parsers.build_parser(command).read(words)
     if command == kind:
         assert options.pop("wait") is False and options.pop("out") is None
         again = job_spec(command, structure(KINDS[kind], options)).arguments

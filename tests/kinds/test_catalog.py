@@ -24,7 +24,7 @@ def parsed(kind: Kind, line: str) -> dict[str, Any]:
     """The arguments of a command line that begins with the kind's name, before they are resolved."""
     name, *words = shlex.split(line)
     assert name == kind.name
-    options = parsers.parser(name).read(words)
+    options = parsers.build_parser(name).read(words)
     del options["wait"], options["out"]
     missing = {one.name: "x" for one in kind.positional if one.fallback is not None}
     return {**structure(kind, missing), **structure(kind, options)}
@@ -53,7 +53,7 @@ def test_examples_are_valid_and_equal_their_remedy_commands(kind: Kind) -> None:
 @every_kind
 def test_help_names_every_argument_and_example(kind: Kind) -> None:
     assert COMMANDS[kind.name] == kind.summary and kind.summary in overview()
-    help = " ".join(parsers.parser(kind.name).format_help().split())
+    help = " ".join(parsers.build_parser(kind.name).format_help().split())
     for name in kind.spec.model_fields:
         argument = kind.argument(name)
         option = f"--{(argument.option or name).replace('_', '-')}"

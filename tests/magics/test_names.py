@@ -74,4 +74,4 @@ def test_chat_accepts_the_id_of_the_serve_job(
 def test_chat_options_are_read_anywhere(
     line: str, options: list[str], model: str | None, question: str
 ) -> None:
-    assert chat.split(parsers.parser("chat"), line) == (options, model, question)
+    assert chat.split(parsers.build_parser("chat"), line) == (options, model, question)
