@@ -38,6 +38,8 @@ from ilab_jupyter.magics.failure import CommandError
         ("%ilab generate taxonomy --api-key-env NOT_SET", "The environment variable NOT_SET is not set"),
         ("%ilab generate taxonomy --document x", "'x' is not URL=PATH."),
         ("%ilab serve", "%ilab serve needs a model."),
+        ("%ilab ingest", "%ilab ingest needs a document."),
+        ("%ilab evaluate", "%ilab evaluate needs a benchmark."),
         ("%ilab chat", "There is no question."),
         ("%ilab chat --temperature hot m Hello", "`--temperature` must be a number such as 0.7, not 'hot'."),
         ("%ilab cancel", "the following arguments are required: ID"),

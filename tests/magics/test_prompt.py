@@ -77,6 +77,8 @@ def test_completion_offers_commands_options_choices_and_names(
     assert complete(shell, "%ilab cancel trai") == [job.id]
     assert complete(shell, "%ilab serve st") == ["starter"]
     assert complete(shell, "%ilab train d.jsonl --model st") == ["starter"]
+    assert complete(shell, "%ilab evaluate mmlu --base-model st") == ["starter"]
+    assert complete(shell, "%ilab curate ded") == ["dedup"]
 
 
 def test_completion_does_not_wait_for_silent_service(shell: InteractiveShell) -> None:
