@@ -119,7 +119,10 @@ def test_the_page_on_causes_is_the_table() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("cause", sorted({*CAUSES, "moonshine"}))
 def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) -> None:
-    spec = job_spec(kind, ARGUMENTS[kind])
+    example = shlex.split(KINDS[kind].examples[0])[1:]
+    parsed = structure(KINDS[kind], vars(parsers.build_parser(kind).parse_intermixed_args(example)))
+    del parsed["wait"], parsed["out"]
+    spec = job_spec(kind, ARGUMENTS.get(kind) or parsed)
     command, *words = shlex.split(remedy(cause, kind, spec.arguments, f"{kind}-abcdefgh"))
     assert command in COMMANDS
     options = parsers.build_parser(command).read(words)
