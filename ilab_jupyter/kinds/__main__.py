@@ -1,4 +1,4 @@
-"""`python -m ilab_jupyter.kinds <job folder> <attempt>: the entry point that a supervisor starts."""
+"""`python -m ilab_jupyter.kinds <job folder> <attempt>`: the entry point that a supervisor starts."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ class IlabMagics(Magics):
             other = None if before is None else self._job(before).id
             return JobHandle(self.jobs, self.jobs.reorder(self._job(words[0]).id, before=other).id)
         if before is not None or (words and action != "pause"):
-            raise InvalidInput("That is no command for the queue.", "See `%ilab queue?`.")
+            raise InvalidInput("%ilab queue does not take these arguments.", "See `%ilab queue?`.")
         if action == "pause":
             state = self.jobs.pause(" ".join(words))
         else:

@@ -62,7 +62,7 @@ def config(options: dict[str, Any]) -> object:
     action, words = options["action"] or "show", options["words"]
     most = {"show": 1, "set": 2}.get(action, 0)
     if len(words) > most or (action == "set" and len(words) < 2):
-        raise InvalidInput(f"%ilab config {action} does not take that.", "See `%ilab config?`.")
+        raise InvalidInput(f"%ilab config {action} does not take these arguments.", "See `%ilab config?`.")
     if action == "init":
         return Config.init(profile=options["profile"], overwrite=options["overwrite"])
     if action == "profiles":
