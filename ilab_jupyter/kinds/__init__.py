@@ -1,1 +1,1 @@
-"""The job kinds. A spec is light, any face may import it; the work behind it runs in the job's process."""
+"""The job kinds. Declarations are light to import; heavy libraries load in the job's process only."""

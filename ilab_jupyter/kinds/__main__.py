@@ -1,4 +1,4 @@
-"""`python -m ilab_jupyter.kinds <job folder> <attempt>`: what a supervisor starts."""
+"""`python -m ilab_jupyter.kinds <job folder> <attempt>`: the entry point that a supervisor starts."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import PurePath
 
 from ilab_jupyter import ending
 
-_NAMED = ("torch", "transformers", "trl", "peft", "instructlab-sdg")
+_LIBRARIES = ("torch", "transformers", "trl", "peft", "instructlab-sdg")
 
 
-def starting(folder: str, attempt: str) -> str:
-    """The first line of a log: what starts, and with which versions."""
+def banner(folder: str, attempt: str) -> str:
+    """The first line of a log: job, attempt and versions."""
     import ilab_jupyter
 
     found = []
-    for name in _NAMED:
+    for name in _LIBRARIES:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
     python = f"Python {platform.python_version()}"
-    said = ", ".join([f"ilab-jupyter {ilab_jupyter.__version__}", python, *found])
-    return f"Starting {PurePath(folder).name}, attempt {attempt}: {said}"
+    versions = ", ".join([f"ilab-jupyter {ilab_jupyter.__version__}", python, *found])
+    return f"Starting {PurePath(folder).name}, attempt {attempt}: {versions}"
 
 
 def work(arguments: list[str]) -> int:
-    """The worker's `main`. Its imports take seconds: a person sees before that it has begun."""
-    print(starting(*arguments[:2]), flush=True)
+    """Print the banner, then run the worker, whose imports take seconds."""
+    print(banner(*arguments[:2]), flush=True)
     from ilab_jupyter.kinds.worker import main
 
     return main(arguments)

@@ -1,10 +1,9 @@
-"""Which kinds of job there are: name -> spec, queue and the function that does the work."""
+"""The job kinds by name, and the job spec of a request."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,36 +13,20 @@ from ilab_jupyter.display import safe
 from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.jobs.record import JobSpec, Resources
 from ilab_jupyter.kinds import curate, evaluate, generate, ingest, model, rag, serve, train
-from ilab_jupyter.kinds.context import Context, TaskSpec
+from ilab_jupyter.kinds.context import TaskSpec
+from ilab_jupyter.kinds.kind import NO_GPU, Kind
 
-_ANY = Resources()
-_NO_GPU = Resources(gpus=0)
+__all__ = ["KINDS", "Kind", "describe", "job_spec", "makers"]
 
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of job. `resources` is what it asks for where nobody says more: a GPU where there is any."""
-
-    name: str
-    spec: type[TaskSpec]
-    run: Callable[[Any, Context], dict[str, Any]]
-    queue: str
-    resources: Resources = _ANY
-
-
+# In the order of lists and help.
 KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind("generate", generate.GenerateSpec, generate.run, "batch", _NO_GPU),
-        Kind("curate", curate.CurateSpec, curate.run, "batch", _NO_GPU),
-        Kind("ingest", ingest.IngestSpec, ingest.run, "batch", _NO_GPU),
-        Kind("rag", rag.RagSpec, rag.run, "batch", _NO_GPU),
-        Kind("train", train.TrainSpec, train.run, "batch"),
-        Kind("evaluate", evaluate.EvaluateSpec, evaluate.run, "batch"),
-        Kind("model", model.ModelSpec, model.run, "batch", _NO_GPU),
-        Kind("serve", serve.ServeSpec, serve.run, "serving"),
-    )
+    module.KIND.name: module.KIND for module in (generate, ingest, rag, curate, train, evaluate, model, serve)
 }
+
+
+def makers(product: str) -> tuple[str, ...]:
+    """The names of the kinds that make a `model` or a `dataset`."""
+    return tuple(kind.name for kind in KINDS.values() if kind.makes == product)
 
 
 def job_spec(
@@ -55,9 +38,9 @@ def job_spec(
     resources: Resources | Mapping[str, Any] | None = None,
     strict: bool = False,
 ) -> JobSpec:
-    """The JobSpec of a request; InvalidInput names the field that is wrong.
+    """Validate a request and return its JobSpec; InvalidInput names the wrong field.
 
-    With `strict` no text is taken for a number. A job whose `device` is `cpu` asks for no GPU.
+    With `strict`, text is not converted to numbers. A job whose `device` is `cpu` requests no GPU.
     """
     try:
         known = KINDS[kind]
@@ -86,12 +69,12 @@ def job_spec(
         raise InvalidInput(describe(error), f"See the arguments with `%ilab {kind}?`.") from error
 
 
-def _resources(kind: Kind, arguments: TaskSpec, asked: Resources) -> Resources:
-    default = _NO_GPU if getattr(arguments, "device", "") == "cpu" else kind.resources
-    given = asked.model_dump(exclude_none=True)
+def _resources(kind: Kind, arguments: TaskSpec, requested: Resources) -> Resources:
+    default = NO_GPU if getattr(arguments, "device", "") == "cpu" else kind.resources
+    given = requested.model_dump(exclude_none=True)
     return Resources.model_validate({**default.model_dump(exclude_none=True), **given})
 
 
 def describe(error: ValidationError) -> str:
-    """One sentence on what a person has to change: `learning_rate: Input should be greater than 0`."""
+    """The wrong fields as one sentence: `learning_rate: Input should be greater than 0.`"""
     return "; ".join(wrong_field(detail) for detail in error.errors()[:5]) + "."

@@ -1,4 +1,4 @@
-"""What a task is given: its validated spec, its folder, and a reporter that writes the job's events."""
+"""The input of a job kind: its validated spec, its folder, and a reporter for the job's events."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ilab_jupyter.progress import Reporter
 
 
 class TaskSpec(BaseModel):
-    """Arguments of a job kind: frozen, and an unknown name is an error, not silence."""
+    """Arguments of a job kind. Frozen; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @property
     def title(self) -> str:
-        """What a list calls a job that nobody has named: the name of what it makes, where it has one."""
+        """The job's default name: the name of what it makes, if it has one."""
         return str(getattr(self, "name", None) or "")
 
 
 def short(given: str) -> str:
-    """A model or a dataset as a title names it: of a path its last part."""
+    """A model or dataset for a title: the last part of an absolute path."""
     return Path(given).name if Path(given).is_absolute() else given
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a task works. `artifacts` outlives attempts: a second attempt finds what the first one left."""
+    """The attempt that runs. The folder `artifacts` is shared by all attempts of the job."""
 
     job_id: str
     attempt: int
@@ -37,5 +37,5 @@ class Context:
 
     @property
     def artifacts(self) -> Path:
-        """The job's own files."""
+        """The folder for the job's files."""
         return self.folder / "artifacts"

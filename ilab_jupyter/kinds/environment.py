@@ -10,14 +10,14 @@ from ilab_jupyter.engine import hide_unfit_torchvision
 
 
 def prepare() -> None:
-    """Programs of this interpreter on PATH, quiet libraries, threads that fit the machine."""
+    """Put this interpreter's programs on PATH, silence libraries, limit threads to the processors."""
     _path()
-    # No library reports home about a person's work, and forked tokenizers must not warn or hang.
+    # No telemetry, and forked tokenizers must not warn or hang.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Progress is reported; drawn bars would only fill the log with control characters.
+    # Progress is reported as events; progress bars would fill the log with control characters.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    # Idle OpenMP threads that spin take the processors that the next part of the work needs.
+    # Idle OpenMP threads that spin would occupy processors that other threads need.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OMP_NUM_THREADS", str(_cpus()))
     hide_unfit_torchvision()

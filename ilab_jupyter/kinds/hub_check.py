@@ -1,4 +1,4 @@
-"""One question to the model hub: whether it has a model of this id."""
+"""Check whether the model hub has a model of an id."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TIMEOUT_SECONDS = 3.0
 
 
 def check(model: str, token: str | None = None) -> str:
-    """A warning where the hub could not be asked, else an empty text; NotFound where it has no such model.
+    """Return a warning if the check was not possible, else an empty text; NotFound for an unknown model.
 
     `model` is an id such as `org/name`. The token is that of the job, of HF_TOKEN or of `hf auth login`.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return f"The model {model!r} is not on this machine, and HF_HUB_OFFLINE forbids to download it."
+        return f"The model {model!r} is not on this machine, and HF_HUB_OFFLINE prevents its download."
     import httpx
 
     known = token or os.environ.get("HF_TOKEN") or _stored_token()
@@ -45,7 +45,7 @@ def check(model: str, token: str | None = None) -> str:
 
 
 def _stored_token() -> str:
-    """The token that `hf auth login` has stored, empty where there is none."""
+    """The token stored by `hf auth login`; empty if there is none."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface").expanduser()
     file = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
     try:

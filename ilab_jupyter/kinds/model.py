@@ -1,4 +1,4 @@
-"""The `model` job: a model is fetched from a hub, merged, converted, or sent to a hub."""
+"""The `model` job: download, merge, convert or upload a model."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ilab_jupyter.kinds.context import Context, TaskSpec, short
+from ilab_jupyter.kinds.kind import NO_GPU, Argument, Kind
 
 
 class ModelSpec(TaskSpec):
-    """Arguments of `model`: one of the calls of `Model`, with what it takes."""
+    """Arguments of `model`: a method of `Model` and its arguments."""
 
     operation: Literal["download", "merge", "convert", "upload"]
     model: str = Field(
-        min_length=1, description="For `download` a hub id or a folder; else a registry name or a folder."
+        min_length=1,
+        description="For `download` a hub id or a folder, otherwise a registry name or a folder.",
     )
     name: str | None = Field(
-        default=None, description="`download`, `merge`: name in the registry; a free one where None."
+        default=None, description="`download`, `merge`: name in the registry; None: a free one."
     )
     output_dir: str | None = Field(
-        default=None, description="Folder for what is made, instead of InstructLab's own."
+        default=None, description="Output folder, instead of InstructLab's models folder."
     )
     revision: str | None = Field(default=None, description="`download`: branch, tag or commit of the hub.")
     quantization: str = Field(
         default="f16", description="`convert`: f32, f16, bf16, q8_0, or one of llama-quantize's: Q4_K_M."
     )
-    repository: str | None = Field(default=None, description="`upload`: where to, as org/name.")
-    private: bool = Field(default=True, description="`upload`: a repository that is made is private.")
+    repository: str | None = Field(default=None, description="`upload`: target repository, org/name.")
+    private: bool = Field(default=True, description="`upload`: a new repository is private.")
 
     @property
     def title(self) -> str:
-        """`merge taught`, `download org/name`."""
+        """`merge my-model`, `download org/name`."""
         return f"{self.operation} {short(self.model)}"
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_operation(self) -> Self:
         if self.operation == "upload" and self.repository is None:
             raise ValueError("upload needs a repository, org/name")
         return self
 
 
 def run(spec: ModelSpec, context: Context) -> dict[str, Any]:
-    """Do it and return what the call of `Model` gives; `model` is what it can be found by from now on."""
+    """Run the operation and return its result; `model` is the name or path of the model that it made."""
     from ilab_jupyter.core import Model
 
     reporter, job = context.reporter, context.job_id
@@ -67,5 +69,24 @@ def run(spec: ModelSpec, context: Context) -> dict[str, Any]:
     else:
         assert spec.repository is not None
         result = Model(spec.model).upload(spec.repository, private=spec.private, reporter=reporter)
-    told: dict[str, Any] = result.model_dump(mode="json")
-    return {"model": told.get("path" if spec.output_dir else "name", spec.model), **told}
+    fields: dict[str, Any] = result.model_dump(mode="json")
+    return {"model": fields.get("path" if spec.output_dir else "name", spec.model), **fields}
+
+
+KIND = Kind(
+    name="model",
+    spec=ModelSpec,
+    run=run,
+    title="Model operation",
+    summary="Download a model, merge an adapter, convert to GGUF, or upload to a hub.",
+    arguments=(
+        Argument("operation", metavar="OPERATION", positional=True),
+        Argument("model", "model", metavar="MODEL", positional=True, help="Or the job that made it."),
+        Argument("output_dir", "path"),
+    ),
+    # The hub's client in the worker reads the variable by the same name.
+    secrets=("HF_TOKEN",),
+    resources=NO_GPU,
+    examples=("model download org/name --name my-base", "model convert my-model --quantization Q4_K_M"),
+    makes="model",
+)

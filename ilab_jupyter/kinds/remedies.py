@@ -1,4 +1,4 @@
-"""What to run after a failure: the command behind `%ilab`, with the job's own arguments where they matter."""
+"""The command to run after a failure, as the text behind `%ilab`, with the arguments of the failed job."""
 
 from __future__ import annotations
 
@@ -7,31 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from ilab_jupyter.configuration.resolution import ARGUMENT
-from ilab_jupyter.evaluation.settings import EvaluationSettings, JudgeSettings
 from ilab_jupyter.jobs import causes
-from ilab_jupyter.kinds.catalog import KINDS
+from ilab_jupyter.kinds.catalog import KINDS, Kind
+from ilab_jupyter.kinds.kind import Argument, Service
 from ilab_jupyter.registry import Datasets, Models
-from ilab_jupyter.synthesis.settings import TeacherSettings
-from ilab_jupyter.training import plan
-from ilab_jupyter.training.failures import smaller
-from ilab_jupyter.training.spec import Settings, TrainingArguments
-
-# What each kind takes without an option's name, in this order.
-_POSITIONAL = {
-    "generate": ("taxonomy_path",),
-    "ingest": ("documents",),
-    "rag": ("input_dir",),
-    "curate": ("operation", "data"),
-    "train": ("data",),
-    "evaluate": ("benchmark", "model"),
-    "model": ("operation", "model"),
-    "serve": ("model",),
-}
-# Arguments with fields of their own: `--teacher` is the address, `--teacher-model` a field.
-_SERVICES: dict[str, type[BaseModel]] = {"teacher": TeacherSettings, "judge": JudgeSettings}
 
 
 def remedy(
@@ -43,14 +23,14 @@ def remedy(
 ) -> str:
     """The command after `%ilab` for the next step: `resume train-abc`, `train data --seed 2`.
 
-    `arguments` and `sources` are those of the job's spec: the command names only the given arguments. A job
-    whose arguments have to change, or that a corrected file has made another one, is submitted again with the
-    known changes.
+    `arguments` and `sources` are those of the job's spec: the command names only the given arguments. Where
+    they have to change, or where a corrected input file makes it another job, the command submits a new job
+    with the known changes applied.
     """
-    known = causes.CAUSES.get(cause)
-    if known is None or kind not in KINDS:
+    known, declared = causes.CAUSES.get(cause), KINDS.get(kind)
+    if known is None or declared is None:
         return causes.remedy(cause, id)
-    changes = _changes(cause, kind, arguments)
+    changes = _changes(cause, declared, arguments)
     if changes is None and (known.resumable_helps or known.remedy):
         return known.command(id)
     given = {name: value for name, value in arguments.items() if not sources or sources.get(name) == ARGUMENT}
@@ -63,89 +43,62 @@ def remedy(
 
 def command(kind: str, arguments: Mapping[str, Any], explicit: Collection[str] = ()) -> str:
     """A job's arguments as the magic takes them; defaults are left out unless they are `explicit`."""
+    declared = KINDS[kind]
     words = [kind]
-    for name in _POSITIONAL[kind]:
-        given = arguments.get(name) or []
-        words += map(_word, [given] if isinstance(given, str) else given)
-    for name, field in KINDS[kind].spec.model_fields.items():
-        value = arguments.get(name)
-        if name in _POSITIONAL[kind] or value is None:
+    for positional in declared.positional:
+        given = arguments.get(positional.name) or []
+        words += map(_quoted, [given] if isinstance(given, str) else given)
+    for name, field in declared.spec.model_fields.items():
+        value, argument = arguments.get(name), declared.argument(name)
+        if argument.positional or value is None:
             continue
-        if name in _SERVICES:
-            words += _service(name, value)
-        elif name == "documents":
-            for url, path in value.items():
-                words += _option("document", f"{url}={path}")
+        if argument.service is not None:
+            words += _service(argument, argument.service, value)
         elif name in explicit or value != field.get_default(call_default_factory=True):
-            for one in value if isinstance(value, list) else [value]:
-                words += _option(name, one)
+            option = f"--{argument.option or name}"
+            pairs = [f"{key}={one}" for key, one in value.items()] if isinstance(value, dict) else value
+            for one in pairs if isinstance(pairs, list) else [pairs]:
+                words += _option(option, one)
     return " ".join(words)
 
 
-def _changes(cause: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+def _changes(cause: str, kind: Kind, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """The arguments that a new job should have instead; None where this cause changes none."""
-    if kind == "train":
-        if cause in ("out_of_memory", "gpu_out_of_memory"):
-            return smaller(_settings(arguments)) or None
-        if cause == "nan_loss":
-            return {"learning_rate": float(f"{_settings(arguments).learning_rate / 10:g}")}
-    if kind == "serve":
-        if cause == "gpu_out_of_memory":
-            return {"device": "cpu"}
-        if cause == "port_taken":
-            return {"port": 0}
-    if kind == "generate":
-        if cause == "teacher_model_missing":
-            return {"teacher": {**arguments.get("teacher", {}), "model": None}}
-        if cause == "out_of_memory" and int(arguments.get("num_workers", 1)) > 1:
-            return {"num_workers": max(int(arguments["num_workers"]) // 2, 1)}
-    if kind == "evaluate" and cause in ("out_of_memory", "gpu_out_of_memory"):
-        batch = int(arguments.get("batch_size") or EvaluationSettings.model_fields["batch_size"].default)
-        if str(arguments["benchmark"]).startswith("mmlu") and batch > 1:
-            return {"batch_size": batch // 2}
-        if cause == "gpu_out_of_memory":
-            return {"device": "cpu"}
-    if cause == "conflict" and arguments.get("name"):
-        return {"name": free_name(kind, arguments)}
-    return None
+    changed = kind.changes(cause, arguments) if kind.changes is not None else None
+    if changed is None and cause == "conflict" and arguments.get("name"):
+        return {"name": free_name(kind.name, arguments)}
+    return changed
 
 
 def free_name(kind: str, arguments: Mapping[str, Any], planned: Collection[str] = ()) -> str:
-    """The job's own name where it is free, else the first of `name-2`, `name-3`, ... that is.
+    """The job's `name` if it is free, else the first free one of `name-2`, `name-3`, ...
 
     A name is free where neither the registry nor `planned` has it.
     """
     name, output = str(arguments["name"]), arguments.get("output_dir")
     root = None if output is None else Path(str(output))
-    registry = Datasets(root) if kind == "generate" else Models(root)
+    registry = Datasets(root) if KINDS[kind].makes == "dataset" else Models(root)
     return registry.free_name(name, planned)
 
 
-def _settings(arguments: Mapping[str, Any]) -> Settings:
-    own = {name: value for name, value in arguments.items() if name in TrainingArguments.model_fields}
-    return plan.expected_settings(
-        str(arguments.get("model", "starter")), TrainingArguments.model_validate(own)
-    )
-
-
-def _service(name: str, given: Mapping[str, Any]) -> Iterator[str]:
+def _service(argument: Argument, service: Service, given: Mapping[str, Any]) -> Iterator[str]:
     if given.get("url"):
-        yield from _option(name, given["url"])
-    for part, value in given.items():
-        field = _SERVICES[name].model_fields.get(part)
-        if part in ("kind", "url") or field is None or value is None or value == field.default:
+        yield from _option(f"--{argument.name}", given["url"])
+    for name, value in given.items():
+        field = service.settings.model_fields.get(name)
+        if name in service.hidden or field is None or value is None or value == field.default:
             continue
-        yield from _option(part if (name, part) == ("teacher", "api_key_env") else f"{name}-{part}", value)
+        yield from _option(argument.field_option(name), value)
 
 
-def _option(name: str, value: Any) -> list[str]:
-    dashed = name.replace("_", "-")
+def _option(option: str, value: Any) -> list[str]:
+    dashed = option.replace("_", "-")
     if isinstance(value, bool):
-        return [f"--{dashed}" if value else f"--no-{dashed}"]
+        return [dashed if value else f"--no-{dashed.removeprefix('--')}"]
     text = f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
     # A value that begins with a dash would be read as the next option.
-    return [f"--{dashed}={shlex.quote(text)}"] if text.startswith("-") else [f"--{dashed}", shlex.quote(text)]
+    return [f"{dashed}={shlex.quote(text)}"] if text.startswith("-") else [dashed, shlex.quote(text)]
 
 
-def _word(text: str) -> str:
+def _quoted(text: str) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)

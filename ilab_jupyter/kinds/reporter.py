@@ -1,4 +1,4 @@
-"""A job's side of the telling: what the work reports becomes lines of events.jsonl, and of the log."""
+"""Reporters of a job: progress is written as events to events.jsonl, and as text to the log."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _INTERVAL = 0.1
 
 
 class EventReporter:
-    """`progress.Reporter` for one attempt. At most ten progress events a second, and a phase's last."""
+    """`progress.Reporter` for one attempt: at most ten progress events a second, always a phase's last."""
 
     def __init__(self, path: Path, attempt: int) -> None:
         self._events = EventWriter(path, attempt=attempt)
         self._stopping = False
         self._phase = ""
         self._written = 0.0
-        self._waiting: dict[str, Any] | None = None
+        self._pending: dict[str, Any] | None = None
         self._first: tuple[float, int] | None = None
 
     @property
@@ -31,7 +31,7 @@ class EventReporter:
         return self._stopping
 
     def stop(self) -> None:
-        """Ask the work to stop; for a signal handler."""
+        """Request a stop; safe in a signal handler."""
         self._stopping = True
 
     def phase(self, name: str, message: str = "") -> None:
@@ -42,13 +42,13 @@ class EventReporter:
         self._write("phase", name=name, message=message)
 
     def progress(self, step: int, total: int | None, **metrics: Any) -> None:
-        """See Reporter. Adds `eta_seconds` from the pace of this phase where the work gives none."""
+        """See Reporter. Adds `eta_seconds` from the pace of this phase if it is not given."""
         now = time.monotonic()
         if self._first is None or step < self._first[1]:
             self._first = (now, step)
         if "eta_seconds" not in metrics and (eta := self._eta(now, step, total)) is not None:
             metrics["eta_seconds"] = round(eta, 1)
-        self._waiting = {**metrics, "phase": self._phase, "step": step, "total": total}
+        self._pending = {**metrics, "phase": self._phase, "step": step, "total": total}
         if now - self._written >= _INTERVAL or (total is not None and step >= total):
             self._flush()
 
@@ -65,8 +65,8 @@ class EventReporter:
         """See Reporter."""
         self._write(type, **fields)
 
-    def last_word(self, type: str, **fields: Any) -> None:
-        """A `result` or an `error`, on disk when this returns; OSError where it cannot be kept."""
+    def write_final(self, type: str, **fields: Any) -> None:
+        """Write a `result` or an `error`, synced to disk; OSError if it cannot be written."""
         self._flush()
         self._events.write(type, **fields)
         self._events.sync()
@@ -78,13 +78,13 @@ class EventReporter:
         return max(0.0, (now - since) / (step - first) * (total - step))
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
             self._written = time.monotonic()
-            self._write("progress", **waiting)
+            self._write("progress", **pending)
 
     def _write(self, type: str, **fields: Any) -> None:
-        """Telling never ends the work: a line that the disk refuses is lost, and the log says so."""
+        """Write an event; if the disk refuses it, the log records the loss and the work continues."""
         try:
             self._events.write(type, **fields)
         except OSError as error:
@@ -93,7 +93,7 @@ class EventReporter:
 
 
 class LoggedReporter(EventReporter):
-    """The same, and the log tells it to a person, as far as its disk takes it."""
+    """Also prints each event to the log; errors of the log's disk are ignored."""
 
     def __init__(self, path: Path, attempt: int) -> None:
         super().__init__(path, attempt)

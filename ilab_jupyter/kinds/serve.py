@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from ilab_jupyter.jobs.record import NAME
 from ilab_jupyter.kinds.context import Context, TaskSpec
+from ilab_jupyter.kinds.kind import Argument, Kind
 
 
 class ServeSpec(TaskSpec):
@@ -25,13 +27,13 @@ class ServeSpec(TaskSpec):
         default=60,
         ge=0,
         le=86_400,
-        description="How long nobody must have asked it before it makes room for a waiting job.",
+        description="Seconds without a request before it may be stopped for a waiting job.",
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 def run(spec: ServeSpec, context: Context) -> dict[str, Any]:
-    """Serve until asked to stop."""
+    """Serve until a stop is requested."""
     from ilab_jupyter.core import Model
 
     Model(student_model=spec.model).serve(
@@ -45,3 +47,25 @@ def run(spec: ServeSpec, context: Context) -> dict[str, Any]:
         reporter=context.reporter,
     )
     return {}
+
+
+def changes(cause: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """See `Kind.changes`."""
+    known: dict[str, dict[str, Any]] = {"gpu_out_of_memory": {"device": "cpu"}, "port_taken": {"port": 0}}
+    return known.get(cause)
+
+
+KIND = Kind(
+    name="serve",
+    spec=ServeSpec,
+    run=run,
+    title="Deployment",
+    summary="Serve a model behind the OpenAI-compatible API ilab/v1.",
+    arguments=(
+        Argument("model", "model", metavar="MODEL", positional=True, help="Or the job that made it."),
+    ),
+    queue="serving",
+    examples=("serve my-model --wait",),
+    ready_event="endpoint",
+    changes=changes,
+)

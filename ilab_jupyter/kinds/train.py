@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from ilab_jupyter.kinds.context import Context, TaskSpec
+from ilab_jupyter.kinds.kind import Argument, Kind
 from ilab_jupyter.training.spec import Data, TrainingArguments
 
 
@@ -35,3 +37,51 @@ def run(spec: TrainSpec, context: Context) -> dict[str, Any]:
         reporter=context.reporter,
     )
     return result.model_dump(mode="json")
+
+
+def notice(arguments: Mapping[str, Any]) -> str:
+    """A sentence about rows that are longer than `max_seq_length`."""
+    from ilab_jupyter.core import lengths
+
+    fields = {name: value for name, value in arguments.items() if name != "model"}
+    return lengths.notice(str(arguments.get("model") or "starter"), fields)
+
+
+def changes(cause: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """See `Kind.changes`."""
+    if cause not in ("out_of_memory", "gpu_out_of_memory", "nan_loss"):
+        return None
+    from ilab_jupyter.training import plan
+    from ilab_jupyter.training.failures import smaller
+
+    own = {name: value for name, value in arguments.items() if name in TrainingArguments.model_fields}
+    model = str(arguments.get("model") or "starter")
+    settings = plan.expected_settings(model, TrainingArguments.model_validate(own))
+    if cause == "nan_loss":
+        return {"learning_rate": float(f"{settings.learning_rate / 10:g}")}
+    return smaller(settings) or None
+
+
+KIND = Kind(
+    name="train",
+    spec=TrainSpec,
+    run=run,
+    title="Training",
+    summary="Fine-tune a model on generated data or on your own JSONL, in full or with LoRA.",
+    arguments=(
+        Argument(
+            "data",
+            "dataset",
+            metavar="DATA",
+            positional=True,
+            noun="dataset",
+            help="Or generate jobs; the newest dataset where none is given.",
+            fallback="newest_dataset",
+        ),
+        Argument("model", "model", help="Or the job that made it."),
+    ),
+    examples=("train --name my-model", "train my-data.jsonl --method lora --epochs 3"),
+    makes="model",
+    notice=notice,
+    changes=changes,
+)

@@ -1,4 +1,4 @@
-"""The process of one attempt: reads the job's spec, does the work of its kind, and leaves a last word."""
+"""The process of one attempt: reads the job's spec, runs its kind, and writes the final event."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ _ENGINE = frozenset(
 
 
 def main(arguments: list[str]) -> int:
-    """Run attempt `arguments[1]` of the job in folder `arguments[0]`; the exit code is for its supervisor."""
+    """Run attempt `arguments[1]` of the job in folder `arguments[0]` and return the exit code."""
     folder, attempt = Path(arguments[0]), int(arguments[1])
-    told: dict[str, Any] = {}
+    spec: dict[str, Any] = {}
     reporter = LoggedReporter(folder / "events.jsonl", attempt)
-    # First of all, so that a stop during the slow imports is not a crash.
+    # Before the slow imports, so that a stop during them is not a crash.
     signal.signal(signal.SIGTERM, lambda *_: reporter.stop())
     try:
-        result = _work(folder, attempt, reporter, told)
+        result = _work(folder, attempt, reporter, spec)
     except Stopped:
         with suppress(OSError):
-            print("Stopped as asked.", file=sys.stderr)
+            print("Stopped on request.", file=sys.stderr)
         return STOPPED
     except BaseException as error:
         if isinstance(error, SystemExit) and error.code in (0, None):
-            error = RuntimeError("the work left without a result")
+            error = RuntimeError("the process exited without a result")
         public = explain(error)
-        # The disk that is full may be the log's own.
+        # The log may be on the full disk.
         with suppress(OSError):
             if public is not error:
                 traceback.print_exception(error)
             print(f"{public.cause}: {public}", file=sys.stderr)
-        fields = {**public.to_dict(), "remedy": _remedy(public.cause, told)}
-        return _leave(1, reporter, "error", fields)
-    return _leave(0, reporter, "result", {"result": result})
+        fields = {**public.to_dict(), "remedy": _remedy(public.cause, spec)}
+        return _finish(1, reporter, "error", fields)
+    return _finish(0, reporter, "result", {"result": result})
 
 
-def _leave(code: int, reporter: LoggedReporter, type: str, fields: dict[str, Any]) -> int:
-    """Say the last word; the exit code tells where not even that fits on the disk."""
+def _finish(code: int, reporter: LoggedReporter, type: str, fields: dict[str, Any]) -> int:
+    """Write the final event and return the exit code; NO_SPACE if the disk is too full for the event."""
     try:
-        reporter.last_word(type, **fields)
+        reporter.write_final(type, **fields)
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -70,16 +70,15 @@ def _leave(code: int, reporter: LoggedReporter, type: str, fields: dict[str, Any
     return code
 
 
-def _work(folder: Path, attempt: int, reporter: LoggedReporter, told: dict[str, Any]) -> dict[str, Any]:
-    """Do the work. The spec is left in `told` as soon as it is read."""
+def _work(folder: Path, attempt: int, reporter: LoggedReporter, spec: dict[str, Any]) -> dict[str, Any]:
+    """Run the job and return its result. `spec` is filled as soon as the spec is read."""
     from ilab_jupyter.kinds import environment
 
     environment.prepare()
     from ilab_jupyter.kinds.catalog import KINDS, describe
     from ilab_jupyter.kinds.context import Context
 
-    spec = json.loads((folder / "spec.json").read_bytes())
-    told.update(spec)
+    spec.update(json.loads((folder / "spec.json").read_bytes()))
     try:
         kind = KINDS[spec["kind"]]
         arguments = kind.spec.model_validate(spec["arguments"])
@@ -91,26 +90,26 @@ def _work(folder: Path, attempt: int, reporter: LoggedReporter, told: dict[str, 
     except ValidationError as error:
         raise InvalidInput(describe(error)) from None
     (folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
-    # Where the kernel kills it, only its supervisor can still speak.
+    # If the kernel kills this process, its supervisor reports the prepared remedy.
     with suppress(OSError):
-        prepared = {cause: _remedy(cause, told) for cause in ("out_of_memory",)}
+        prepared = {cause: _remedy(cause, spec) for cause in ("out_of_memory",)}
         write_json(JobFolder(folder).attempt(attempt).remedies, prepared)
     return kind.run(arguments, Context(spec["id"], attempt, folder, reporter))
 
 
-def _remedy(cause: str, told: dict[str, Any]) -> str | None:
-    """What to run after this cause; None where nothing is known of the job."""
+def _remedy(cause: str, spec: dict[str, Any]) -> str | None:
+    """The command to run after this cause; None if the spec could not be read."""
     try:
         from ilab_jupyter.kinds.remedies import remedy
 
-        return remedy(cause, told["kind"], told["arguments"], told["id"], told.get("sources"))
+        return remedy(cause, spec["kind"], spec["arguments"], spec["id"], spec.get("sources"))
     except Exception:
-        # It is advice: no trouble with it may hide the failure itself. The engine has advice of its own.
+        # An error in the advice must not hide the failure. The job engine has a general remedy.
         return None
 
 
 def explain(error: BaseException) -> PublicError:
-    """The error as a person should read it; `error` itself where it was written for one."""
+    """The error for the user, with a cause and a hint; a PublicError is returned unchanged."""
     if isinstance(error, PublicError):
         return error
     for link in chain(error):
@@ -126,12 +125,12 @@ def explain(error: BaseException) -> PublicError:
                 f"Run: {sys.executable} -m pip install 'ilab-jupyter[engine]'",
                 cause="engine_missing",
             )
-    if (lack := out_of_memory_cause(error)) is not None:
-        what = "GPU" if lack == "gpu_out_of_memory" else "machine"
+    if (cause := out_of_memory_cause(error)) is not None:
+        what = "GPU" if cause == "gpu_out_of_memory" else "machine"
         return Unavailable(
             f"The {what} ran out of memory.",
-            f"Resume with less beside it on the {what}, or give it less to do at once.",
-            cause=lack,
+            f"Free memory on the {what} and resume the job, or choose smaller batches.",
+            cause=cause,
         )
     text = str(error)[:500].strip()
     return PublicError(

@@ -1,4 +1,4 @@
-"""`%ilab` and `%%ilab`: the job service from a cell or a prompt, with a Jupyter server and without one."""
+"""`%ilab` and `%%ilab`: the job service in a notebook or terminal, with or without a Jupyter server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MAGICS_CLASS = "IlabMagics"
 
 
 def register(ip: InteractiveShell) -> IlabMagics:
-    """Add the magics to this shell; called again, it gives the ones that are there."""
+    """Register the magics in this shell and return them; a second call returns the same object."""
     from ilab_jupyter.magics.completion import Completer
-    from ilab_jupyter.magics.help import question_marks
+    from ilab_jupyter.magics.help import transform_help
     from ilab_jupyter.magics.ilab import IlabMagics
 
     found = ip.magics_manager.registry.get(MAGICS_CLASS)
@@ -23,8 +23,8 @@ def register(ip: InteractiveShell) -> IlabMagics:
         return found
     magics = IlabMagics(shell=ip)
     ip.register_magics(magics)
-    if question_marks not in ip.input_transformers_cleanup:
-        ip.input_transformers_cleanup.append(question_marks)
+    if transform_help not in ip.input_transformers_cleanup:
+        ip.input_transformers_cleanup.append(transform_help)
     completer = Completer(magics)
     for key in ("%ilab", "%%ilab"):
         ip.set_hook("complete_command", completer, str_key=key)  # type: ignore[no-untyped-call]
@@ -32,14 +32,14 @@ def register(ip: InteractiveShell) -> IlabMagics:
 
 
 def unregister(ip: InteractiveShell) -> None:
-    """Take the magics away again; jobs are not touched."""
-    from ilab_jupyter.magics.help import question_marks
+    """Remove the magics from this shell; jobs keep running."""
+    from ilab_jupyter.magics.help import transform_help
 
     manager = ip.magics_manager
     manager.registry.pop(MAGICS_CLASS, None)
     for kind in ("line", "cell"):
         manager.magics[kind].pop("ilab", None)
-    if question_marks in ip.input_transformers_cleanup:
-        ip.input_transformers_cleanup.remove(question_marks)
+    if transform_help in ip.input_transformers_cleanup:
+        ip.input_transformers_cleanup.remove(transform_help)
     for key in ("%ilab", "%%ilab"):
         ip.strdispatchers["complete_command"].strs.pop(key, None)

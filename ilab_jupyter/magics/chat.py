@@ -1,4 +1,4 @@
-"""Asking a served model from a cell: the answer comes as plain text, in pieces, and is never read as HTML."""
+"""Chat with a served model: the answer streams as plain text and is never interpreted as HTML."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Message = dict[str, str]
 
 # A word, or several in quotes.
 _WORD = re.compile(r"""(?:--?[\w-]+=)?"[^"]*"(?=\s|$)|(?:--?[\w-]+=)?'[^']*'(?=\s|$)|\S+""")
-# A model may say anything; what would move a terminal's cursor or change its title is left out.
+# Control characters, which could move a terminal's cursor or change its title, are removed.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def split(parser: Parser, line: str) -> tuple[list[str], str | None, str]:
     """(option words, model, question) of `my-model What's this? --keep`; options may be anywhere.
 
-    The question keeps its quotes. What follows ` -- ` is taken as it is written.
+    The question keeps its quotes. Text after ` -- ` is not parsed for options.
     """
     line, _, literal = f"{line.strip()} ".partition(" -- ")
     options: list[str] = []
@@ -53,15 +53,15 @@ def split(parser: Parser, line: str) -> tuple[list[str], str | None, str]:
 
 
 def _unquoted(word: str) -> str:
-    """The word without its quotes, as a shell reads it."""
+    """The word without quotes, as a shell reads it."""
     try:
         return "".join(shlex.split(word)) if word[:1] in ("'", '"') or "=" in word else word
     except ValueError:
         raise InvalidInput("A quotation mark is not closed.", "Close it, or leave it out.") from None
 
 
-def say(pieces: Iterator[str], out: TextIO) -> str:
-    """Write the answer as it comes and give it whole."""
+def print_stream(pieces: Iterator[str], out: TextIO) -> str:
+    """Print the pieces of an answer as they arrive and return the whole answer."""
     whole = []
     for piece in pieces:
         whole.append(piece)
@@ -71,9 +71,9 @@ def say(pieces: Iterator[str], out: TextIO) -> str:
 
 
 def blocking(stream: AsyncIterator[str]) -> Iterator[str]:
-    """The pieces one by one; closing this, or an interrupt, ends the request."""
+    """Iterate over an asynchronous stream; closing the iterator, or an interrupt, ends the request."""
 
-    async def following() -> str | None:
+    async def next_piece() -> str | None:
         return await anext(stream, None)
 
     async def close() -> None:
@@ -81,7 +81,7 @@ def blocking(stream: AsyncIterator[str]) -> Iterator[str]:
             await stream.aclose()
 
     try:
-        while (piece := run(following())) is not None:
+        while (piece := run(next_piece())) is not None:
             yield piece
     finally:
         run(close())

@@ -1,13 +1,12 @@
 """Tab completion of `%ilab`: commands, options and their choices, job ids, model and dataset names.
 
-Names are remembered and read anew in the background, so a slow disk or service never holds the keyboard.
+Names are cached and refreshed in the background, so that a slow disk or service does not block the prompt.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,8 @@ from ilab_jupyter.client.inference import deployments
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import run
-from ilab_jupyter.kinds.curate import CurateSpec
-from ilab_jupyter.kinds.evaluate import EvaluateSpec
-from ilab_jupyter.kinds.model import ModelSpec
+from ilab_jupyter.kinds.catalog import KINDS
+from ilab_jupyter.kinds.kind import Argument, Kind
 from ilab_jupyter.magics import parsers
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.datasets import Datasets
@@ -26,33 +24,33 @@ from ilab_jupyter.registry.models import Models
 if TYPE_CHECKING:
     from ilab_jupyter.magics.ilab import IlabMagics
 
-PATIENCE_SECONDS = 0.08
-FRESH_SECONDS = 2.0
+TIMEOUT_SECONDS = 0.08
+CACHE_SECONDS = 2.0
 
 
-class Names:
-    """A list that takes time to read: what is known is given after at most 80 ms."""
+class CachedNames:
+    """A list that may be slow to read: `get` returns after 80 ms at most, with the last known names."""
 
     def __init__(self, read: Callable[[], list[str]]) -> None:
         self._read = read
         self._known: list[str] = []
-        self._read_at = -FRESH_SECONDS
+        self._read_at = -CACHE_SECONDS
         self._reading: threading.Thread | None = None
 
     def get(self) -> list[str]:
-        if time.monotonic() - self._read_at >= FRESH_SECONDS and (
+        if time.monotonic() - self._read_at >= CACHE_SECONDS and (
             self._reading is None or not self._reading.is_alive()
         ):
             self._reading = threading.Thread(target=self._refresh, name="ilab-completion", daemon=True)
             self._reading.start()
-            self._reading.join(PATIENCE_SECONDS)
+            self._reading.join(TIMEOUT_SECONDS)
         return self._known
 
     def _refresh(self) -> None:
         try:
             self._known = self._read()
         except (PublicError, OSError):
-            # Completion has nobody to tell; the command itself will say what is wrong.
+            # Completion cannot report an error; the command itself does.
             return
         self._read_at = time.monotonic()
 
@@ -62,14 +60,14 @@ class Completer:
 
     def __init__(self, magics: IlabMagics) -> None:
         self._magics = magics
-        self._jobs = Names(self._ids)
-        self._waiting = Names(lambda: magics.jobs.queue().waiting)
-        self._models = Names(lambda: [entry.name for entry in Models().list()])
-        self._served = Names(lambda: [one.model for one in run(deployments(magics.jobs.service))])
-        self._data = Names(lambda: [entry.name for entry in Datasets().list()])
+        self._jobs = CachedNames(self._ids)
+        self._waiting = CachedNames(lambda: magics.jobs.queue().waiting)
+        self._models = CachedNames(lambda: [entry.name for entry in Models().list()])
+        self._served = CachedNames(lambda: [one.model for one in run(deployments(magics.jobs.service))])
+        self._data = CachedNames(lambda: [entry.name for entry in Datasets().list()])
 
     def __call__(self, _: object, event: Any) -> list[str]:
-        """What may stand where the cursor is; IPython keeps those that begin with what is typed."""
+        """Candidates for the word at the cursor; IPython keeps those that match what is typed."""
         words = event.text_until_cursor.split()[1:]
         if words and not event.text_until_cursor[-1].isspace():
             words.pop()
@@ -78,13 +76,13 @@ class Completer:
         command, previous = words[0], words[-1]
         if command not in COMMANDS:
             return []
-        parser = parsers.parser(command)
+        parser = parsers.build_parser(command)
         if previous.startswith("--"):
             option = previous.replace("_", "-")
             if choices := parser.choices_of(option):
                 return choices
-            if option == "--model":
-                return self._models.get()
+            if command in KINDS and (values := self._option_values(KINDS[command], parser.dest_of(option))):
+                return values
             if option == "--before":
                 return self._waiting.get()
             if parser.takes_value(option):
@@ -95,8 +93,19 @@ class Completer:
             return self._waiting.get() if previous == "first" else parser.option_names()
         return [*self._arguments(command, words), *parser.option_names()]
 
+    def _option_values(self, kind: Kind, name: str | None) -> list[str]:
+        return [] if name is None else self._values(kind, kind.argument(name))
+
+    def _values(self, kind: Kind, argument: Argument) -> list[str]:
+        """Values for an argument: its choices, or the names of models or datasets."""
+        if argument.resolve == "model":
+            return self._models.get()
+        if argument.resolve == "dataset":
+            return [*self._data.get(), *self._jobs.get()]
+        return list(kind.choices(argument.name)) if argument.name in kind.spec.model_fields else []
+
     def _removable(self, words: list[str]) -> list[str]:
-        """The kinds after `remove`, then the names of that kind."""
+        """What can be removed, then the names of that sort."""
         names = {"model": self._models, "dataset": self._data, "job": self._jobs}
         if len(words) < 2:
             return list(names)
@@ -109,18 +118,11 @@ class Completer:
             return self._jobs.get()
         if command == "remove":
             return self._removable(words)
-        if command == "serve":
-            return self._models.get()
-        if command == "curate":
-            return [*typing.get_args(CurateSpec.model_fields["operation"].annotation), *self._data.get()]
-        if command == "evaluate":
-            return [*typing.get_args(EvaluateSpec.model_fields["benchmark"].annotation), *self._models.get()]
-        if command == "model":
-            return [*typing.get_args(ModelSpec.model_fields["operation"].annotation), *self._models.get()]
+        if command in KINDS:
+            kind = KINDS[command]
+            return [value for argument in kind.positional for value in self._values(kind, argument)]
         if command == "chat":
             return self._served.get()
-        if command == "train":
-            return [*self._data.get(), *self._jobs.get()]
         return self._data.get() if command == "data" else []
 
     def _ids(self) -> list[str]:

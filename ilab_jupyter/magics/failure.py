@@ -1,4 +1,4 @@
-"""How a magic fails: one sentence and a next step, an error for the notebook, no traceback."""
+"""Errors of the magics: a message and a hint without a traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from IPython.core.error import UsageError
 
 from ilab_jupyter.errors import PublicError
 
-# What the SDK says for Python, as the command that does the same in a notebook.
+# Calls of the SDK in messages, and the equivalent commands.
 _COMMANDS = (
     (r"`?Config\.init\(overwrite=True\)`?", "`%ilab config init --overwrite`"),
     (r"`?Config\.(init|profiles|unused)\(\)`?", r"`%ilab config \1`"),
@@ -26,7 +26,7 @@ def in_commands(text: str) -> str:
 
 
 class CommandError(UsageError):
-    """Stops the cell, and a `Run All` with it. `error` is what happened."""
+    """Stops the cell and a `Run All`. `error` is the original error."""
 
     def __init__(self, error: PublicError) -> None:
         error.hint = in_commands(error.hint)
@@ -34,5 +34,5 @@ class CommandError(UsageError):
         self.error = error
 
     def _render_traceback_(self) -> list[str]:
-        """IPython shows these lines in place of a traceback."""
+        """The lines that IPython shows instead of a traceback."""
         return [f"\x1b[31m{self.error.message}\x1b[0m", *filter(None, [self.error.hint])]

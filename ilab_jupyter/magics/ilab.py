@@ -1,19 +1,17 @@
-"""The `%ilab` magic: reads a line, calls the job service, gives an object that shows itself."""
+"""The `%ilab` magic: parses a line, calls the job service, returns an object with a notebook view."""
 
 from __future__ import annotations
 
 import difflib
-import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.display import display
-from pydantic import BaseModel
 from traitlets import Any as AnyTrait
 from traitlets import default
 
@@ -26,11 +24,9 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError
 from ilab_jupyter.jobs.record import Event, Job, JobFilter
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.jobs.sync import SyncJobs, run
-from ilab_jupyter.kinds.arguments import is_configured
-from ilab_jupyter.kinds.catalog import job_spec
-from ilab_jupyter.kinds.evaluate import JudgeSettings
-from ilab_jupyter.magics import chat, parsers, removal, resolve, workspace
-from ilab_jupyter.magics.arguments import NEAR, TEACHER, as_options, body, merged, nested
+from ilab_jupyter.kinds.catalog import KINDS, Kind, job_spec
+from ilab_jupyter.magics import chat, job_arguments, parsers, removal, resolve, workspace
+from ilab_jupyter.magics.arguments import SIMILARITY
 from ilab_jupyter.magics.failure import CommandError
 from ilab_jupyter.magics.help import COMMANDS, overview
 from ilab_jupyter.registry.datasets import Datasets
@@ -38,13 +34,10 @@ from ilab_jupyter.registry.models import Models
 
 Options = dict[str, Any]
 
-# The commands that start a job of their own name; its arguments may stand in the cell.
-STARTING = ("generate", "ingest", "rag", "curate", "train", "evaluate", "model", "serve")
-
 
 @magics_class
 class IlabMagics(Magics):
-    """The commands. `jobs` is the service that they work with, connected at the first use."""
+    """The commands. `jobs` is their job service, connected at the first use."""
 
     jobs = AnyTrait()
 
@@ -75,14 +68,14 @@ class IlabMagics(Magics):
             print(overview())
             return None
         if command not in COMMANDS:
-            near = difflib.get_close_matches(command, COMMANDS, 1, NEAR)
+            near = difflib.get_close_matches(command, COMMANDS, 1, SIMILARITY)
             raise InvalidInput(
                 f"There is no command {command!r}.{f' Did you mean `{near[0]}`?' if near else ''}",
                 f"Choose one of: {', '.join(COMMANDS)}.",
             )
-        if cell is not None and command not in ("chat", *STARTING):
+        if cell is not None and command not in ("chat", *KINDS):
             raise InvalidInput(f"%%ilab {command} takes no cell.", f"Write %ilab {command} with one %.")
-        parser = parsers.parser(command)
+        parser = parsers.build_parser(command)
         if command == "chat":
             return self._chat(rest, cell)
         try:
@@ -96,152 +89,40 @@ class IlabMagics(Magics):
         out = options.pop("out", None)
         if out is not None and not out.isidentifier():
             raise InvalidInput(f"{out!r} cannot be the name of a variable.", "Use letters, digits and _.")
-        if command in STARTING:
-            result = getattr(self, f"_{command}")(options, body(cell))
-        else:
-            result = getattr(self, f"_{command}")(options)
-        return self._give(out, result)
+        if command in KINDS:
+            return self._give(out, self._start(KINDS[command], options, cell))
+        return self._give(out, getattr(self, f"_{command}")(options))
 
     def _give(self, out: str | None, result: object) -> object:
         if out is not None:
             self.shell.user_ns[out] = result
         if isinstance(result, JobHandle) and getattr(self.shell, "kernel", None) is not None:
-            # IPython displays nothing for `job = %ilab ...`; without an assignment, twice is shown once.
+            # IPython displays nothing for `job = %ilab ...`; a second display of a handle has no effect.
             display(result)  # type: ignore[no-untyped-call]
         return result
 
     # Commands that start a job.
 
-    def _generate(self, options: Options, given: Options) -> JobHandle:
+    def _start(self, kind: Kind, options: Options, cell: str | None) -> JobHandle:
+        """Submit a job of this kind; its notes and warnings are printed once it is queued."""
         wait = options.pop("wait")
-        note = ""
-        documents = dict(_pair(text) for text in options.pop("documents", None) or [])
-        if documents:
-            options["documents"] = documents
-        if options["taxonomy_path"] is None:
-            del options["taxonomy_path"]
-        arguments = merged(given, nested(options))
-        if "taxonomy_path" not in arguments and not is_configured("generate", "taxonomy_path"):
-            arguments["taxonomy_path"] = str(paths.taxonomy_dir())
-            note = f"Taxonomy: {paths.taxonomy_dir()}"
-        arguments = resolve.generate_paths(arguments)
-        secrets = _key(arguments, "teacher", TEACHER)
-        return self._submit("generate", arguments, wait=wait, secrets=secrets, note=note)
-
-    def _ingest(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if not options["documents"]:
-            del options["documents"]
-        arguments = merged(given, options)
-        words = arguments.get("documents") or []
-        if not words:
-            raise InvalidInput("%ilab ingest needs documents.", "Name files, or a folder of them.")
-        found = [words] if isinstance(words, str) else words
-        arguments["documents"] = [resolve.existing(str(word), "document") for word in found]
-        return self._submit("ingest", resolve.folders(arguments), wait=wait)
-
-    def _rag(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if options["input_dir"] is None:
-            del options["input_dir"]
-        arguments = merged(given, options)
-        if "input_dir" in arguments:
-            arguments["input_dir"] = resolve.existing(str(arguments["input_dir"]), "document")
-        return self._submit("rag", resolve.folders(arguments), wait=wait)
-
-    def _curate(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        arguments = merged(given, {name: value for name, value in options.items() if value not in (None, [])})
-        for name in ("data", "evaluation"):
-            words = arguments.get(name) or []
-            arguments[name] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
-        return self._submit("curate", resolve.folders(arguments), wait=wait)
-
-    def _evaluate(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        for name in ("benchmark", "model"):
-            if options[name] is None:
-                del options[name]
-        arguments = merged(given, nested(options))
-        for name in ("model", "base_model"):
-            if name in arguments:
-                arguments[name] = resolve.model(self.jobs, str(arguments[name]))
-        judge = arguments.get("judge")
-        if isinstance(judge, dict) and judge.get("model") and not judge.get("url"):
-            arguments["judge"] = {**judge, "model": resolve.model(self.jobs, str(judge["model"]))}
-        secrets = _key(arguments, "judge", JudgeSettings)
-        return self._submit("evaluate", resolve.folders(arguments), wait=wait, secrets=secrets)
-
-    def _model(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        for name in ("operation", "model"):
-            if options[name] is None:
-                del options[name]
-        arguments = merged(given, options)
-        if "model" in arguments:
-            arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
-        # The hub's client in the job's process reads it by the same name.
-        token = {name: os.environ[name] for name in ("HF_TOKEN",) if os.environ.get(name)}
-        return self._submit("model", resolve.folders(arguments), wait=wait, secrets=token)
-
-    def _train(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if not options["data"]:
-            del options["data"]
-        arguments = merged(given, options)
-        words, note = arguments.get("data") or [], ""
-        if not words and not is_configured("train", "data"):
-            words = [resolve.newest_dataset(self.jobs)]
-            note = f"Data: {words[0]} (the newest)"
-        arguments.pop("data", None)
-        if words:
-            arguments["data"] = resolve.data(self.jobs, [words] if isinstance(words, str) else words)
-        if "model" in arguments:
-            arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
-        from ilab_jupyter.core import lengths
-
-        fields = {name: value for name, value in arguments.items() if name != "model"}
-        if too_long := lengths.notice(arguments.get("model"), fields):
-            print(too_long)
-        return self._submit("train", arguments, wait=wait, note=note)
-
-    def _serve(self, options: Options, given: Options) -> JobHandle:
-        wait = options.pop("wait")
-        if options["model"] is None:
-            del options["model"]
-        arguments = merged(given, options)
-        if "model" not in arguments:
-            raise InvalidInput("%ilab serve needs a model.", "See `%ilab models`.")
-        arguments["model"] = resolve.model(self.jobs, str(arguments["model"]))
-        return self._submit("serve", arguments, wait=wait)
-
-    def _submit(
-        self,
-        kind: str,
-        arguments: Mapping[str, Any],
-        *,
-        wait: bool,
-        secrets: Mapping[str, str] | None = None,
-        note: str = "",
-    ) -> JobHandle:
-        """Submit a job; `note`, about an argument that was not given, is printed once it is queued."""
-        with as_options():
-            spec = job_spec(kind, arguments)
-        job = self.jobs.submit(spec, secrets=secrets)
+        prepared = job_arguments.prepare(kind, options, cell, self.jobs)
+        with job_arguments.as_options():
+            spec = job_spec(kind.name, prepared.arguments)
+        job = self.jobs.submit(spec, secrets=prepared.secrets or None)
         warnings = (f"Warning: {warning}" for warning in job.warnings)
-        for line in filter(None, (note, render.resolved(job), *warnings)):
+        for line in filter(None, (*prepared.notes, render.resolved(job), *warnings)):
             print(line)
-        handle = JobHandle(self.jobs, job.id)
-        return self._shown(handle, wait=wait)
+        return self._shown(JobHandle(self.jobs, job.id), wait=wait)
 
     def _shown(self, handle: JobHandle, *, wait: bool) -> JobHandle:
-        """The handle, after its end where `wait`; a server is waited for until it answers."""
+        """The handle; with `wait` after the job's end, or after its ready event."""
         if wait:
             job = handle.refresh()
             live = getattr(self.shell, "kernel", None) is not None
             if live:
                 display(handle)  # type: ignore[no-untyped-call]
-            handle.wait(follow=not live, until=_answers(job) if job.kind == "serve" else None)
+            handle.wait(follow=not live, until=_ready(job))
         return handle
 
     # Commands on jobs.
@@ -267,7 +148,7 @@ class IlabMagics(Magics):
         return None
 
     def _search(self, id: str, pattern: str, *, regex: bool) -> None:
-        """Print the matching lines as they are found, to the end of the log."""
+        """Print matching lines as they are found, up to the end of the log."""
         offset, found, complete = 0, 0, False
         while not complete:
             part = self.jobs.search(id, pattern, regex=regex, offset=offset, limit=1000)
@@ -276,7 +157,7 @@ class IlabMagics(Magics):
             found += len(part.matches)
             offset, complete = part.next_offset, part.complete
         if not found:
-            print(f"The log of {id} has no such line.")
+            print(f"No line in the log of {id} matches.")
 
     def _attempts(self, options: Options) -> Table:
         return attempts_table(self.jobs.attempts(self._job(options["id"]).id))
@@ -299,7 +180,7 @@ class IlabMagics(Magics):
             other = None if before is None else self._job(before).id
             return JobHandle(self.jobs, self.jobs.reorder(self._job(words[0]).id, before=other).id)
         if before is not None or (words and action != "pause"):
-            raise InvalidInput("That is no command for the queue.", "See `%ilab queue?`.")
+            raise InvalidInput("%ilab queue does not take these arguments.", "See `%ilab queue?`.")
         if action == "pause":
             state = self.jobs.pause(" ".join(words))
         else:
@@ -329,7 +210,7 @@ class IlabMagics(Magics):
     def _remove(self, options: Options) -> None:
         removal.remove(self.jobs, options)
 
-    # Commands that look.
+    # Commands that show or change other things.
 
     _config = staticmethod(workspace.config)
     _taxonomy = staticmethod(workspace.taxonomy)
@@ -374,8 +255,8 @@ class IlabMagics(Magics):
         try:
             entry = datasets.get(word)
         except NotFound:
-            entry = datasets.get(resolve.data(self.jobs, [word])[0])
-        # Of a generated dataset the file with each question and answer once is the one to read.
+            entry = datasets.get(resolve.dataset(self.jobs, word))
+        # messages_*.jsonl has each question and answer once.
         first = next((one for one in entry.files if one.role == "messages"), entry.files[0])
         found = datasets.preview(entry.name, file or first.name, limit=limit)
         return Table(
@@ -419,22 +300,22 @@ class IlabMagics(Magics):
     def _chat(self, line: str, cell: str | None) -> object:
         from ilab_jupyter.client.inference import find, stream_chat
 
-        parser = parsers.parser("chat")
+        parser = parsers.build_parser("chat")
         words, model, question = chat.split(parser, line)
         if {"-h", "--help"} & set(words):
             print(parser.format_help())
             return None
         options = parser.read(words)
-        asked = "\n".join(filter(None, (question, (cell or "").strip())))
-        if not asked:
+        prompt = "\n".join(filter(None, (question, (cell or "").strip())))
+        if not prompt:
             raise InvalidInput("There is no question.", "Write %ilab chat MODEL and the question after it.")
         checked = parsers.sampling(options)
         model = run(find(self.jobs.service, model)).model
-        before = self._conversations.get(model, []) if options["keep"] else []
-        if not before and options["system"]:
-            before = [{"role": "system", "content": options["system"]}]
-        messages = [*before, {"role": "user", "content": asked}]
-        answer = chat.say(
+        history = self._conversations.get(model, []) if options["keep"] else []
+        if not history and options["system"]:
+            history = [{"role": "system", "content": options["system"]}]
+        messages = [*history, {"role": "user", "content": prompt}]
+        answer = chat.print_stream(
             chat.blocking(stream_chat(self.jobs.service, model, messages, **checked)), sys.stdout
         )
         if options["keep"]:
@@ -443,39 +324,21 @@ class IlabMagics(Magics):
         return None
 
 
-def _answers(job: Job) -> Callable[[Event], bool]:
+def _ready(job: Job) -> Callable[[Event], bool] | None:
+    """Whether an event says that the job is ready before its end; None for a kind that has no such event."""
+    kind = KINDS.get(job.kind)
+    if kind is None or kind.ready_event is None:
+        return None
+
     def ready(event: Event) -> bool:
         fields = event.fields
-        return event.type == "endpoint" and fields.get("attempt") == job.attempt and bool(fields.get("ready"))
+        current = fields.get("attempt") == job.attempt
+        return event.type == kind.ready_event and current and bool(fields.get("ready"))
 
     return ready
-
-
-def _pair(text: str) -> tuple[str, str]:
-    url, equals, path = text.rpartition("=")
-    if not (url and equals and path):
-        raise InvalidInput(
-            f"{text!r} is not URL=PATH.", "Give the repository's URL, =, and a local git repository."
-        )
-    return url, path
 
 
 def _number(text: str | int, option: str, low: int, high: int) -> int:
     if not str(text).isdecimal() or not low <= int(text) <= high:
         raise InvalidInput(f"`{option}` must be a number from {low} to {high}, not {str(text)!r}.")
     return int(text)
-
-
-def _key(arguments: Mapping[str, Any], who: str, settings: type[BaseModel]) -> dict[str, str] | None:
-    """The key of a teacher or judge from this kernel's environment, for the worker alone; None where none."""
-    asked = arguments.get(who)
-    chosen = asked.get("api_key_env") if isinstance(asked, dict) else None
-    name = str(chosen or settings.model_fields["api_key_env"].default)
-    if name in os.environ:
-        return {name: os.environ[name]}
-    if chosen:
-        raise InvalidInput(
-            f"The environment variable {name} is not set in this kernel.",
-            f"Set it before: import os, getpass; os.environ[{name!r}] = getpass.getpass()",
-        )
-    return None

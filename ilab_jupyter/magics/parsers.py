@@ -1,25 +1,16 @@
-"""The arguments of each command."""
+"""The parsers of all commands."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import typing
 from collections.abc import Callable, Mapping
 
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.jobs.state import JobState
 from ilab_jupyter.kinds.catalog import KINDS
-from ilab_jupyter.kinds.curate import CurateSpec
-from ilab_jupyter.kinds.evaluate import EvaluateSpec
-from ilab_jupyter.kinds.generate import GenerateSpec
-from ilab_jupyter.kinds.ingest import IngestSpec
-from ilab_jupyter.kinds.model import ModelSpec
-from ilab_jupyter.kinds.rag import RagSpec
-from ilab_jupyter.kinds.serve import ServeSpec
-from ilab_jupyter.kinds.train import TrainSpec
-from ilab_jupyter.magics import removal, workspace
+from ilab_jupyter.magics import job_arguments, removal, workspace
 from ilab_jupyter.magics.arguments import Parser
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.registry.entries import DatasetRow
@@ -34,16 +25,19 @@ ACTIONS = {
     "config": workspace.CONFIG_ACTIONS,
     "taxonomy": workspace.TAXONOMY_ACTIONS,
 }
-ID_HELP = "Job id, or a unique beginning of one, or the job's name."
+ID_HELP = "Job id, a unique prefix of one, or the job's name."
 
 
-def parser(command: str) -> Parser:
-    """The parser of a command that is in COMMANDS."""
-    made = Parser(command, f"{COMMANDS[command][0].upper()}{COMMANDS[command][1:]}.")
-    _ADD[command](made)
+def build_parser(command: str) -> Parser:
+    """The parser of a command in COMMANDS."""
+    parser = Parser(command, COMMANDS[command])
+    if command in KINDS:
+        job_arguments.add_arguments(parser, KINDS[command])
+    else:
+        _ADD[command](parser)
     if command != "logs":
-        made.add_output()
-    return made
+        parser.add_output()
+    return parser
 
 
 def sampling(options: Mapping[str, str]) -> dict[str, float]:
@@ -77,192 +71,101 @@ def brief(row: DatasetRow, length: int = 300) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _generate(made: Parser) -> None:
-    made.add_argument(
-        "taxonomy_path",
-        nargs="?",
-        metavar="TAXONOMY",
-        help=GenerateSpec.model_fields["taxonomy_path"].description,
-    )
-    made.add_teacher()
-    made.add_fields(GenerateSpec, without=("taxonomy_path", "teacher", "documents"))
-    made.add_argument(
-        "--document",
-        dest="documents",
-        action="append",
-        metavar="URL=PATH",
-        help=GenerateSpec.model_fields["documents"].description,
-    )
-    made.add_wait("Wait for the end.")
-
-
-def _train(made: Parser) -> None:
-    made.add_argument(
-        "data",
-        nargs="*",
-        metavar="DATA",
-        help=f"{TrainSpec.model_fields['data'].description} Or generate jobs; the newest dataset where none.",
-    )
-    made.add_fields(TrainSpec, without=("data",))
-    made.add_wait("Wait for the end.")
-
-
-def _serve(made: Parser) -> None:
-    made.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help=f"{ServeSpec.model_fields['model'].description} Or the job that trained it.",
-    )
-    made.add_fields(ServeSpec, without=("model",))
-    made.add_wait("Wait until it answers.")
-
-
-def _ingest(made: Parser) -> None:
-    made.add_argument(
-        "documents", nargs="*", metavar="DOCUMENT", help=IngestSpec.model_fields["documents"].description
-    )
-    made.add_fields(IngestSpec, without=("documents",))
-    made.add_wait("Wait for the end.")
-
-
-def _rag(made: Parser) -> None:
-    made.add_argument(
-        "input_dir", nargs="?", metavar="DOCUMENTS", help=RagSpec.model_fields["input_dir"].description
-    )
-    made.add_fields(RagSpec, without=("input_dir",))
-    made.add_wait("Wait for the end.")
-
-
-def _curate(made: Parser) -> None:
-    fields = CurateSpec.model_fields
-    operations = typing.get_args(fields["operation"].annotation)
-    made.add_argument("operation", nargs="?", metavar="OPERATION", help=f"One of {', '.join(operations)}.")
-    made.add_argument("data", nargs="*", metavar="DATA", help=f"{fields['data'].description}")
-    made.add_fields(CurateSpec, without=("operation", "data"))
-    made.add_wait("Wait for the end.")
-
-
-def _evaluate(made: Parser) -> None:
-    fields = EvaluateSpec.model_fields
-    kinds = typing.get_args(fields["benchmark"].annotation)
-    made.add_argument("benchmark", nargs="?", metavar="BENCHMARK", help=f"One of {', '.join(kinds)}.")
-    made.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help=f"{fields['model'].description} Or the job that trained it. Default: starter.",
-    )
-    made.add_judge()
-    made.add_fields(EvaluateSpec, without=("benchmark", "model", "judge"))
-    made.add_wait("Wait for the end.")
-
-
-def _model(made: Parser) -> None:
-    fields = ModelSpec.model_fields
-    operations = typing.get_args(fields["operation"].annotation)
-    made.add_argument("operation", nargs="?", metavar="OPERATION", help=f"One of {', '.join(operations)}.")
-    made.add_argument(
-        "model", nargs="?", metavar="MODEL", help=f"{fields['model'].description} Or the job that made it."
-    )
-    made.add_fields(ModelSpec, without=("operation", "model"))
-    made.add_wait("Wait for the end.")
-
-
-def _chat(made: Parser) -> None:
-    made.usage = "%(prog)s MODEL QUESTION... [OPTIONS]"
-    made.add_argument("--system", metavar="TEXT", help="System prompt.")
-    made.add_argument("--temperature", default=argparse.SUPPRESS, metavar="X", help="0 to 2.")
-    made.add_argument(
+def _chat(parser: Parser) -> None:
+    parser.usage = "%(prog)s MODEL QUESTION... [OPTIONS]"
+    parser.add_argument("--system", metavar="TEXT", help="System prompt.")
+    parser.add_argument("--temperature", default=argparse.SUPPRESS, metavar="X", help="0 to 2.")
+    parser.add_argument(
         "--max-tokens",
         dest="max_tokens",
         default=argparse.SUPPRESS,
         metavar="N",
-        help="Most tokens of the answer.",
+        help="Maximum number of tokens of the answer.",
     )
-    made.add_argument("--keep", action="store_true", help="Go on with this model's conversation.")
+    parser.add_argument("--keep", action="store_true", help="Continue the conversation with this model.")
 
 
-def _jobs(made: Parser) -> None:
-    made.add_argument("text", nargs="?", metavar="TEXT", help="Part of an id or a name.")
-    made.add_argument("--state", action="append", choices=[state.value for state in JobState])
-    made.add_argument("--kind", action="append", choices=list(KINDS))
-    made.add_argument("--limit", default="20", metavar="N", help="How many, the newest first. Default: 20.")
+def _jobs(parser: Parser) -> None:
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="Part of an id or a name.")
+    parser.add_argument("--state", action="append", choices=[state.value for state in JobState])
+    parser.add_argument("--kind", action="append", choices=list(KINDS))
+    parser.add_argument(
+        "--limit", default="20", metavar="N", help="Number of jobs, newest first. Default: 20."
+    )
 
 
-def _logs(made: Parser) -> None:
-    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
-    made.add_argument("--tail", metavar="N", help="Only the last N lines.")
-    made.add_argument("--follow", action="store_true", help="Go on printing until the job ends.")
-    made.add_argument("--search", metavar="TEXT", help="Only lines that hold this text, in any case.")
-    made.add_argument("--regex", action="store_true", help="The text to search is a regular expression.")
+def _logs(parser: Parser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+    parser.add_argument("--tail", metavar="N", help="Only the last N lines.")
+    parser.add_argument("--follow", action="store_true", help="Print new lines until the job ends.")
+    parser.add_argument("--search", metavar="TEXT", help="Only lines that contain this text, ignoring case.")
+    parser.add_argument("--regex", action="store_true", help="Read the search text as a regular expression.")
 
 
-def _attempts(made: Parser) -> None:
-    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+def _attempts(parser: Parser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
 
 
-def _queue(made: Parser) -> None:
-    made.usage = "%(prog)s [pause [REASON...] | resume | first ID [--before ID2]]"
-    made.add_argument("action", nargs="?", choices=list(QUEUE_ACTIONS), help="Nothing: show the queue.")
-    made.add_argument("words", nargs="*", metavar="REASON or ID")
-    made.add_argument("--before", metavar="ID2", help="The waiting job before which the other one goes.")
+def _queue(parser: Parser) -> None:
+    parser.usage = "%(prog)s [pause [REASON...] | resume | first ID [--before ID2]]"
+    parser.add_argument("action", nargs="?", choices=list(QUEUE_ACTIONS), help="None: show the queue.")
+    parser.add_argument("words", nargs="*", metavar="REASON or ID")
+    parser.add_argument("--before", metavar="ID2", help="Waiting job to move the other one before.")
 
 
-def _prune(made: Parser) -> None:
-    made.add_argument("--days", metavar="N", help="Logs of attempts that ended more than N days ago.")
-    made.add_argument("--keep-bytes", dest="keep_bytes", metavar="N", help="The oldest over N bytes in all.")
-    made.add_argument("--dry-run", dest="dry_run", action="store_true", help="Only say what would go.")
+def _prune(parser: Parser) -> None:
+    parser.add_argument("--days", metavar="N", help="Logs of attempts that ended more than N days ago.")
+    parser.add_argument(
+        "--keep-bytes",
+        dest="keep_bytes",
+        metavar="N",
+        help="Keep at most N bytes of logs; remove the oldest.",
+    )
+    parser.add_argument(
+        "--dry-run", dest="dry_run", action="store_true", help="Only show what would be removed."
+    )
 
 
-def _cancel(made: Parser) -> None:
-    made.add_argument("id", metavar="ID", help=ID_HELP)
+def _cancel(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", help=ID_HELP)
 
 
-def _resume(made: Parser) -> None:
-    made.add_argument("id", metavar="ID", help=ID_HELP)
-    made.add_wait("Wait for the end.")
+def _resume(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", help=ID_HELP)
+    parser.add_wait("Wait for the end.")
 
 
-def _attach(made: Parser) -> None:
-    made.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
-    made.add_wait("Wait for the end.")
+def _attach(parser: Parser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help=f"{ID_HELP} The newest job where none is given.")
+    parser.add_wait("Wait for the end.")
 
 
-def _remove(made: Parser) -> None:
-    made.usage = "%(prog)s model|dataset|job NAME [--yes]"
-    made.add_argument("kind", choices=list(removal.KINDS), metavar="KIND", help="model, dataset or job.")
-    made.add_argument("name", metavar="NAME", help="As the lists show it; of a job also its id.")
-    made.add_argument("--yes", action="store_true", help="Remove without asking.")
+def _remove(parser: Parser) -> None:
+    parser.usage = "%(prog)s model|dataset|job NAME [--yes]"
+    parser.add_argument("kind", choices=list(removal.KINDS), metavar="KIND", help="model, dataset or job.")
+    parser.add_argument("name", metavar="NAME", help="Name as the lists show it; for a job also its id.")
+    parser.add_argument("--yes", action="store_true", help="Remove without confirmation.")
 
 
-def _data(made: Parser) -> None:
-    made.add_argument("name", nargs="?", metavar="NAME", help="Dataset to look into.")
-    made.add_argument(
+def _data(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="Dataset whose rows to show.")
+    parser.add_argument(
         "--file",
         metavar="NAME",
         help="File of the dataset; messages_*.jsonl or its first where none is given.",
     )
-    made.add_argument("--rows", default="5", metavar="N", help="How many rows. Default: 5.")
+    parser.add_argument("--rows", default="5", metavar="N", help="Number of rows. Default: 5.")
 
 
-def _demo(made: Parser) -> None:
-    made.add_argument("--output", default="demo-output", metavar="FOLDER", help="Default: demo-output.")
+def _demo(parser: Parser) -> None:
+    parser.add_argument("--output", default="demo-output", metavar="FOLDER", help="Default: demo-output.")
 
 
-def _nothing(made: Parser) -> None:
-    """The command takes no arguments of its own."""
+def _nothing(parser: Parser) -> None:
+    """The command has no arguments."""
 
 
 _ADD: dict[str, Callable[[Parser], None]] = {
-    "generate": _generate,
-    "ingest": _ingest,
-    "rag": _rag,
-    "curate": _curate,
-    "train": _train,
-    "evaluate": _evaluate,
-    "model": _model,
-    "serve": _serve,
     "chat": _chat,
     "jobs": _jobs,
     "logs": _logs,

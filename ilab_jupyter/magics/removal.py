@@ -1,4 +1,4 @@
-"""`%ilab remove KIND NAME`: asks, then removes a model, a dataset or an ended job that nothing uses."""
+"""`%ilab remove KIND NAME`: confirms, then removes an unused model, dataset or ended job."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KINDS = ("model", "dataset", "job")
 
 
 def remove(jobs: SyncJobs, options: dict[str, Any]) -> None:
-    """Remove what the options name and print what was freed.
+    """Remove what the options name and print the freed space.
 
-    InvalidInput where it is not confirmed; the errors of `client.removal` and of `JobService.remove`.
+    Raises InvalidInput if confirmation is not possible, and the errors of the removal itself.
     """
     kind, name = options["kind"], options["name"]
     if kind == "job":
@@ -44,12 +44,12 @@ def remove(jobs: SyncJobs, options: dict[str, Any]) -> None:
 
 
 def _confirmed(kind: str, name: str) -> bool:
-    """Whether the user answers yes; InvalidInput where this shell cannot ask, as in a batch run."""
+    """Whether the user confirms; InvalidInput if this shell cannot prompt, as in a batch run."""
     try:
         answer = input(f"Remove {kind} {name}? This cannot be undone. [y/N] ")
     except (EOFError, NotImplementedError, RuntimeError):
         raise InvalidInput(
-            f"{kind.capitalize()} {name} was not removed: this shell cannot ask for a confirmation.",
+            f"{kind.capitalize()} {name} was not removed: this shell cannot prompt for confirmation.",
             "Add --yes.",
         ) from None
     return answer.strip().lower() in ("y", "yes")

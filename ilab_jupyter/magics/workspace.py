@@ -1,4 +1,4 @@
-"""`%ilab config` and `%ilab taxonomy`: what the work rests on, shown, begun and changed through the SDK."""
+"""`%ilab config` and `%ilab taxonomy`: show, create and change them through the SDK."""
 
 from __future__ import annotations
 
@@ -18,47 +18,51 @@ CONFIG_ACTIONS = ("show", "set", "init", "profiles", "unused")
 TAXONOMY_ACTIONS = ("tree", "diff", "validate", "init")
 
 
-def add_config(made: Parser) -> None:
+def add_config(parser: Parser) -> None:
     """The arguments of `%ilab config`."""
-    made.usage = "%(prog)s [show [KEY] | set KEY VALUE | init [--profile NAME] | profiles | unused]"
-    made.add_argument("action", nargs="?", choices=list(CONFIG_ACTIONS), help="Nothing: show all of it.")
-    made.add_argument("words", nargs="*", metavar="KEY or VALUE", help="A dotted key: train.num_epochs.")
-    made.add_argument(
-        "--profile", metavar="NAME", help="For init: one of `profiles`; the hardware's if none."
+    parser.usage = "%(prog)s [show [KEY] | set KEY VALUE | init [--profile NAME] | profiles | unused]"
+    parser.add_argument(
+        "action", nargs="?", choices=list(CONFIG_ACTIONS), help="None: show the whole configuration."
     )
-    made.add_argument(
+    parser.add_argument("words", nargs="*", metavar="KEY or VALUE", help="A dotted key: train.num_epochs.")
+    parser.add_argument(
+        "--profile", metavar="NAME", help="For init: one of `profiles`; None: the one for this hardware."
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="For init: replace the file; the old one is kept as a backup.",
+        help="For init: replace the file; the old one becomes a backup.",
     )
 
 
-def add_taxonomy(made: Parser) -> None:
+def add_taxonomy(parser: Parser) -> None:
     """The arguments of `%ilab taxonomy`."""
-    made.usage = "%(prog)s [tree | diff | validate | init] [PATH] [OPTIONS]"
-    made.add_argument(
+    parser.usage = "%(prog)s [tree | diff | validate | init] [PATH] [OPTIONS]"
+    parser.add_argument(
         "words",
         nargs="*",
         metavar="ACTION or PATH",
-        help="Nothing: show the tree. InstructLab's own folder where no path is given.",
+        help="None: show the tree. The default path is InstructLab's taxonomy folder.",
     )
-    made.add_argument("--base", metavar="REVISION", help="Compare with this git revision; `empty` takes all.")
-    made.add_argument("--documents", action="store_true", help="For validate: read the documents as well.")
-    made.add_argument("--repository", metavar="URL", help="For init: clone this one.")
-    made.add_argument("--branch", metavar="NAME", help="For init: of the repository.")
-    made.add_argument(
+    parser.add_argument(
+        "--base", metavar="REVISION", help="Git revision to compare with; `empty` takes every leaf."
+    )
+    parser.add_argument("--documents", action="store_true", help="For validate: also read the documents.")
+    parser.add_argument("--repository", metavar="URL", help="For init: repository to clone.")
+    parser.add_argument("--branch", metavar="NAME", help="For init: branch of the repository.")
+    parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="For init: replace the folder; the old one is kept as a backup.",
+        help="For init: replace the folder; the old one becomes a backup.",
     )
 
 
 def config(options: dict[str, Any]) -> object:
-    """What `%ilab config` gives: the Config, a Table, or the text of what was asked for, printed."""
+    """Run `%ilab config`: returns the Config or a Table, or prints a value."""
     action, words = options["action"] or "show", options["words"]
     most = {"show": 1, "set": 2}.get(action, 0)
     if len(words) > most or (action == "set" and len(words) < 2):
-        raise InvalidInput(f"%ilab config {action} does not take that.", "See `%ilab config?`.")
+        raise InvalidInput(f"%ilab config {action} does not take these arguments.", "See `%ilab config?`.")
     if action == "init":
         return Config.init(profile=options["profile"], overwrite=options["overwrite"])
     if action == "profiles":
@@ -73,8 +77,8 @@ def config(options: dict[str, Any]) -> object:
         )
     if action == "set":
         key, text = words
-        held = Config.change(key, _scalar(text))
-        print(f"{key}: {held.show(key)}".rstrip())
+        changed = Config.change(key, _scalar(text))
+        print(f"{key}: {changed.show(key)}".rstrip())
         return None
     if not words:
         return Config.load()
@@ -83,20 +87,20 @@ def config(options: dict[str, Any]) -> object:
 
 
 def taxonomy(options: dict[str, Any]) -> object:
-    """What `%ilab taxonomy` gives: a Tree, a Diff, Findings, or the new taxonomy's tree."""
+    """Run `%ilab taxonomy`: returns a Tree, a Diff or Findings."""
     words, base = list(options["words"]), options["base"]
     action = words.pop(0) if words and words[0] in TAXONOMY_ACTIONS else "tree"
     if len(words) > 1:
         raise InvalidInput("%ilab taxonomy takes one path.", "See `%ilab taxonomy?`.")
     path = words[0] if words else None
     if action == "init":
-        place = Taxonomy.init(
+        folder = Taxonomy.init(
             path,
             repository=options["repository"],
             branch=options["branch"],
             overwrite=options["overwrite"],
         )
-        return Taxonomy.tree(place)
+        return Taxonomy.tree(folder)
     if action == "diff":
         return Taxonomy.diff(path, base)
     if action == "validate":
@@ -105,11 +109,11 @@ def taxonomy(options: dict[str, Any]) -> object:
 
 
 def _scalar(text: str) -> Any:
-    """The value that YAML reads in `text`; a text where it would read something that is not written there."""
+    """`text` as a YAML value, or as text where YAML would change what is written."""
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
-    # YAML 1.1 takes `yes` for true and 010 for 8, and InstructLab's file is of 1.2.
+    # YAML 1.1 reads `yes` as true and 010 as 8; InstructLab's file is YAML 1.2.
     as_written = value is None or isinstance(value, list | dict) or str(value).lower() == text.lower()
     return value if as_written else text

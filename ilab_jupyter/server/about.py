@@ -64,8 +64,11 @@ class KindsHandler(IlabHandler):
                 kinds=[
                     KindEntry(
                         name=kind.name,
+                        title=kind.title,
+                        summary=kind.summary,
                         queue=kind.queue,
-                        summary=(kind.run.__doc__ or "").strip().split("\n")[0],
+                        positional=[argument.name for argument in kind.positional],
+                        examples=[f"%ilab {example}" for example in kind.examples],
                         arguments=kind.spec.model_json_schema(),
                     )
                     for kind in KINDS.values()

@@ -71,8 +71,11 @@ class KindEntry(Answer):
     """A kind of job and the JSON Schema of its arguments."""
 
     name: str
-    queue: str
+    title: str
     summary: str
+    queue: str
+    positional: list[str] = Field(description="Arguments that `%ilab` takes without an option.")
+    examples: list[str]
     arguments: dict[str, Any]
 
 

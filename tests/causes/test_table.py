@@ -19,9 +19,9 @@ from ilab_jupyter.jobs.causes import CAUSES, Cause, Retry
 from ilab_jupyter.kinds.catalog import KINDS, job_spec
 from ilab_jupyter.kinds.remedies import remedy
 from ilab_jupyter.magics import parsers
-from ilab_jupyter.magics.arguments import nested
 from ilab_jupyter.magics.help import COMMANDS
 from ilab_jupyter.magics.ilab import IlabMagics
+from ilab_jupyter.magics.job_arguments import structure
 
 ROOT = Path(__file__).parents[2]
 # What runs in a job's own process, and the files of the engine that end jobs.
@@ -121,16 +121,16 @@ def test_the_page_on_causes_is_the_table() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("cause", sorted({*CAUSES, "moonshine"}))
 def test_what_to_run_is_a_command_with_valid_arguments(cause: str, kind: str) -> None:
-    spec = job_spec(kind, ARGUMENTS[kind])
+    example = shlex.split(KINDS[kind].examples[0])[1:]
+    parsed = structure(KINDS[kind], vars(parsers.build_parser(kind).parse_intermixed_args(example)))
+    del parsed["wait"], parsed["out"]
+    spec = job_spec(kind, ARGUMENTS.get(kind) or parsed)
     command, *words = shlex.split(remedy(cause, kind, spec.arguments, f"{kind}-abcdefgh"))
     assert command in COMMANDS
-    options = parsers.parser(command).read(words)
+    options = parsers.build_parser(command).read(words)
     if command == kind:
-        assert options.pop("wait") is False
-        given = {name: value for name, value in nested(options).items() if value not in (None, [])}
-        if kind == "generate" and (documents := given.pop("documents", None)):
-            given["documents"] = dict(pair.rsplit("=", 1) for pair in documents)
-        again = job_spec(command, given).arguments
+        assert options.pop("wait") is False and options.pop("out") is None
+        again = job_spec(command, structure(KINDS[kind], options)).arguments
         fields = KINDS[kind].spec.model_fields
         complete = {name: again.get(name, fields[name].get_default()) for name in spec.arguments}
         changed = {name for name in spec.arguments if complete[name] != spec.arguments[name]}

@@ -1,4 +1,4 @@
-"""A job that cannot succeed is refused before it is queued, in the same words for every interface."""
+"""A job that cannot succeed is refused before it is queued, with the same error in every interface."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_name_of_queued_job_is_taken(jobs: SyncJobs, data: str) -> None:
     assert "--name baker-2" in error.hint
     submit(jobs, "train", data=[data], name="baker-2")
     assert "--name baker-3" in refused(jobs, "train", data=[data], name="baker").hint
-    # As a dataset and as the name of a deployment it is free.
+    # The name is free for a dataset and for a deployment.
     submit(jobs, "generate", taxonomy_path=str(paths.datasets_dir()), name="baker")
     submit(jobs, "serve", model="starter", name="baker")
 
@@ -120,7 +120,7 @@ def test_hub_model_is_accepted_with_warning_offline(jobs: SyncJobs, data: str) -
     assert jobs.list().jobs[0].warnings == []
 
 
-def test_hub_is_asked_for_unknown_hub_model(
+def test_hub_is_queried_for_unknown_hub_model(
     jobs: SyncJobs, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = Hub()

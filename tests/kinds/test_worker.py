@@ -1,4 +1,4 @@
-"""The process of a job: its last word, its exit code, what it reports, and the environment it prepares."""
+"""The worker process: final event, exit code, reported events and environment."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ended(jobs: SyncJobs, code: str) -> Any:
     return jobs.get(job.id)
 
 
-def test_what_the_work_returns_is_the_jobs_result(jobs: SyncJobs) -> None:
+def test_return_value_is_the_job_result(jobs: SyncJobs) -> None:
     job = ended(
         jobs,
         "reporter.phase('training', 'Epoch 1')\nreporter.progress(3, 3, loss=float('nan'))\n"
@@ -54,7 +54,7 @@ def test_what_the_work_returns_is_the_jobs_result(jobs: SyncJobs) -> None:
     assert kinds == ["phase", "progress", "artifact", "result"]
 
 
-def test_an_error_written_for_people_is_told_in_one_line_without_a_traceback(jobs: SyncJobs) -> None:
+def test_public_error_is_one_log_line_without_traceback(jobs: SyncJobs) -> None:
     job = ended(
         jobs,
         "from ilab_jupyter.errors import TeacherError\n"
@@ -65,18 +65,18 @@ def test_an_error_written_for_people_is_told_in_one_line_without_a_traceback(job
     assert jobs.logs(job.id).text == "teacher_down: The teacher does not answer. Start it.\n"
 
 
-def test_a_bug_is_told_in_a_sentence_and_its_traceback_is_in_the_log(jobs: SyncJobs) -> None:
+def test_unexpected_error_keeps_its_traceback_in_the_log(jobs: SyncJobs) -> None:
     job = ended(jobs, "raise ValueError('wrong shape')")
     assert (job.state, job.cause, job.message) == (JobState.FAILED, "crashed", "ValueError: wrong shape")
     assert "Traceback" in jobs.logs(job.id).text and "log" in job.hint
 
 
 @pytest.mark.parametrize("leave", ["raise SystemExit(0)", "raise SystemExit", "import sys; sys.exit()"])
-def test_work_that_leaves_without_a_result_has_not_succeeded(jobs: SyncJobs, leave: str) -> None:
+def test_exit_without_result_fails_the_job(jobs: SyncJobs, leave: str) -> None:
     assert ended(jobs, leave).state is JobState.FAILED
 
 
-def test_work_that_is_told_to_stop_learns_of_it_and_its_stop_is_a_cancel(jobs: SyncJobs) -> None:
+def test_cancelled_work_sees_the_stop_request(jobs: SyncJobs) -> None:
     code = (
         "import time\nfrom ilab_jupyter.progress import Stopped\nreporter.phase('waiting')\n"
         "while not reporter.stopping:\n    time.sleep(0.02)\n"
@@ -91,19 +91,19 @@ def test_work_that_is_told_to_stop_learns_of_it_and_its_stop_is_a_cancel(jobs: S
     assert jobs.events(job.id)[-1].type == "artifact"
 
 
-def test_a_kind_that_the_workers_interpreter_does_not_know_says_so(jobs: SyncJobs) -> None:
+def test_unknown_kind_fails_with_its_name(jobs: SyncJobs) -> None:
     job = jobs.submit(JobSpec(kind="astrology"))
     *_, end = jobs.watch(job.id)
     assert end.fields["cause"] == "invalid" and "'astrology'" in end.fields["message"]
 
 
-def test_arguments_that_do_not_fit_the_kind_name_the_field(jobs: SyncJobs) -> None:
+def test_invalid_argument_is_named(jobs: SyncJobs) -> None:
     job = jobs.submit(JobSpec(kind="train", arguments={"data": ["x"], "epochs": -1}))
     *_, end = jobs.watch(job.id)
     assert end.fields["state"] == "FAILED" and end.fields["message"].startswith("epochs: ")
 
 
-def test_the_module_of_the_worker_runs_a_job_by_itself(tmp_path: Path) -> None:
+def test_worker_module_runs_a_job(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     folder.mkdir()
     spec = job_spec("train", {"data": ["/no/such/file.jsonl"], "model": "/no/such/model"})
@@ -119,11 +119,11 @@ def test_the_module_of_the_worker_runs_a_job_by_itself(tmp_path: Path) -> None:
     assert (last["type"], last["attempt"]) == ("error", 1) and last["message"]
 
 
-# Errors in words.
+# Errors.
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch names it."""
+    """The name of torch's exception."""
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ class OutOfMemoryError(RuntimeError):
         (KeyError("x"), "crashed"),
     ],
 )
-def test_what_people_can_do_something_about_has_a_cause_of_its_own(error: Exception, cause: str) -> None:
+def test_known_errors_have_their_own_cause(error: Exception, cause: str) -> None:
     assert explain(error).cause == cause
     try:
         try:
@@ -154,7 +154,7 @@ def test_what_people_can_do_something_about_has_a_cause_of_its_own(error: Except
         assert explain(outer).message and explain(outer).hint
 
 
-def test_an_error_for_people_is_left_as_it_is() -> None:
+def test_public_error_is_not_replaced() -> None:
     error = TeacherError("x", "y")
     assert explain(error) is error and explain(InvalidInput("x")).cause == "invalid"
 
@@ -166,31 +166,31 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return EventTail(path).read(10_000)
 
 
-def test_steps_that_come_fast_are_told_ten_times_a_second_and_the_last_always(tmp_path: Path) -> None:
+def test_progress_is_throttled_and_keeps_the_last_step(tmp_path: Path) -> None:
     reporter: Reporter = EventReporter(tmp_path / "e", 1)
     reporter.phase("training")
     started = time.monotonic()
     for step in range(1, 5001):
         reporter.progress(step, 5000)
-    told = [line for line in lines(tmp_path / "e") if line["type"] == "progress"]
-    assert told[-1]["step"] == 5000 and told[0]["step"] == 1
-    assert len(told) <= 10 * (time.monotonic() - started) + 3
+    written = [line for line in lines(tmp_path / "e") if line["type"] == "progress"]
+    assert written[-1]["step"] == 5000 and written[0]["step"] == 1
+    assert len(written) <= 10 * (time.monotonic() - started) + 3
 
 
-def test_the_last_step_before_a_new_phase_is_told_before_it(tmp_path: Path) -> None:
+def test_last_step_is_written_before_the_next_phase(tmp_path: Path) -> None:
     reporter = EventReporter(tmp_path / "e", 1)
     reporter.phase("generating")
     for step in range(7):
         reporter.progress(step, None, rows=step)
     reporter.phase("saving")
-    told = [(line["type"], line.get("step"), line.get("rows")) for line in lines(tmp_path / "e")]
-    assert told[-2:] == [("progress", 6, 6), ("phase", None, None)]
+    written = [(line["type"], line.get("step"), line.get("rows")) for line in lines(tmp_path / "e")]
+    assert written[-2:] == [("progress", 6, 6), ("phase", None, None)]
 
 
-def test_the_time_left_comes_from_the_pace_of_the_phase(tmp_path: Path) -> None:
+def test_eta_uses_the_pace_of_the_phase(tmp_path: Path) -> None:
     reporter = EventReporter(tmp_path / "e", 1)
     reporter.phase("loading")
-    time.sleep(0.3)  # the slow start of an earlier phase says nothing about this one
+    time.sleep(0.3)  # the slow start of an earlier phase does not affect this one
     reporter.phase("training")
     for step in range(5):
         reporter.progress(step, 10)
@@ -203,20 +203,20 @@ def test_the_time_left_comes_from_the_pace_of_the_phase(tmp_path: Path) -> None:
     assert [line for line in lines(tmp_path / "e") if line["type"] == "progress"][-1]["eta_seconds"] == 99.0
 
 
-def test_fields_of_the_work_cannot_replace_those_of_the_event(tmp_path: Path) -> None:
+def test_event_fields_cannot_be_overwritten(tmp_path: Path) -> None:
     reporter = EventReporter(tmp_path / "e", 3)
     reporter.event("endpoint", seq=900, time="never", attempt=8, url="http://127.0.0.1:1")
     (line,) = lines(tmp_path / "e")
     assert (line["seq"], line["attempt"], line["url"]) == (1, 3, "http://127.0.0.1:1")
 
 
-def test_a_full_disk_costs_an_event_and_not_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+def test_full_disk_loses_events_but_not_the_work(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = EventReporter(Path("/dev/full"), 1)
     reporter.phase("training")
     reporter.warning("w")
     assert capsys.readouterr().err.count("No space left") == 2
     with pytest.raises(OSError, match="No space left"):
-        reporter.last_word("result", result={})
+        reporter.write_final("result", result={})
 
 
 # The environment.
@@ -232,18 +232,18 @@ def prepared(code: str, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_jobs_libraries_are_quiet_and_its_programs_are_found() -> None:
+def test_environment_silences_libraries_and_extends_path() -> None:
     names = ["HF_HUB_DISABLE_TELEMETRY", "TOKENIZERS_PARALLELISM", "OMP_WAIT_POLICY"]
     assert prepared(f"[os.environ[name] for name in {names}]") == ["1", "false", "passive"]
     assert prepared("os.environ['PATH'].split(':')[0]", PATH="/usr/bin") == str(Path(sys.prefix) / "bin")
 
 
-def test_what_the_person_has_chosen_stays() -> None:
+def test_environment_keeps_user_settings() -> None:
     assert prepared("os.environ['OMP_NUM_THREADS']", OMP_NUM_THREADS="3") == "3"
     assert prepared("os.environ['OMP_WAIT_POLICY']", OMP_WAIT_POLICY="active") == "active"
 
 
-def test_a_stop_during_the_slow_imports_is_not_a_crash(jobs: SyncJobs) -> None:
+def test_stop_during_imports_is_not_a_crash(jobs: SyncJobs) -> None:
     code = (
         "import os, signal\nfrom ilab_jupyter.progress import Stopped\nos.kill(os.getpid(), signal.SIGTERM)\n"
         "assert reporter.stopping\nraise Stopped"

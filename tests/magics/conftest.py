@@ -1,4 +1,4 @@
-"""A real IPython shell with the magics, working on a job service of the test's own."""
+"""A real IPython shell with the magics and a job service for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands do, in a real IPython shell with real jobs."""
+"""The commands in a real IPython shell with real jobs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ilab_jupyter.jobs.sync import SyncJobs
 
 
 def run(shell: InteractiveShell, cell: str) -> object:
-    """The value of a cell that must succeed."""
+    """Run a cell that must succeed and return its value."""
     outcome = shell.run_cell(cell, store_history=False)
     outcome.raise_error()
     return outcome.result
 
 
-def test_generate_train_serve_and_chat_by_the_names_that_people_use(
+def test_generate_train_serve_and_chat_accept_names(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = run(shell, "%ilab generate taxonomy --wait")
@@ -42,7 +42,7 @@ def test_generate_train_serve_and_chat_by_the_names_that_people_use(
     assert "Is Orlin here?" in capsys.readouterr().out
 
 
-def test_a_conversation_goes_on_only_where_it_is_kept(
+def test_chat_history_is_used_only_with_keep(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(shell, "%ilab serve starter --wait")
@@ -60,7 +60,7 @@ def test_a_conversation_goes_on_only_where_it_is_kept(
     assert "Three\nlines" in shell.user_ns["answer"]
 
 
-def test_a_command_returns_at_once_and_stores_its_job(
+def test_command_returns_immediately_and_stores_its_job(
     shell: InteractiveShell, scripted_jobs: SyncJobs
 ) -> None:
     run(shell, "steps = 300")
@@ -76,7 +76,7 @@ def test_a_command_returns_at_once_and_stores_its_job(
     assert again.state is JobState.CANCELLED
 
 
-def test_waiting_at_a_prompt_prints_the_log(
+def test_wait_prints_the_log_in_a_terminal(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(shell, "%ilab train data.jsonl --max-steps 3 --wait")
@@ -85,7 +85,7 @@ def test_waiting_at_a_prompt_prints_the_log(
     assert capsys.readouterr().out == "step 3/3 loss 1.0000 <b>&amp;</b>\n"
 
 
-def test_arguments_may_stand_in_the_cell_and_the_line_wins(shell: InteractiveShell) -> None:
+def test_line_overrides_arguments_in_the_cell(shell: InteractiveShell) -> None:
     handle = run(
         shell,
         "%%ilab train --max-steps 2\ndata: [data.jsonl]\nmax_steps: 9\nlearning_rate: 1.0e-3\nname: body\n",
@@ -100,7 +100,7 @@ def test_arguments_may_stand_in_the_cell_and_the_line_wins(shell: InteractiveShe
     assert made.job.spec.arguments["taxonomy_path"] == str(Path.cwd() / "taxonomy")
 
 
-def test_the_teachers_key_reaches_the_worker_and_nothing_else(
+def test_teacher_key_reaches_only_the_worker(
     shell: InteractiveShell,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -122,7 +122,7 @@ def test_the_teachers_key_reaches_the_worker_and_nothing_else(
     assert stored == []
 
 
-def test_a_failed_job_can_be_resumed_and_listed(shell: InteractiveShell) -> None:
+def test_failed_job_can_be_resumed_and_listed(shell: InteractiveShell) -> None:
     failed = run(shell, "%ilab train data.jsonl --name fails --max-steps 4")
     assert isinstance(failed, JobHandle)
     with pytest.raises(Exception, match="Row 7"):
@@ -135,7 +135,7 @@ def test_a_failed_job_can_be_resumed_and_listed(shell: InteractiveShell) -> None
     assert failed.id in repr(run(shell, "%ilab jobs fails"))
 
 
-def test_looking_at_models_data_and_the_machine(shell: InteractiveShell) -> None:
+def test_models_data_and_system_are_listed(shell: InteractiveShell) -> None:
     run(shell, "%ilab generate taxonomy --name mydata --wait")
     assert "mydata" in repr(run(shell, "%ilab data"))
     assert "assistant: Orlin." in repr(run(shell, "%ilab data mydata"))
@@ -143,9 +143,7 @@ def test_looking_at_models_data_and_the_machine(shell: InteractiveShell) -> None
     assert "processors" in repr(run(shell, "%ilab system"))
 
 
-def test_magics_connect_to_the_state_folder_when_no_service_is_named(
-    bare_shell: InteractiveShell, own_folders: Path
-) -> None:
+def test_magics_use_the_state_folder_by_default(bare_shell: InteractiveShell, own_folders: Path) -> None:
     run(bare_shell, "%load_ext ilab_jupyter")
     assert run(bare_shell, "%ilab jobs") == []
     assert (own_folders / "state").is_dir()

@@ -1,4 +1,4 @@
-"""A mistake gets one sentence and a next step, never a traceback, and it stops the cell."""
+"""A wrong command shows a message and a hint without a traceback, and stops the cell."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ from ilab_jupyter.magics.failure import CommandError
         ("%ilab generate taxonomy --api-key-env NOT_SET", "The environment variable NOT_SET is not set"),
         ("%ilab generate taxonomy --document x", "'x' is not URL=PATH."),
         ("%ilab serve", "%ilab serve needs a model."),
+        ("%ilab ingest", "%ilab ingest needs a document."),
+        ("%ilab evaluate", "%ilab evaluate needs a benchmark."),
         ("%ilab chat", "There is no question."),
         ("%ilab chat --temperature hot m Hello", "`--temperature` must be a number such as 0.7, not 'hot'."),
         ("%ilab cancel", "the following arguments are required: ID"),
@@ -54,7 +56,7 @@ from ilab_jupyter.magics.failure import CommandError
         ("%%ilab train\ndata: [data.jsonl]\nbatchsize: 3", "There is no argument 'batchsize'"),
     ],
 )
-def test_a_mistake_is_one_sentence(
+def test_wrong_command_shows_one_sentence(
     shell: InteractiveShell,
     scripted_jobs: SyncJobs,
     capsys: pytest.CaptureFixture[str],
@@ -70,7 +72,7 @@ def test_a_mistake_is_one_sentence(
     assert scripted_jobs.list().jobs == []
 
 
-def test_a_job_that_fails_while_it_is_waited_for_stops_the_cell(
+def test_failure_during_wait_stops_the_cell(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = shell.run_cell(
@@ -82,7 +84,7 @@ def test_a_job_that_fails_while_it_is_waited_for_stops_the_cell(
     assert "Traceback" not in shown
 
 
-def test_an_unfinished_job_cannot_be_used_as_data_or_model(
+def test_unfinished_job_is_refused_as_data_or_model(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell.run_cell("%ilab train data.jsonl --name slow --max-steps 300 -o job", store_history=False)
@@ -93,7 +95,7 @@ def test_an_unfinished_job_cannot_be_used_as_data_or_model(
     assert "is a train job, not a generate job" in capsys.readouterr().out
 
 
-def test_a_job_waited_for_in_python_fails_without_a_traceback(
+def test_failure_of_python_wait_has_no_traceback(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell.run_cell("job = %ilab train data.jsonl --name fails --max-steps 4", store_history=False)

@@ -1,4 +1,4 @@
-"""A job is named by what the lists show: its id, the beginning of it, or its name."""
+"""Commands accept a job's id, a unique prefix of it, or its name."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_job_is_found_by_its_name_in_every_command(
         job.wait()
     capsys.readouterr()
     run(shell, "%ilab logs long-run --tail 1")
-    assert f"Job {job.id} has not printed" in (said := capsys.readouterr().out) or "step" in said
+    assert f"Job {job.id} has not printed" in (printed := capsys.readouterr().out) or "step" in printed
     assert len(run(shell, "%ilab attempts long-run").rows) == 1  # type: ignore[attr-defined]
     resumed = run(shell, "%ilab resume long-run")
     assert isinstance(resumed, JobHandle) and resumed.id == job.id and resumed.job.attempt == 2
-    # Its model does not exist yet; a job that waits for its turn may name it.
+    # A queued job may refer to a model that does not exist yet.
     later = run(shell, "%ilab evaluate mmlu long-run")
     assert isinstance(later, JobHandle) and later.job.spec.arguments["model"] == "long-run"
 
@@ -47,7 +47,7 @@ def test_ambiguous_name_lists_the_ids(shell: InteractiveShell, scripted_jobs: Sy
     assert "There is no job 'twice-'" in refused(shell, "%ilab attach twice-").message
 
 
-def test_served_model_is_asked_by_the_name_of_its_job(
+def test_chat_accepts_the_id_of_the_serve_job(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = run(shell, "%ilab serve starter --name mine --wait")
@@ -74,4 +74,4 @@ def test_served_model_is_asked_by_the_name_of_its_job(
 def test_chat_options_are_read_anywhere(
     line: str, options: list[str], model: str | None, question: str
 ) -> None:
-    assert chat.split(parsers.parser("chat"), line) == (options, model, question)
+    assert chat.split(parsers.build_parser("chat"), line) == (options, model, question)

@@ -23,7 +23,7 @@ def complete(shell: InteractiveShell, line: str) -> list[str]:
     return shell.complete("", line, len(line))[1]
 
 
-def test_loading_twice_is_loading_once_and_unloading_takes_all_away(shell: InteractiveShell) -> None:
+def test_loading_is_idempotent_and_unloading_removes_everything(shell: InteractiveShell) -> None:
     before = shell.magics_manager.registry["IlabMagics"]
     transformers = list(shell.input_transformers_cleanup)
     shell.run_line_magic("reload_ext", "ilab_jupyter")
@@ -37,9 +37,7 @@ def test_loading_twice_is_loading_once_and_unloading_takes_all_away(shell: Inter
     assert before is not None
 
 
-def test_the_overview_names_every_command(
-    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_overview_lists_every_command(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
     for line in ("%ilab?", "%ilab", "%ilab --help"):
         shell.run_cell(line, store_history=False)
         shown = capsys.readouterr().out
@@ -49,14 +47,14 @@ def test_the_overview_names_every_command(
 @pytest.mark.parametrize(
     ("command", "spec"), [("train", TrainSpec), ("generate", GenerateSpec), ("serve", ServeSpec)]
 )
-def test_a_commands_help_tells_each_field_of_its_spec(
+def test_help_describes_every_field_of_the_spec(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], command: str, spec: type
 ) -> None:
     shell.run_cell(f"%ilab {command}?", store_history=False)
-    asked = capsys.readouterr().out
+    help = capsys.readouterr().out
     shell.run_cell(f"%ilab {command} --help", store_history=False)
-    assert asked == capsys.readouterr().out
-    words = " ".join(asked.split())
+    assert help == capsys.readouterr().out
+    words = " ".join(help.split())
     for field in spec.model_fields.values():
         assert (field.description or "") in words
     assert "--wait" in words and "-o NAME" in words
@@ -68,7 +66,7 @@ def test_every_command_has_help(shell: InteractiveShell, capsys: pytest.CaptureF
         assert f"usage: %ilab {command}" in capsys.readouterr().out
 
 
-def test_completion_knows_commands_options_choices_and_names(
+def test_completion_offers_commands_options_choices_and_names(
     shell: InteractiveShell, scripted_jobs: SyncJobs
 ) -> None:
     job = scripted_jobs.submit(JobSpec(kind="train", name="x", arguments={"max_steps": 1}))
@@ -79,22 +77,24 @@ def test_completion_knows_commands_options_choices_and_names(
     assert complete(shell, "%ilab cancel trai") == [job.id]
     assert complete(shell, "%ilab serve st") == ["starter"]
     assert complete(shell, "%ilab train d.jsonl --model st") == ["starter"]
+    assert complete(shell, "%ilab evaluate mmlu --base-model st") == ["starter"]
+    assert complete(shell, "%ilab curate ded") == ["dedup"]
 
 
-def test_completion_does_not_wait_for_a_service_that_is_silent(shell: InteractiveShell) -> None:
+def test_completion_does_not_wait_for_silent_service(shell: InteractiveShell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         shell.magics_manager.registry["IlabMagics"].jobs = SyncJobs(
             RemoteJobs(f"http://127.0.0.1:{port}/ilab/api")
         )
         complete(shell, "%ilab tra")
-        began = time.monotonic()
+        started = time.monotonic()
         assert complete(shell, "%ilab cancel qqq") == []
         complete(shell, "%ilab cancel qqqq")
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - started < 0.3
 
 
-def test_a_terminal_loads_no_widgets_no_plots_and_no_heavy_library() -> None:
+def test_terminal_imports_no_heavy_library() -> None:
     script = (
         "import sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
         "shell = InteractiveShell.instance()\nshell.run_line_magic('load_ext', 'ilab_jupyter')\n"

@@ -1,4 +1,4 @@
-"""The queue, attempts and searching a log, as commands."""
+"""The commands for the queue, attempts, log search and pruning."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ def submit(jobs: SyncJobs) -> str:
     return jobs.submit(JobSpec(kind="train", arguments={"data": ["x"], "name": "m"})).id
 
 
-def test_a_paused_queue_says_who_paused_it_and_goes_on_when_asked(
-    shell: InteractiveShell, scripted_jobs: SyncJobs
-) -> None:
+def test_queue_can_be_paused_reordered_and_resumed(shell: InteractiveShell, scripted_jobs: SyncJobs) -> None:
     paused = run(shell, "%ilab queue pause the disk is exchanged")
     assert isinstance(paused, Table) and "the disk is exchanged" in repr(paused)
     first, second = submit(scripted_jobs), submit(scripted_jobs)
-    told = repr(run(shell, "%ilab jobs"))
-    assert "the disk is exchanged" in told and "number 2 in its queue" in told
+    listed = repr(run(shell, "%ilab jobs"))
+    assert "the disk is exchanged" in listed and "number 2 in its queue" in listed
     shown = repr(run(shell, "%ilab queue"))
     assert shown.index(first) < shown.index(second)
     moved = run(shell, f"%ilab queue first {second}")
@@ -43,7 +41,7 @@ def test_a_paused_queue_says_who_paused_it_and_goes_on_when_asked(
     assert "SUCCEEDED" in repr(run(shell, f"%ilab attempts {first}"))
 
 
-def test_a_log_is_searched_to_its_end(
+def test_log_search_reaches_the_end(
     shell: InteractiveShell, scripted_jobs: SyncJobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     id = submit(scripted_jobs)
@@ -54,11 +52,11 @@ def test_a_log_is_searched_to_its_end(
     run(shell, f"%ilab logs {id} --search {line.split()[0].upper()!r}")
     assert line in capsys.readouterr().out
     run(shell, f"%ilab logs {id} --search 'no line has this'")
-    assert "no such line" in capsys.readouterr().out
+    assert "No line in the log" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", ["queue first", "queue resume now", "queue pause --before x", "queue stop"])
-def test_a_command_that_makes_no_sense_is_explained(
+def test_invalid_queue_command_has_no_traceback(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     outcome = shell.run_cell(f"%ilab {wrong}", store_history=False)
@@ -66,9 +64,7 @@ def test_a_command_that_makes_no_sense_is_explained(
     assert "Traceback" not in capsys.readouterr().out
 
 
-def test_old_logs_are_removed_after_a_look_at_what_would_go(
-    shell: InteractiveShell, scripted_jobs: SyncJobs
-) -> None:
+def test_prune_supports_dry_run_and_removes_logs(shell: InteractiveShell, scripted_jobs: SyncJobs) -> None:
     id = submit(scripted_jobs)
     JobHandle(scripted_jobs, id).wait(follow=False)
     assert "1 would be removed" in repr(run(shell, "%ilab prune --days 0 --dry-run"))

@@ -1,4 +1,4 @@
-"""`%ilab remove` asks first, refuses what is in use, and removes models, datasets and ended jobs."""
+"""`%ilab remove` confirms, refuses what is in use, and removes models, datasets and ended jobs."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def test_removal_is_confirmed(
     assert (paths.datasets_dir() / "bread").exists()
 
 
-def test_shell_that_cannot_ask_needs_the_option(
-    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_removal_without_terminal_needs_yes(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_terminal(_: str) -> str:
         raise EOFError
 
@@ -59,7 +57,7 @@ def test_shell_that_cannot_ask_needs_the_option(
         "%ilab serve bread --wait",
     ],
 )
-def test_what_a_live_job_uses_is_not_removed(
+def test_removal_is_refused_while_a_job_uses_it(
     shell: InteractiveShell, scripted_jobs: SyncJobs, command: str
 ) -> None:
     job = run(shell, command)

@@ -1,4 +1,4 @@
-"""Documents, stores and benchmarks become jobs whose arguments mean what they meant in the notebook."""
+"""Commands that start a job resolve paths, models, datasets and secrets in the kernel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def page(shell: InteractiveShell) -> Path:
     return page
 
 
-def test_documents_are_read_from_the_kernels_folder(shell: InteractiveShell, page: Path) -> None:
+def test_document_paths_are_relative_to_the_kernel(shell: InteractiveShell, page: Path) -> None:
     arguments = started(shell, "%ilab ingest page.md --chunk-tokens 64 --output-dir made --as-knowledge")
     assert arguments["documents"] == [str(page)] and arguments["chunk_tokens"] == 64
     assert arguments["output_dir"] == str(page.parent / "made") and arguments["as_knowledge"] is True
@@ -44,7 +44,7 @@ def test_documents_are_read_from_the_kernels_folder(shell: InteractiveShell, pag
     assert refused(shell, "%ilab ingest").hint
 
 
-def test_a_store_is_filled_from_documents(shell: InteractiveShell, page: Path) -> None:
+def test_rag_resolves_documents_store_and_embedder(shell: InteractiveShell, page: Path) -> None:
     Path("embedder").mkdir()
     arguments = started(shell, "%ilab rag page.md --uri store --embedding-model embedder --prune")
     assert arguments["input_dir"] == str(page) and arguments["uri"] == str(page.parent / "store")
@@ -52,7 +52,7 @@ def test_a_store_is_filled_from_documents(shell: InteractiveShell, page: Path) -
     assert started(shell, "%ilab rag --embedding-model org/name")["embedding_model"] == "org/name"
 
 
-def test_a_benchmark_names_its_model_its_judge_and_the_judges_key(
+def test_evaluate_resolves_model_judge_and_key(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ILAB_JUDGE_API_KEY", "a-secret")
@@ -70,7 +70,7 @@ def test_a_benchmark_names_its_model_its_judge_and_the_judges_key(
     assert "mt_bench" in refused(shell, "%ilab evaluate guessing").message
 
 
-def test_a_dataset_is_curated_as_a_job(shell: InteractiveShell) -> None:
+def test_curate_resolves_data_and_output(shell: InteractiveShell) -> None:
     here = Path.cwd()
     arguments = started(shell, "%ilab curate dedup data.jsonl --output clean.jsonl --threshold 0.9")
     assert (arguments["operation"], arguments["data"]) == ("dedup", [str(here / "data.jsonl")])
@@ -81,7 +81,7 @@ def test_a_dataset_is_curated_as_a_job(shell: InteractiveShell) -> None:
     assert refused(shell, "%ilab curate").hint
 
 
-def test_a_model_is_fetched_merged_converted_and_sent_as_a_job(
+def test_model_operations_resolve_their_arguments(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_a_secret_of_this_kernel")

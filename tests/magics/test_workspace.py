@@ -1,4 +1,4 @@
-"""The configuration and the taxonomy, as commands."""
+"""The commands `%ilab config` and `%ilab taxonomy`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refused(shell: InteractiveShell, cell: str) -> PublicError:
     return stopped.value.error
 
 
-def test_a_configuration_is_made_for_this_machine_shown_and_changed(
+def test_config_is_created_shown_and_changed(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "`%ilab config init`" in str(refused(shell, "%ilab config"))
@@ -42,14 +42,14 @@ def test_a_configuration_is_made_for_this_machine_shown_and_changed(
     assert "for" in repr(run(shell, "%ilab config profiles"))
 
 
-def test_a_taxonomy_is_begun_shown_compared_and_judged(shell: InteractiveShell) -> None:
-    begun = run(shell, "%ilab taxonomy init mine")
-    assert isinstance(begun, Tree) and begun.leaves
-    leaf = Path("mine") / str(begun.leaves[0].file)
+def test_taxonomy_is_created_shown_compared_and_validated(shell: InteractiveShell) -> None:
+    created = run(shell, "%ilab taxonomy init mine")
+    assert isinstance(created, Tree) and created.leaves
+    leaf = Path("mine") / str(created.leaves[0].file)
     assert not run(shell, "%ilab taxonomy diff mine")
     leaf.write_text(leaf.read_text().replace("version: 3", "version: 99"))
     changed, wrong = run(shell, "%ilab taxonomy diff mine"), run(shell, "%ilab taxonomy validate mine")
-    assert isinstance(changed, Diff) and changed == [begun.leaves[0].file]
+    assert isinstance(changed, Diff) and changed == [created.leaves[0].file]
     assert isinstance(wrong, Findings) and "version is 99" in str(wrong)
     assert run(shell, "%ilab taxonomy diff mine --base empty") == Taxonomy.diff("mine", "empty")
     shown = run(shell, "%ilab taxonomy mine -o tree")
@@ -57,11 +57,11 @@ def test_a_taxonomy_is_begun_shown_compared_and_judged(shell: InteractiveShell) 
 
 
 @pytest.mark.parametrize("wrong", ["config set a", "config show a b", "taxonomy a b", "taxonomy nowhere"])
-def test_what_is_no_command_is_said_so(shell: InteractiveShell, wrong: str) -> None:
+def test_invalid_workspace_command_has_a_hint(shell: InteractiveShell, wrong: str) -> None:
     assert refused(shell, f"%ilab {wrong}").hint
 
 
-def test_a_value_means_what_it_means_in_the_file_or_is_a_text(shell: InteractiveShell) -> None:
+def test_config_set_reads_values_as_yaml(shell: InteractiveShell) -> None:
     run(shell, "%ilab config init")
     for text, value in {
         "2024-13-45": "2024-13-45",

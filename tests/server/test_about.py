@@ -30,7 +30,8 @@ async def test_kinds_carry_the_schema_of_their_arguments(server: Any) -> None:
     kinds = {kind["name"]: kind for kind in (await server.http.get("ilab/api/kinds")).json()["kinds"]}
     assert set(kinds) == set(KINDS)
     assert kinds["train"]["arguments"]["properties"]["learning_rate"]
-    assert all(kind["summary"] for kind in kinds.values())
+    assert all(kind["title"] and kind["summary"] and kind["examples"] for kind in kinds.values())
+    assert kinds["model"]["positional"] == ["operation", "model"]
 
 
 async def test_the_document_names_every_address_of_the_running_server_and_no_other(server: Any) -> None:

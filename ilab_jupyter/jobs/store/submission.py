@@ -85,8 +85,8 @@ class Submissions:
         """Return the stored job: a new QUEUED one, or the one that this owner submitted under this key
         before.
 
-        Conflict if that had another spec. `actor`, for the audit, is the owner if None. `requested` is the spec
-        before its arguments were resolved, which a repeated request has again.
+        Conflict if that had another spec. `actor`, for the audit, is the owner if None. `requested` is the
+        spec before its arguments were resolved: a repeated request has the same one.
         """
         stored = stored_spec(spec)
         id = f"{spec.kind}-{''.join(random.choice(_LETTERS) for _ in range(8))}"

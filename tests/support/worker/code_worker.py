@@ -24,5 +24,5 @@ def run(spec: Code, context: Context) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    catalog.KINDS["code"] = catalog.Kind("code", Code, run, "batch")
+    catalog.KINDS["code"] = catalog.Kind(name="code", spec=Code, run=run, title="Test", summary="Run a test.")
     sys.exit(worker.main(sys.argv[1:]))

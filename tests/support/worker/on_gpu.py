@@ -41,5 +41,7 @@ def run(spec: Steps, context: Context) -> dict[str, Any]:
 
 
 def main() -> None:
-    catalog.KINDS["train"] = catalog.Kind("train", Steps, run, "batch")
+    catalog.KINDS["train"] = catalog.Kind(
+        name="train", spec=Steps, run=run, title="Test", summary="Run a test."
+    )
     sys.exit(worker.main(sys.argv[1:]))

@@ -36,5 +36,7 @@ def run(spec: Saves, context: Context) -> dict[str, Any]:
 
 
 def main() -> None:
-    catalog.KINDS["train"] = catalog.Kind("train", Saves, run, "batch")
+    catalog.KINDS["train"] = catalog.Kind(
+        name="train", spec=Saves, run=run, title="Test", summary="Run a test."
+    )
     sys.exit(worker.main(sys.argv[1:]))

@@ -82,10 +82,10 @@ def play(spec: dict[str, Any], folder: Path, attempt: int) -> int:
             raise Stopped
     except Failed as failure:
         message, hint = failure.args
-        reporter.last_word("error", cause="bad_data", message=message, hint=hint)
+        reporter.write_final("error", cause="bad_data", message=message, hint=hint)
         return 1
     except Stopped:
         return 128 + signal.SIGTERM
-    reporter.last_word("result", result=result)
+    reporter.write_final("result", result=result)
     sys.stdout.flush()
     return 0
