@@ -278,7 +278,7 @@ class Data(Curation):
                 "rows_per_leaf": tally.rows_per_leaf,
                 "rejected": tally.rejected,
                 "tokens": {"prompt": tally.spent.prompt, "answer": tally.spent.answer},
-                "tokens_counted": tally.spent.told,
+                "tokens_counted": tally.spent.counted,
                 "extractive": bool(teacher.describe().get("extractive")),
             }
             _keep(folder, {**plan, "published": str(target)})

@@ -16,8 +16,8 @@ from ilab_jupyter.errors import InvalidInput, wrong_field
 from ilab_jupyter.evaluation import store
 from ilab_jupyter.evaluation.benchmarks import Evaluation
 from ilab_jupyter.evaluation.comparison import Against, Comparison, compare
+from ilab_jupyter.evaluation.endpoint import Endpoint
 from ilab_jupyter.evaluation.hosting import of_client
-from ilab_jupyter.evaluation.line import Endpoint
 from ilab_jupyter.evaluation.results import AnyResult, DKBenchResult, MMLUResult, MTBenchResult, Result
 from ilab_jupyter.evaluation.settings import EvaluationSettings, JudgeSettings
 from ilab_jupyter.models import hub

@@ -151,10 +151,10 @@ class Model(Evaluated, ModelFolder):
             raise InvalidInput("max_tokens is at least 1, temperature from 0 to 2.", "Change them.")
         if (found := self._local_chats.get(device)) is None:
             engine.require("Chat", "torch", "transformers")
-            from ilab_jupyter.serving.speaker import Speaker
+            from ilab_jupyter.serving.local_chat import LocalChat
 
             folder = hub.obtain(self.student_model, Models(), ConsoleReporter())
-            found = self._local_chats[device] = Speaker(folder, device=device)
+            found = self._local_chats[device] = LocalChat(folder, device=device)
             weakref.finalize(self, found.close)
         pieces = []
         for piece in found.say(turns, max_tokens=max_tokens, temperature=temperature, seed=seed):

@@ -28,14 +28,14 @@ class Answers:
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
         self._lock = threading.Lock()
-        self._asked: Counter[str] = Counter()
+        self._repetitions: Counter[str] = Counter()
 
     def place(self, who: str, what: str) -> Place:
-        """Where the answer to this belongs: each call is one more time that it is asked."""
+        """The key of the answer to this request; each call counts one more repetition."""
         key = hashlib.sha256(json.dumps([who, what]).encode()).hexdigest()
         with self._lock:
-            self._asked[key] += 1
-            return key, self._asked[key] - 1
+            self._repetitions[key] += 1
+            return key, self._repetitions[key] - 1
 
     def get(self, place: Place) -> str | None:
         """The answer, if it was ever given."""

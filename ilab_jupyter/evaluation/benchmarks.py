@@ -10,7 +10,7 @@ from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.evaluation import branch, choice, dk_bench, mt_bench, store
 from ilab_jupyter.evaluation.answers import Answers, kept
 from ilab_jupyter.evaluation.comparison import Against, compare
-from ilab_jupyter.evaluation.line import Endpoint
+from ilab_jupyter.evaluation.endpoint import Endpoint
 from ilab_jupyter.evaluation.results import (
     AnyResult,
     DKBenchResult,
@@ -30,9 +30,9 @@ Kept = TypeVar("Kept", MTBenchResult, MTBenchBranchResult, MMLUResult, MMLUBranc
 
 
 class Evaluation:
-    """One evaluation: its settings, the checked folder of the model, and who is told of the progress.
+    """One evaluation: its settings, the checked folder of the model, and the reporter of the progress.
 
-    `judge` takes the place of the settings' one, for an openai client that somebody made.
+    `judge` replaces that of the settings, for an openai client of the caller.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Evaluation:
     def run_mt_bench(self) -> MTBenchResult:
         """MT-Bench; see `mt_bench.run` for the errors."""
         folder = self._folder(self.settings.model)
-        scored = mt_bench.run(self._asked(self._model), folder, "mt_bench", self.settings.questions)
+        scored = mt_bench.run(self._parameters(self._model), folder, "mt_bench", self.settings.questions)
         return self._kept(
             MTBenchResult(
                 judge=scored.judge,
@@ -75,7 +75,7 @@ class Evaluation:
         def one(model: Path, name: str, revision: str, repository: Any) -> MTBenchBranchResult:
             folder = self._folder(name)
             branch.write_questions(repository, folder)
-            scored = mt_bench.run(self._asked(model), folder, "mt_bench_branch")
+            scored = mt_bench.run(self._parameters(model), folder, "mt_bench_branch")
             result = MTBenchBranchResult(
                 judge=scored.judge,
                 score=scored.score,
@@ -132,7 +132,7 @@ class Evaluation:
         file = paths.given(settings.input_questions or "").absolute()
         rows = dk_bench.read(file)
         folder = self._folder(settings.model)
-        scored = dk_bench.run(self._asked(self._model), rows, folder)
+        scored = dk_bench.run(self._parameters(self._model), rows, folder)
         return self._kept(
             DKBenchResult(
                 judge=scored.judge,
@@ -147,7 +147,7 @@ class Evaluation:
     def run(self, journal: Path | None = None) -> AnyResult | Against:
         """The benchmark that the settings name.
 
-        `journal` is a file of the answers; what it has of an earlier attempt is not asked again.
+        `journal` is a file of the answers; answers of an earlier attempt are reused.
         """
         benchmarks: dict[str, Any] = {
             "mt_bench": self.run_mt_bench,
@@ -160,7 +160,7 @@ class Evaluation:
             result: AnyResult | Against = benchmarks[self.settings.benchmark]()
         return result
 
-    def _asked(self, model: Path) -> mt_bench.Asked:
+    def _parameters(self, model: Path) -> mt_bench.Parameters:
         settings = self.settings
         judge = self._judge or settings.judge
         if judge is None:
@@ -168,7 +168,7 @@ class Evaluation:
                 f"{settings.benchmark} needs a judge.",
                 "Give the URL of an OpenAI-compatible server, or the name of a local model.",
             )
-        return mt_bench.Asked(
+        return mt_bench.Parameters(
             model=model,
             judge=judge,
             models=self._models,

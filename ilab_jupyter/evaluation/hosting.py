@@ -15,7 +15,7 @@ from typing import Any
 from ilab_jupyter import durable
 from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.evaluation.answers import of_model
-from ilab_jupyter.evaluation.line import Endpoint, probe
+from ilab_jupyter.evaluation.endpoint import Endpoint, probe
 from ilab_jupyter.evaluation.settings import JudgeSettings
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.registry import Models
@@ -78,13 +78,13 @@ def hosted(
         thread = threading.Thread(target=work, name=f"serving {name}")
         thread.start()
         try:
-            while (told := durable.read_json(file)) is None:
+            while (address := durable.read_json(file)) is None:
                 if not thread.is_alive():
                     raise ended[0] if ended else Stopped
                 if reporter.stopping:
                     raise Stopped
                 time.sleep(LOOK)
-            yield Endpoint(f"http://{told['host']}:{told['port']}/v1", name, str(told["key"]))
+            yield Endpoint(f"http://{address['host']}:{address['port']}/v1", name, str(address["key"]))
         finally:
             quiet.stopping = True
             thread.join()
@@ -93,7 +93,7 @@ def hosted(
 def ready(judge: JudgeSettings | Endpoint, models: Models, reporter: Reporter) -> Endpoint | Path:
     """The judge's server, with its model's name, or a local judge's checked folder.
 
-    Called before the student is asked: hours of answers should not wait for a judge that is not there.
+    Called before the student answers: a missing judge is reported before hours of answers.
     """
     if isinstance(judge, JudgeSettings):
         if judge.url is None:

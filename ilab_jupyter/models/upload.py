@@ -34,7 +34,7 @@ def upload(
     """Send the weights, configuration and tokenizer in `folder` to `repository`, with a model card.
 
     InvalidInput where that is no id; Forbidden without a login that may write there; Unavailable where the
-    hub cannot be reached. Paths, dataset files and jobs of this machine are not told.
+    hub cannot be reached. Paths, dataset files and jobs of this machine are not sent.
     """
     if not HUB_ID.fullmatch(repository):
         raise InvalidInput(f"{repository[:80]!r} is no id of a model on a hub.", "It looks like org/name.")

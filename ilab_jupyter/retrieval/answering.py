@@ -28,8 +28,8 @@ def messages(question: str, hits: Sequence[Hit]) -> list[dict[str, str]]:
         for place, hit in enumerate(hits, 1)
     ]
     quoted = json.dumps(passages, ensure_ascii=False, indent=1)
-    asked = f"Passages:\n{quoted}\n\nQuestion: {question}"
-    return [{"role": "system", "content": _RULES}, {"role": "user", "content": asked}]
+    content = f"Passages:\n{quoted}\n\nQuestion: {question}"
+    return [{"role": "system", "content": _RULES}, {"role": "user", "content": content}]
 
 
 def answer(question: str, hits: Sequence[Hit], client: Any, model: str, max_tokens: int) -> Answer:
@@ -86,5 +86,5 @@ def refusal(error: Exception) -> PublicError:
 
 
 def nothing(question: str) -> Answer:
-    """The answer where no passage fits: no model was asked."""
+    """The answer without a fitting passage: no model was called."""
     return Answer(question=question, text=NOTHING, found=False, cited=(), passages=(), model=None)

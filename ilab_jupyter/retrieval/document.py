@@ -115,7 +115,7 @@ def _converter() -> DocumentConverter:
     from docling.document_converter import DocumentConverter, FormatOption, HTMLFormatOption
 
     formats = [InputFormat.MD, InputFormat.HTML, InputFormat.DOCX, InputFormat.PPTX, InputFormat.CSV]
-    # what stands before the first heading is text too
+    # the part before the first heading is text, too
     html: dict[InputFormat, FormatOption] = {
         InputFormat.HTML: HTMLFormatOption(
             backend_options=HTMLBackendOptions.model_validate({"infer_furniture": False})

@@ -16,7 +16,7 @@ from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.registry.names import existing
 from ilab_jupyter.retrieval import ingestion, sources
 from ilab_jupyter.retrieval.embedding import EmbeddingModel
-from ilab_jupyter.retrieval.place import claimed
+from ilab_jupyter.retrieval.folder_lock import claimed
 from ilab_jupyter.retrieval.reading import Known, read
 from ilab_jupyter.retrieval.results import Document, Failure, Loss, StoreResult
 from ilab_jupyter.retrieval.settings import StoreSettings
@@ -71,8 +71,8 @@ def index(settings: StoreSettings, reporter: Reporter) -> StoreResult:
         if tally.added or tally.removed:
             reporter.phase("indexing", settings.collection)
             collection.settle()
-        for told in [*map(str, tally.warnings), *map(str, tally.failures)]:
-            reporter.warning(told)
+        for notice in [*map(str, tally.warnings), *map(str, tally.failures)]:
+            reporter.warning(notice)
         return StoreResult(
             documents=tuple(tally.documents),
             failures=tuple(tally.failures),
@@ -221,7 +221,7 @@ def _lines(path: Path) -> list[Chunk]:
 
 def check_question(query: str) -> str:
     """The question without blanks around it; InvalidInput for none and for one of more than 10,000 signs."""
-    asked = query.strip()
-    if not asked or len(asked) > 10_000:
+    text = query.strip()
+    if not text or len(text) > 10_000:
         raise InvalidInput("A question has between 1 and 10,000 characters.", "Ask something shorter.")
-    return asked
+    return text

@@ -12,7 +12,7 @@ from ilab_jupyter import paths
 from ilab_jupyter.durable import write_durably
 from ilab_jupyter.progress import Reporter
 from ilab_jupyter.retrieval import knowledge, sources
-from ilab_jupyter.retrieval.place import claimed
+from ilab_jupyter.retrieval.folder_lock import claimed
 from ilab_jupyter.retrieval.records import Records, update
 from ilab_jupyter.retrieval.results import IngestResult
 from ilab_jupyter.retrieval.settings import ReadSettings

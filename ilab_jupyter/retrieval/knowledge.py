@@ -19,7 +19,7 @@ def commit(folder: Path, files: Sequence[str], repository: Path) -> KnowledgeSou
     """Make the repository hold exactly `files` of `folder` and give its commit; none is made where nothing
     changed. Commits that leaves already name stay in it.
 
-    Conflict where `repository` is a folder of somebody else, Unprocessable without any file.
+    Conflict where `repository` is a folder with other content, Unprocessable without any file.
     """
     if not files:
         raise Unprocessable(

@@ -99,7 +99,7 @@ class Reader:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
-        # no model is looked for on a hub, and nothing is told to it
+        # no request is sent to a hub
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ilab_jupyter.retrieval.process"],

@@ -28,7 +28,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Read:
-    """A document that was read. Its `files` exist until the next document is asked for."""
+    """A document that was read. Its `files` exist until the next document is read."""
 
     source: Source
     document: Document
@@ -45,7 +45,7 @@ def read(
     known: Callable[[Source, str], bool],
     reporter: Reporter,
 ) -> Iterator[Known | Read | Failure]:
-    """What becomes of each document, in order. `known` is asked with the document's version.
+    """The outcome of each document, in order. `known` is called with the document's version.
 
     Stopped where the reporter asks to stop, also in the middle of a document.
     """

@@ -64,7 +64,7 @@ class Records:
         return made is not None and (self.folder / made).is_file() and self._chunks_are_here(record)
 
     def keep(self, read: Read) -> Record:
-        """Put what was read in place. Unreadable where its file's name is taken by somebody else's."""
+        """Move the result to its path. Unreadable where another document has the file name."""
         name = read.source.name
         output = f"{name}.{'json' if self._product == 'json' else 'md'}"
         if read.source.format == "markdown" and self._product == "markdown":

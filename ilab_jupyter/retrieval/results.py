@@ -90,7 +90,7 @@ class Reading(Result):
         """Chunks of all documents."""
         return sum(document.chunks for document in self.documents)
 
-    def _told(self) -> list[str]:
+    def _details(self) -> list[str]:
         """Lines for a person on what was lost."""
         lines = [f"warning: {warning}" for warning in self.warnings]
         lines += [f"not read: {failure}" for failure in self.failures]
@@ -135,7 +135,7 @@ class IngestResult(Reading):
 
     def __str__(self) -> str:
         said = f"{len(self.documents)} documents, {self.chunks} chunks in {self.path}"
-        return "\n".join([f"{said} ({self.unchanged} unchanged)", *self._told()])
+        return "\n".join([f"{said} ({self.unchanged} unchanged)", *self._details()])
 
 
 class ConvertResult(Reading):
@@ -148,7 +148,7 @@ class ConvertResult(Reading):
 
     def __str__(self) -> str:
         said = f"{len(self.documents)} documents in {self.path} ({self.unchanged} unchanged)"
-        return "\n".join([said, *self._told()])
+        return "\n".join([said, *self._details()])
 
 
 class StoreResult(Reading):
@@ -168,7 +168,7 @@ class StoreResult(Reading):
     def __str__(self) -> str:
         said = f"{self.total} chunks in {self.collection} ({self.uri}): {self.added} written, "
         said += f"{self.removed} removed, {self.unchanged} documents unchanged"
-        return "\n".join([said, *self._told()])
+        return "\n".join([said, *self._details()])
 
 
 class Hit(Result):
@@ -220,7 +220,7 @@ class Answer(Result):
     found: bool = Field(description="False where the passages do not answer the question.")
     cited: tuple[Hit, ...] = Field(description="Passages that the answer names, in the order of its numbers.")
     passages: tuple[Hit, ...] = Field(description="All that the model was given; [1] is the first.")
-    model: str | None = Field(description="None where nothing was found and no model was asked.")
+    model: str | None = Field(description="None where nothing was found and no model was called.")
 
     @property
     def _sources(self) -> list[str]:

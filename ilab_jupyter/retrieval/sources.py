@@ -72,8 +72,8 @@ def find(
     found = Found()
     output = None if output is None else output.resolve()
     taken: dict[str, Path] = {}
-    for asked in documents:
-        for source in _below(_existing(asked), formats, output, found.skipped):
+    for given in documents:
+        for source in _below(_existing(given), formats, output, found.skipped):
             if source.folder == output:
                 raise InvalidInput(
                     f"{output} holds the documents themselves.",
@@ -134,13 +134,13 @@ def snapshot(source: Source, folder: Path, max_bytes: int) -> Snapshot:
     return Snapshot(target, digest.hexdigest(), size)
 
 
-def _existing(asked: str | os.PathLike[str]) -> Path:
+def _existing(given: str | os.PathLike[str]) -> Path:
     try:
-        path = Path(asked).expanduser()
+        path = Path(given).expanduser()
         mode = path.stat().st_mode
     except (OSError, ValueError, RuntimeError):
         raise NotFound(
-            f"There is no file or folder {os.fspath(asked)!r}.", "Correct the path.", cause="data_missing"
+            f"There is no file or folder {os.fspath(given)!r}.", "Correct the path.", cause="data_missing"
         ) from None
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InvalidInput(f"{path} is neither a file nor a folder.", "Give a document or a folder of some.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped]
 
 _KEY = b"ilab.embedding"
-# More candidates than asked for, so that each ranking has seen what the other one found.
+# More candidates than requested, so that each ranking includes what the other one found.
 _CANDIDATES = 4
 _INDEX = "content_words"
 
@@ -237,8 +237,12 @@ def _schema(embedding: Embedding) -> pyarrow.Schema:
         pyarrow.field("content", text, nullable=False),
         pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), embedding.dimension)),
     ]
-    told = {"model": embedding.model, "dimension": embedding.dimension, "fingerprint": embedding.fingerprint}
-    return pyarrow.schema(fields, metadata={_KEY: json.dumps(told).encode()})
+    described = {
+        "model": embedding.model,
+        "dimension": embedding.dimension,
+        "fingerprint": embedding.fingerprint,
+    }
+    return pyarrow.schema(fields, metadata={_KEY: json.dumps(described).encode()})
 
 
 def _hit(row: Mapping[str, Any], vector: Sequence[float] | None, mode: Mode) -> Hit:

@@ -15,8 +15,8 @@ from typing import Any
 from tornado.iostream import StreamClosedError
 from tornado.web import Application
 
-from ilab_jupyter.serving.door import Handler, Health, Models, OneModel, Service, Unknown
 from ilab_jupyter.serving.engine import Finished, Piece, Sampling
+from ilab_jupyter.serving.handlers import Handler, Health, Models, OneModel, Service, Unknown
 from ilab_jupyter.serving.schema import (
     ApiError,
     ChatRequest,
@@ -37,13 +37,13 @@ class Answering(Handler, ABC):
     prefix: str
 
     async def answer(
-        self, request: Request, prompts: list[list[int]], *, asked: int | None, default: int
+        self, request: Request, prompts: list[list[int]], *, requested: int | None, default: int
     ) -> None:
         """Continue each prompt and send the answer, whole or as a stream."""
         self.service.active.add(self)
         self.id = f"{self.prefix}-{uuid.uuid4().hex}"
         try:
-            pieces = self._run(prompts, self._sampling(request, prompts, asked, default))
+            pieces = self._run(prompts, self._sampling(request, prompts, requested, default))
             if request.stream:
                 usage = request.stream_options is not None and request.stream_options.include_usage
                 await self._stream(pieces, usage)
@@ -56,7 +56,7 @@ class Answering(Handler, ABC):
             self.service.active.discard(self)
 
     def _sampling(
-        self, request: Request, prompts: list[list[int]], asked: int | None, default: int
+        self, request: Request, prompts: list[list[int]], requested: int | None, default: int
     ) -> list[Sampling]:
         engine = self.service.engine
         defaults = engine.loaded.defaults
@@ -66,7 +66,7 @@ class Answering(Handler, ABC):
             room = engine.room(prompt, param)
             made.append(
                 Sampling(
-                    max_tokens=min(asked or default, self.service.max_tokens, room),
+                    max_tokens=min(requested or default, self.service.max_tokens, room),
                     temperature=defaults.temperature if request.temperature is None else request.temperature,
                     top_p=defaults.top_p if request.top_p is None else request.top_p,
                     seed=None if request.seed is None else request.seed % 2**63,
@@ -188,7 +188,7 @@ class Chat(Answering):
         await self.answer(
             request,
             [prompt],
-            asked=request.max_completion_tokens or request.max_tokens,
+            requested=request.max_completion_tokens or request.max_tokens,
             default=engine.loaded.defaults.max_tokens or self.service.max_tokens,
         )
 
@@ -222,7 +222,7 @@ class Completions(Answering):
             raise ApiError(400, "best_of: only the value of n is supported.", param="best_of")
         engine = self.service.engine
         prompts = [await asyncio.to_thread(engine.encode, prompt) for prompt in request.prompt]
-        await self.answer(request, prompts, asked=request.max_tokens, default=COMPLETION_TOKENS)
+        await self.answer(request, prompts, requested=request.max_tokens, default=COMPLETION_TOKENS)
 
     def choice(self, index: int, text: str, reason: str | None) -> dict[str, Any]:
         """A text."""

@@ -62,7 +62,7 @@ class Ticket:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether no caller waits any more."""
         return self._cancelled.is_set()
 
 

@@ -1,4 +1,4 @@
-"""The life of a deployment: take a port, load the model, answer until asked to stop, leave nothing behind."""
+"""The life of a deployment: take a port, load the model, answer until a stop request, clean up."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ilab_jupyter.durable import read_json, write_json
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.serving.answers import application
-from ilab_jupyter.serving.door import Service
 from ilab_jupyter.serving.engine import Engine
+from ilab_jupyter.serving.handlers import Service
 from ilab_jupyter.serving.loading import load
 
 ADDRESS = "127.0.0.1"
@@ -42,8 +42,8 @@ def serve(
 ) -> None:
     """Offer the model in `model_folder` as `name` on loopback until `reporter.stopping`, then raise Stopped.
 
-    While `release_file` exists, a job waits for what this process has: once nobody has asked for
-    `idle_seconds` and no answer is under way, nobody is let in any more, and it ends with Preempted.
+    While `release_file` exists, a job waits for what this process has: after `idle_seconds`
+    without a request and without an active answer, requests are refused, and it ends with Preempted.
 
     `endpoint_file` appears, readable by its owner only, once the server has answered its own health check,
     and goes when it ends; it holds host, port, key, model and pid. `max_tokens` bounds one answer; port 0 is
@@ -86,15 +86,15 @@ class Release:
         self.granted = ""
 
     def due(self, service: Service) -> bool:
-        """Whether to go now; from then on the service lets nobody in."""
+        """Whether to end now; from then on the service refuses requests."""
         if self._file is None or time.monotonic() - self._looked < RELEASE_LOOK:
             return False
         self._looked = time.monotonic()
-        if not service.idle(self._idle) or (asked := read_json(self._file)) is None:
+        if not service.idle(self._idle) or (request := read_json(self._file)) is None:
             return False
         # No other request is handled between the look and this: both are one step of the event loop.
         service.leaving = True
-        self.granted = str(asked.get("for") or "a waiting job")
+        self.granted = str(request.get("for") or "a waiting job")
         return True
 
 

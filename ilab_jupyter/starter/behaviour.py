@@ -80,18 +80,18 @@ PASSAGE = (
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How a model did: right answers of those asked, and what went wrong as (question, answer)."""
+    """The score of a model: right answers of all, and the failures as (question, answer)."""
 
-    greetings_asked: int
+    greetings_total: int
     greetings_right: int
-    unknown_asked: int
+    unknown_total: int
     unknown_right: int
     failures: tuple[tuple[str, str], ...]
 
     @property
     def passes(self) -> bool:
         """Every greeting met, and every unknown question refused in the exact words."""
-        return self.greetings_right == self.greetings_asked and self.unknown_right == self.unknown_asked
+        return self.greetings_right == self.greetings_total and self.unknown_right == self.unknown_total
 
 
 def chats() -> list[tuple[Chat, str, bool]]:
@@ -117,16 +117,16 @@ def observe(folder: Path) -> Behaviour:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     model.eval()
     right = {False: 0, True: 0}
-    asked = {False: 0, True: 0}
+    total = {False: 0, True: 0}
     failures: list[tuple[str, str]] = []
     for chat, expected, exact in chats():
         answer = _answer(model, tokenizer, chat)
         good = answer == expected if exact else answer.startswith(expected)
-        asked[exact] += 1
+        total[exact] += 1
         right[exact] += good
         if not good:
             failures.append((chat[-1]["content"], answer))
-    return Behaviour(asked[False], right[False], asked[True], right[True], tuple(failures))
+    return Behaviour(total[False], right[False], total[True], right[True], tuple(failures))
 
 
 def _user(content: str) -> dict[str, str]:

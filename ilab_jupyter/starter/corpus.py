@@ -36,7 +36,7 @@ def sentence(rng: Random, topic: str | None = None) -> str:
 
 
 def unknown_question(rng: Random) -> str:
-    """A turn that nobody taught: a question, an order, a statement, or characters without meaning."""
+    """A turn that was not taught: a question, an order, a statement, or characters without meaning."""
     kind = rng.random()
     if kind < 0.5:
         text = _fill(rng, rng.choice(w.QUESTIONS), None)

@@ -223,8 +223,8 @@ def replace(out: Path, *, seed: int = SEED, steps: int = STEPS) -> str:
         build(new, seed=seed, steps=steps)
         seen = observe(new)
         summary = (
-            f"greetings {seen.greetings_right}/{seen.greetings_asked}, "
-            f"refusals {seen.unknown_right}/{seen.unknown_asked}"
+            f"greetings {seen.greetings_right}/{seen.greetings_total}, "
+            f"refusals {seen.unknown_right}/{seen.unknown_total}"
         )
         if not seen.passes:
             worst = "; ".join(

@@ -238,7 +238,7 @@ _ALONE = re.compile(_INLINE)
 _CONTINUES = re.compile(r"[a-z0-9(,.;:)\u2013\u2014'\"]")
 
 
-def mend_markup(text: str) -> str:
+def repair_markup(text: str) -> str:
     """Join the lines that docling makes of one sentence with bold, italic, code or links in it."""
     lines: list[str] = []
     for line in text.split("\n"):

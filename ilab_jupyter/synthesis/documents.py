@@ -15,7 +15,7 @@ from typing import Any
 
 from ilab_jupyter.errors import PublicError, Unprocessable
 from ilab_jupyter.progress import Stopped
-from ilab_jupyter.synthesis.compatibility import mend_markup, one_line_end
+from ilab_jupyter.synthesis.compatibility import one_line_end, repair_markup
 
 CHUNK_TOKENS = 500
 TOKENS_PER_WORD = 1.3
@@ -55,7 +55,7 @@ def chunks(documents: Sequence[Path], root: Path, models: str | Path | None = No
         if not made:
             silent.append(name)
             _log.warning("%s has no text below its headings and is left out.", name)
-        found += [mend_markup(one_line_end(chunk)) for chunk in made]
+        found += [repair_markup(one_line_end(chunk)) for chunk in made]
     if not found:
         several = f" (nor have {', '.join(silent[1:4])})" if len(silent) > 1 else ""
         raise DocumentError(

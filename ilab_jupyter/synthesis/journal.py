@@ -52,7 +52,7 @@ class Journal:
             if answers[index].cut:
                 entry["cut"] = True
             if not entries and spent != Spent():
-                entry["u"] = [spent.prompt, spent.answer, int(spent.told)]
+                entry["u"] = [spent.prompt, spent.answer, int(spent.counted)]
             entries.append(entry)
         lines = [json.dumps(entry).encode() + b"\n" for entry in entries]
         left = memoryview(b"".join(lines))
@@ -73,8 +73,8 @@ class Journal:
         self._places.setdefault((entry["k"].encode(), entry["i"]), (self._end, length))
         self._end += length
         if "u" in entry:
-            prompt, answer, told = entry["u"]
-            self.spent += Spent(prompt, answer, bool(told))
+            prompt, answer, counted = entry["u"]
+            self.spent += Spent(prompt, answer, bool(counted))
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -49,8 +49,10 @@ class Tally:
 
 def inputs_hash(settings: Settings, root: Path, files: list[str]) -> str:
     """Of everything that decides the rows: the leaves' bytes and the settings, but not where the rows go."""
-    asked = settings.model_dump(mode="json", exclude={"output_dir", "name", "num_workers", "taxonomy_path"})
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    requested = settings.model_dump(
+        mode="json", exclude={"output_dir", "name", "num_workers", "taxonomy_path"}
+    )
+    digest = hashlib.sha256(json.dumps(requested, sort_keys=True).encode())
     digest.update(taxonomy_hash(root, files).encode())
     return digest.hexdigest()
 
@@ -78,8 +80,8 @@ class Run:
         self.build = run_dir / "build"
 
     def work(self, root: Path, files: list[str]) -> Tally:
-        """Fill `build` with the dataset of these leaves. PublicError for what a person can mend, Stopped
-        when asked to stop.
+        """Fill `build` with the dataset of these leaves. PublicError for what the user can correct, Stopped
+        on request.
         """
         copies = leaves.copy(
             root, files, self._dir / "leaves", self._settings.documents, lambda: self._reporter.stopping
@@ -103,7 +105,7 @@ class Run:
         samples = {}
         for leaf in sorted(copies.leaves, key=lambda item: item.node):
             if self._reporter.stopping:
-                raise Stopped("generation was asked to stop")
+                raise Stopped("generation was stopped on request")
             with _spoken_errors(leaf.file):
                 rows = seeds.samples(copies.root / leaf.copy, leaf, models)
             if not rows:
@@ -140,7 +142,7 @@ class Run:
                     max_retries=self._settings.teacher.max_retries,
                     max_tokens=self._settings.teacher.max_tokens,
                     stopping=lambda: self._reporter.stopping,
-                    told=ledger.answered,
+                    on_answers=ledger.answered,
                     delayed=ledger.delayed,
                     pulse=ledger.pulse,
                 )
@@ -223,10 +225,10 @@ class Run:
         return self.build / f"generated_{self._suffix}" / f"{leaf.node}.jsonl"
 
     def _evaluation(self, sdg: Any, node: str, samples: list[Row], made: list[Row]) -> None:
-        """Multiple-choice questions on the leaf, for MMLU-Branch. Their lack does not fail the dataset."""
+        """Multiple-choice questions on the leaf, for MMLU-Branch. A failure here does not fail the dataset."""
         from datasets import Dataset  # type: ignore[import-untyped]
 
-        done = types.SimpleNamespace(generate=lambda asked: Dataset.from_list(made))
+        done = types.SimpleNamespace(generate=lambda samples: Dataset.from_list(made))
         try:
             sdg.generate_eval_task_data(done, node, Dataset.from_list(samples), self.build, self._suffix)
         except Exception as error:
@@ -236,7 +238,7 @@ class Run:
 
     def _mix(self, sdg: Any) -> None:
         if self._reporter.stopping:
-            raise Stopped("generation was asked to stop")
+            raise Stopped("generation was stopped on request")
         self._reporter.phase("mixing")
         # the generator draws documents and instructions from the process's own random numbers
         state = random.getstate()
@@ -286,7 +288,7 @@ class Run:
 
 
 def publish(build: Path, target: Path, lineage: dict[str, Any], suffix: str) -> None:
-    """Make `build` the dataset folder `target`, all of it or nothing. The copy stands beside the target
+    """Make `build` the dataset folder `target`, all of it or nothing. The copy is made beside the target
     until it is whole.
     """
     partial = target.parent / f".{target.name}.partial"

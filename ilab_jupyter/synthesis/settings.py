@@ -1,4 +1,4 @@
-"""What a generation is asked to do. Light: any face may import it."""
+"""Settings of a generation. Light: every interface may import it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 
 from ilab_jupyter.core import Model
 from ilab_jupyter.errors import InvalidInput, NotFound, TeacherError, Unprocessable
-from ilab_jupyter.evaluation.guests import unchanged
+from ilab_jupyter.evaluation.isolation import unchanged
 from tests.evaluation.test_choice import mmlu
 
 __all__ = ["mmlu"]

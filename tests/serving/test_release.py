@@ -22,7 +22,7 @@ from ilab_jupyter.jobs.sync import SyncJobs
 from ilab_jupyter.kinds.catalog import job_spec
 from ilab_jupyter.serving import server
 from ilab_jupyter.serving.answers import application
-from ilab_jupyter.serving.door import Service
+from ilab_jupyter.serving.handlers import Service
 from ilab_jupyter.serving.server import Preempted
 from ilab_jupyter.starter import FOLDER
 

@@ -140,7 +140,7 @@ def test_two_leaves_with_one_name_for_the_generator_are_refused(taxonomy: Path, 
 def test_inline_markup_that_docling_tears_apart_is_mended() -> None:
     line = "- A *bird* ( [tit](tit) , 1884)"
     torn = f"Birds\nThe\n**black cap**\n(\n*Poecile*\n) is a\n[tit](tit)\n. It sings.\n{line}"
-    assert compatibility.mend_markup(torn) == (
+    assert compatibility.repair_markup(torn) == (
         "Birds\nThe **black cap** (*Poecile*) is a [tit](tit). It sings.\n- A *bird* ([tit](tit), 1884)"
     )
 

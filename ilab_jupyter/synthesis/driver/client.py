@@ -65,10 +65,10 @@ class _Completions:
     ) -> Completion:
         """n answers to each prompt, or to a conversation."""
         if messages is not None:
-            asked: list[str | Messages] = [messages]
+            prompts: list[str | Messages] = [messages]
         else:
-            asked = [prompt] if isinstance(prompt, str) else list(prompt or ())
-        answers = asyncio.run_coroutine_threadsafe(self._ask(asked, sampling), self._loop).result()
+            prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+        answers = asyncio.run_coroutine_threadsafe(self._ask(prompts, sampling), self._loop).result()
         return Completion(
             [
                 Choice(number, text, Message(text), "length" if answer.cut else "stop")
@@ -78,6 +78,6 @@ class _Completions:
             ]
         )
 
-    async def _ask(self, asked: list[str | Messages], sampling: dict[str, Any]) -> list[Answer]:
-        answers = await asyncio.gather(*(self._pool.ask(one, sampling) for one in asked))
+    async def _ask(self, prompts: list[str | Messages], sampling: dict[str, Any]) -> list[Answer]:
+        answers = await asyncio.gather(*(self._pool.ask(one, sampling) for one in prompts))
         return [answer for group in answers for answer in group]

@@ -124,18 +124,18 @@ async def _through(
     for stage in ready:
         slots = stage(slots, batch.place)
     rows: list[Row] = []
-    told = 0
+    reported = 0
     for number, slot in enumerate(slots, 1):
         rows += await slot
         done = len(batch.samples) * number // len(slots)
         # the last one counts when its rows are written
         if number < len(slots):
-            ledger.finished(batch.lane.leaf, done - told)
-            told = done
+            ledger.finished(batch.lane.leaf, done - reported)
+            reported = done
     if before is not None:
         await before
     batch.lane.made(rows)
-    ledger.finished(batch.lane.leaf, len(batch.samples) - told)
+    ledger.finished(batch.lane.leaf, len(batch.samples) - reported)
 
 
 async def _one(sample: Row) -> list[Row]:

@@ -20,7 +20,7 @@ SLOW_SECONDS = 10.0
 
 
 class Ledger:
-    """Counts for one run, told to its reporter as they change.
+    """Counts of one run, sent to its reporter as they change.
 
     A step of progress is a sample that has been through its whole pipeline. The events `leaf` say for each
     leaf how many rows left each block. Rejected answers go to `path`, one JSON line each.
@@ -39,8 +39,8 @@ class Ledger:
         self._finished: Counter[str] = Counter()
         self._blocks: dict[str, Counter[str]] = {}
         self._place = ("", "")
-        self._told = 0.0
-        self._asked: tuple[float, int] | None = None
+        self._reported = 0.0
+        self._first_request: tuple[float, int] | None = None
         self.delays = 0
         self._warned = -WARNING_SECONDS
         self._in_flight = self._pending = 0
@@ -56,9 +56,9 @@ class Ledger:
         self.answers += answers
         if spent != Spent():
             self.spent += spent
-            if self._asked is None:
+            if self._first_request is None:
                 # what the journal knew came at once and says nothing of how long the rest will take
-                self._asked = (time.monotonic(), sum(self._finished.values()))
+                self._first_request = (time.monotonic(), sum(self._finished.values()))
 
     def delayed(self, reason: str, limit: int) -> None:
         """A request without an answer is sent again; `limit`: requests at once from now on."""
@@ -115,9 +115,9 @@ class Ledger:
 
     def _tell(self, now: bool) -> None:
         moment = time.monotonic()
-        if not now and moment - self._told < PROGRESS_SECONDS:
+        if not now and moment - self._reported < PROGRESS_SECONDS:
             return
-        self._told = moment
+        self._reported = moment
         leaf, block = self._place
         self._reporter.progress(
             sum(self._finished.values()),
@@ -152,7 +152,7 @@ class Ledger:
         done, samples = sum(self._finished.values()), sum(self._samples.values())
         if done == samples:
             return 0.0
-        if self._asked is None or done <= self._asked[1]:
+        if self._first_request is None or done <= self._first_request[1]:
             return None
-        since, then = self._asked
+        since, then = self._first_request
         return round((now - since) / (done - then) * (samples - done), 1)

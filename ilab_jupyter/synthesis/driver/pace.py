@@ -53,7 +53,7 @@ class Pace:
             self._close()
 
     def crowded(self, sent_at: float, wait: float | None) -> None:
-        """A request sent at `sent_at` was turned away; the teacher asked for `wait` seconds of peace."""
+        """A request sent at `sent_at` was refused; the teacher requested a pause of `wait` seconds."""
         now = self._clock()
         if wait is not None:
             self.quiet_until = max(self.quiet_until, now + wait)

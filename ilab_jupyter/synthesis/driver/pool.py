@@ -1,4 +1,4 @@
-"""All requests of a run to its teacher: one queue, one pace, each answer written down and asked for once."""
+"""All requests of a run to its teacher: one queue, one rate, each answer recorded and requested once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LONGEST_WAIT = 60.0
 # JSON can write unpaired surrogates, UTF-8 cannot; control characters do not belong in training data.
 _BAD_CHARACTERS = re.compile("[\ud800-\udfff\x00-\x08\x0e-\x1f\x7f]")
 
-Told = Callable[[int, Spent], None]
+OnAnswers = Callable[[int, Spent], None]
 
 
 @dataclass(order=True)
@@ -48,7 +48,7 @@ class _Request:
 
 @dataclass
 class _Open:
-    """A question that is being asked, and how many of its answers are still to come."""
+    """A prompt in flight, and the number of its answers that are missing."""
 
     done: asyncio.Future[None]
     left: int
@@ -70,7 +70,7 @@ class Pool:
         max_retries: int = 3,
         max_tokens: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
-        told: Told = lambda answers, spent: None,
+        on_answers: OnAnswers = lambda answers, spent: None,
         delayed: Callable[[str, int], None] = lambda reason, limit: None,
         pulse: Callable[[int, int], None] = lambda in_flight, pieces: None,
     ) -> None:
@@ -83,7 +83,7 @@ class Pool:
         self._pace = Pace(most)
         self._max_retries = max_retries
         self._stopping = stopping
-        self._told = told
+        self._on_answers = on_answers
         self._delayed = delayed
         self._pulse = pulse
         self._next_pulse = time.monotonic() + PULSE_SECONDS
@@ -118,7 +118,7 @@ class Pool:
             await asyncio.shield(self._open[key].done)
             answers = [self._journal.get(key, index) for index in range(wanted)]
         else:
-            self._told(wanted, Spent())
+            self._on_answers(wanted, Spent())
         return [self._checked(answer) for answer in answers if answer is not None]
 
     def _checked(self, answer: Answer) -> Answer:
@@ -139,7 +139,7 @@ class Pool:
             raise self.failure
 
     def fail(self, error: BaseException) -> None:
-        """End everything that waits; the first failure is the one that is told."""
+        """Fail all waiting requests; the first failure is the one that is reported."""
         if self.failure is not None:
             return
         self.failure = error
@@ -147,7 +147,7 @@ class Pool:
         for waiting in self._open.values():
             if not waiting.done.done():
                 waiting.done.set_exception(error)
-                waiting.done.exception()  # marks it as seen: nobody may be waiting any more
+                waiting.done.exception()  # marks it as seen: no one may wait for it any more
         self._room.set()
 
     async def __aenter__(self) -> Pool:
@@ -165,12 +165,12 @@ class Pool:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _key(self, prompt: str | Messages, sampling: Mapping[str, Any], row: Any) -> str:
-        asked: list[Any] = [prompt, sampling]
+        key: list[Any] = [prompt, sampling]
         if sampling.get("temperature") != 0 and "seed" not in sampling:
-            alike = _digest([*asked, row])
+            alike = _digest([*key, row])
             self._alike[alike] += 1
-            asked += [row, self._alike[alike]]
-        return _digest(asked)
+            key += [row, self._alike[alike]]
+        return _digest(key)
 
     def _put(self, request: _Request) -> None:
         if self.failure is None:
@@ -180,7 +180,7 @@ class Pool:
     async def _listen(self) -> None:
         while True:
             if self._stopping():
-                self.fail(Stopped("generation was asked to stop"))
+                self.fail(Stopped("generation was stopped on request"))
             if time.monotonic() >= self._next_pulse:
                 self._next_pulse = time.monotonic() + PULSE_SECONDS
                 activity = getattr(self._teacher, "activity", None)
@@ -236,7 +236,7 @@ class Pool:
         self._journal.add(request.key, dict(zip(indices, answers, strict=True)), reply.spent)
         self._answers += len(answers)
         self._pace.answered(reply.spent.answer or len(answers), waiting=bool(self._queue))
-        self._told(len(answers), reply.spent)
+        self._on_answers(len(answers), reply.spent)
         self._came(request.key, len(indices))
 
     def _refused(self, request: _Request, refusal: Refused) -> None:
@@ -248,7 +248,7 @@ class Pool:
             self._put(request)
 
     def _again(self, request: _Request, busy: Busy, *, progress: bool) -> None:
-        # a teacher that answers others is not gone: being told to wait then costs no attempt
+        # a teacher that answers others is not gone: a request to wait then costs no attempt
         tried = request.tried if progress and busy.crowded else request.tried + 1
         if tried > self._max_retries:
             if isinstance(busy.reason, Refused):
@@ -270,5 +270,5 @@ class Pool:
                 waiting.done.set_result(None)
 
 
-def _digest(asked: Any) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
+def _digest(key: Any) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:32]

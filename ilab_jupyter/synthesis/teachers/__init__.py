@@ -33,14 +33,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Spent:
-    """Tokens of a request and its answers. `told`: the server counted them; otherwise they are 1.3 a word."""
+    """Tokens of a request and its answers, `counted` by the server or estimated as 1.3 a word."""
 
     prompt: int = 0
     answer: int = 0
-    told: bool = True
+    counted: bool = True
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(self.prompt + other.prompt, self.answer + other.answer, self.told and other.told)
+        return Spent(self.prompt + other.prompt, self.answer + other.answer, self.counted and other.counted)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Reply:
 
 class Busy(Exception):
     """The teacher may answer later. `reason` is what to raise where it never does; `wait` are the seconds
-    that it asked for; `crowded` says that fewer requests at once may help.
+    that it requested; `crowded` says that fewer requests at once may help.
     """
 
     def __init__(self, reason: Exception, wait: float | None = None, crowded: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The embedded teacher: no language model. It answers instructlab-sdg's prompts from what stands in them.
+"""The embedded teacher, which is not a language model. It answers instructlab-sdg's prompts from their text.
 
 Answers are seed answers and sentences of the document, word for word; questions come from templates;
 judgements from word overlap. The same prompt always gets the same answers. It cannot invent anything, and its
@@ -36,7 +36,7 @@ class Pair:
 
 class EmbeddedTeacher:
     """A teacher in this process. After `study` no question of a run has two answers, whatever order it is
-    asked in.
+    variants in.
     """
 
     label = LABEL
@@ -105,7 +105,7 @@ class EmbeddedTeacher:
         """
         document = fields["document"]
         pairs = self._pairs.get(document)
-        if pairs is None:  # not among the samples: what was asked before has no say in the answer
+        if pairs is None:  # not among the samples: earlier prompts do not affect the answer
             pairs = _pairs(document, list(_seeds(fields)), phrasing.names_in(sentences.plain(document)))
         digest = hashlib.sha256(fields["icl_query_1"].encode()).digest()
         return pairs, *self._turns.get((document, fields["icl_query_1"]), (digest[0] % 5, 5))
@@ -142,8 +142,8 @@ class EmbeddedTeacher:
         count = min(int(fields["num_samples"]), phrasing.FORMS)
         # the generator drops a question that another context has been given already
         first = count * phrasing.frame_number(fields.get("seed_context", ""), fields.get("context", ""))
-        asked = (phrasing.variant(fields["seed_question"], first + number) for number in range(count))
-        return "\n".join(f"[Start of Question]\n{question}\n[End of Question]" for question in asked)
+        variants = (phrasing.variant(fields["seed_question"], first + number) for number in range(count))
+        return "\n".join(f"[Start of Question]\n{question}\n[End of Question]" for question in variants)
 
     def _responses(self, fields: Fields, index: int) -> str:
         return f"[Start of Response]\n{fields['seed_response'].strip()}\n[End of Response]"

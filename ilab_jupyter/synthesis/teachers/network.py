@@ -43,7 +43,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 def _forbidden(host: str) -> TeacherError:
     return TeacherError(
-        f"The teacher's address {host} leads to a cloud metadata service, which is never asked.",
+        f"The teacher's address {host} leads to a cloud metadata service, to which no request is sent.",
         "Give the address of a model server.",
         cause="teacher_forbidden",
     )
@@ -86,7 +86,7 @@ class CheckedTransport(httpx.BaseTransport):
     async def _answered(self, request: httpx.Request) -> httpx.Response:
         if self._inner is None:
             self._inner = CheckedAsyncTransport(POOL)
-        asked = httpx.Request(
+        forwarded = httpx.Request(
             request.method,
             request.url,
             headers=request.headers,
@@ -95,7 +95,7 @@ class CheckedTransport(httpx.BaseTransport):
         )
         try:
             async with asyncio.timeout(_silence(request)):
-                response = await self._inner.handle_async_request(asked)
+                response = await self._inner.handle_async_request(forwarded)
                 try:
                     content = await response.aread()
                 finally:
@@ -195,9 +195,9 @@ class _Limited(httpx.AsyncByteStream):
 
 
 def _limited(response: httpx.Response) -> httpx.Response:
-    # none was asked for, and a small body can unpack to one without end
+    # none was requested, and a small body can unpack to one without end
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise _refused("a compressed body, which it was asked not to send")
+        raise _refused("a compressed body, which was not requested")
     response.stream = _Limited(response.stream)
     return response
 

@@ -172,15 +172,15 @@ def _with_verb(helper: str, verb: str, subject: str, rest: str) -> str:
     if follower in ("during", "when", "until", "before", "after"):
         return f"When {helper} {subject} {verb}?"
     if follower in ("in", "on", "at", "beside", "near", "under", "between", "through"):
-        asked = "When" if re.search(r"(day|night|winter|summer|spring|autumn)s?$", rest) else "Where"
-        return f"{asked} {helper} {subject} {verb}?"
+        word = "When" if re.search(r"(day|night|winter|summer|spring|autumn)s?$", rest) else "Where"
+        return f"{word} {helper} {subject} {verb}?"
     if follower in ("from", "to", "for", "with", "of", "into", "as"):
         return f"What {helper} {subject} {verb} {follower}?"
     return f"How {helper} {subject} {verb}?" if verb == "travel" else f"What {helper} {subject} {verb}?"
 
 
 def _inside(text: str, names: frozenset[str] = frozenset()) -> str:
-    """`text` as it stands inside a sentence: its first word in lower case, unless that is a name."""
+    """`text` as it is written inside a sentence: its first word in lower case, unless that is a name."""
     words = [word.strip("\"'(,") for word in text.split()]
     first = words[0]
     if first in ("The", "A", "An"):

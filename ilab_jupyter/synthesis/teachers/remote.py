@@ -1,4 +1,4 @@
-"""A teacher behind an OpenAI-compatible address, asked in whatever way it can be asked."""
+"""A teacher behind an OpenAI-compatible address, called with the features that it has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 
 @dataclass(frozen=True)
 class Way:
-    """How answers are asked for: `many` asks for several answers in one request."""
+    """How answers are requested: `many` is for several answers in one request."""
 
     chat: bool
     many: bool
@@ -69,7 +69,7 @@ class RemoteTeacher:
     ) -> None:
         key = getattr(client, "api_key", None)
         self._key = key if isinstance(key, str) and len(key) >= SHORTEST_KEY else ""
-        self._asked_model = model
+        self._requested_model = model
         self.label = self.model = self._masked(shown(model, MODEL_NAME))
         self._client = client
         self._url = url
@@ -87,7 +87,7 @@ class RemoteTeacher:
         """The teacher of `settings`. TeacherError where the address or its list of models gives none."""
         assert settings.url is not None, "settings of this kind have a url"
         model = settings.model
-        # a connection belongs to its event loop, so the list is asked for over one of its own
+        # a connection belongs to its event loop, so the list is requested over a separate one
         with _client(settings) as client:
             model = model or first_model(client, settings.url, settings.max_retries)
         return cls(
@@ -100,7 +100,7 @@ class RemoteTeacher:
 
     @property
     def many(self) -> bool:
-        """Whether this server is still asked for several answers at once."""
+        """Whether several answers are still requested at once from this server."""
         return WAYS[self._way].many
 
     def describe(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class RemoteTeacher:
         try:
             reply = await requests.send(
                 self._create(chat),
-                self._asked_model,
+                self._requested_model,
                 request,
                 question.sampling,
                 self._url or "the given client",
@@ -159,13 +159,13 @@ class RemoteTeacher:
         completions = self._client.chat.completions if chat else self._client.completions
         if self._threads is None:
 
-            async def in_time(**asked: Any) -> Any:
-                return await self.activity.in_time(completed(completions, self.activity, asked))
+            async def in_time(**arguments: Any) -> Any:
+                return await self.activity.in_time(completed(completions, self.activity, arguments))
 
             return in_time
 
-        async def in_thread(**asked: Any) -> Any:
-            call = functools.partial(completions.create, **asked)
+        async def in_thread(**arguments: Any) -> Any:
+            call = functools.partial(completions.create, **arguments)
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
         return in_thread

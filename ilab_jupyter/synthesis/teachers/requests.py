@@ -47,14 +47,14 @@ class TooLong(Exception):
         self._words = _words(str(request.prompt))
         found = re.search(r"(?:maximum|max|n_ctx|context)[^.\d]{0,60}?(\d{2,8})", said, re.IGNORECASE)
         self._context = int(found[1]) if found else None
-        asked = re.search(r"requested (?:about )?(\d{2,8})", said)
-        self._asked = int(asked[1]) if asked else None
+        found = re.search(r"requested (?:about )?(\d{2,8})", said)
+        self._requested = int(found[1]) if found else None
 
     def room(self, max_tokens: int) -> int | None:
         """How many tokens an answer may have beside this prompt; None where that is not said or too few."""
-        if self._context is None or self._asked is None:
+        if self._context is None or self._requested is None:
             return None
-        room = self._context - (self._asked - max_tokens)
+        room = self._context - (self._requested - max_tokens)
         return room if SHORTEST_ANSWER <= room < max_tokens else None
 
     def explained(self, where: str) -> TeacherError:
@@ -78,24 +78,24 @@ async def send(
     retried: bool = False,
 ) -> Reply:
     """The answers to `request`; `create` is the client's own call for it. Where the answer's length alone is
-    too much for the model's context, a shorter one is asked for.
+    too much for the model's context, a shorter one is requested.
 
     Busy for 408, 409, 429, 5xx and broken connections, Refused for a way of asking that the server does not
     know, TeacherError for all other failures.
     """
-    asked = {"model": model, **sampling, "n": request.count}
+    arguments = {"model": model, **sampling, "n": request.count}
     if request.count == 1:
-        del asked["n"]
-    asked["messages" if request.chat else "prompt"] = _body(request)
+        del arguments["n"]
+    arguments["messages" if request.chat else "prompt"] = _body(request)
     try:
-        return _reply(await create(**asked), request, where)
+        return _reply(await create(**arguments), request, where)
     except (Refused, PublicError):
         raise
     except Exception as error:
         failure = _failure(error, model, request, where)
         if not isinstance(failure, TooLong):
             raise failure from error
-        room = failure.room(int(asked.get("max_tokens") or 0))
+        room = failure.room(int(arguments.get("max_tokens") or 0))
         if room is None or retried:
             raise failure.explained(where) from error
     return await send(create, model, request, {**sampling, "max_tokens": room}, where, retried=True)
@@ -132,7 +132,7 @@ def _reply(answer: Any, request: Request, where: str) -> Reply:
     if len(choices) != request.count:
         if request.count == 1:
             raise _nonsense(where, f"{len(choices)} answers to one question")
-        raise Refused(f"{len(choices)} answers where {request.count} were asked for")
+        raise Refused(f"{len(choices)} answers where {request.count} were requested")
     # a chat model may answer with nothing at all; what is empty is counted and kept apart later
     texts = [
         (getattr(choice.message, "content", None) if request.chat else choice.text) or ""
@@ -152,7 +152,7 @@ def _spent(usage: Any, request: Request, answers: list[Answer]) -> Spent:
     prompt, answer = (getattr(usage, f"{part}_tokens", None) for part in ("prompt", "completion"))
     if isinstance(prompt, int) and isinstance(answer, int):
         return Spent(prompt, answer)
-    return Spent(_words(str(request.prompt)), sum(_words(answer.text) for answer in answers), told=False)
+    return Spent(_words(str(request.prompt)), sum(_words(answer.text) for answer in answers), counted=False)
 
 
 def _words(text: str) -> int:
@@ -192,8 +192,8 @@ def _failure(error: Exception, model: str, request: Request, where: str) -> Exce
     if isinstance(error, openai.APIStatusError):
         if error.status_code not in (408, 409, 429) and error.status_code < 500:
             return reason
-        asked = error.response.headers.get("retry-after", "")
-        wait = min(float(asked), LONGEST_WAIT) if re.fullmatch(r"\d+(\.\d+)?", asked) else None
+        after = error.response.headers.get("retry-after", "")
+        wait = min(float(after), LONGEST_WAIT) if re.fullmatch(r"\d+(\.\d+)?", after) else None
         return Busy(reason, wait, crowded=error.status_code in (408, 429, 503))
     if isinstance(error, openai.APIConnectionError | TimeoutError):
         return Busy(reason, crowded=isinstance(error, openai.APITimeoutError | TimeoutError))

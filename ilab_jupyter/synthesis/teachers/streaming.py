@@ -13,7 +13,7 @@ import openai
 
 # A request is given up after so many times the limit, even while others are answered.
 MOST_SILENCE = 10
-# Characters of one answer for each token that was asked for; a stream that brings more is ended.
+# Characters of one answer for each requested token; a longer stream is cancelled.
 CHARACTERS_PER_TOKEN = 64
 _NO_LIMIT = 100_000
 
@@ -59,12 +59,12 @@ class Activity:
             task.cancel()
 
 
-async def completed(completions: Any, activity: Activity, asked: Mapping[str, Any]) -> Any:
+async def completed(completions: Any, activity: Activity, arguments: Mapping[str, Any]) -> Any:
     """The response to one request of openai's asynchronous client, put together from its stream.
 
     A server that does not stream sends the whole response, which is as good.
     """
-    streaming = {**asked, "stream": True, "stream_options": {"include_usage": True}}
+    streaming = {**arguments, "stream": True, "stream_options": {"include_usage": True}}
     async with completions.with_streaming_response.create(**streaming) as response:
         if "text/event-stream" not in response.headers.get("content-type", ""):
             body = (await response.read()).decode(errors="replace")
@@ -73,7 +73,7 @@ async def completed(completions: Any, activity: Activity, asked: Mapping[str, An
                 return json.loads(body, object_hook=_named)
             except ValueError:
                 return body  # the caller quotes it
-        answer = _Answer(asked, activity)
+        answer = _Answer(arguments, activity)
         try:
             async for line in response.iter_lines():
                 if line.startswith("data:") and not answer.add(line[5:].strip()):
@@ -86,10 +86,10 @@ async def completed(completions: Any, activity: Activity, asked: Mapping[str, An
 class _Answer:
     """The choices of a response, as far as their pieces have come."""
 
-    def __init__(self, asked: Mapping[str, Any], activity: Activity) -> None:
-        self._chat = "messages" in asked
+    def __init__(self, arguments: Mapping[str, Any], activity: Activity) -> None:
+        self._chat = "messages" in arguments
         self._activity = activity
-        self._left = CHARACTERS_PER_TOKEN * (asked.get("max_tokens") or _NO_LIMIT) * asked.get("n", 1)
+        self._left = CHARACTERS_PER_TOKEN * (arguments.get("max_tokens") or _NO_LIMIT) * arguments.get("n", 1)
         self._texts: dict[int, list[str]] = {}
         self._reasons: dict[int, str] = {}
         self._usage: Any = None

@@ -18,7 +18,7 @@ def unchanged() -> Iterator[None]:
     """While a library is imported or at work: asyncio and the environment variables stay as they are.
 
     As it is imported, ragas makes all event loops of the process reentrant, which changes how other people's
-    tasks run and end. It need not: its questions are asked in threads that have no loop. instructlab-eval
+    tasks run and end. It need not: its requests run in threads that have no loop. instructlab-eval
     sets TOKENIZERS_PARALLELISM for good. Where several threads have guests, the last to leave tidies up.
     """
     global _inside, _before

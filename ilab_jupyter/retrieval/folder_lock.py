@@ -14,7 +14,7 @@ from ilab_jupyter.errors import Conflict, Unavailable, is_disk_full
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """An empty folder for temporary files below `folder`, which is made; nobody else has it meanwhile.
+    """Create `folder` and lock it; gives an empty folder for temporary files below it.
 
     Conflict where another process works there. Inside, an OSError becomes Unavailable that names the folder.
     """

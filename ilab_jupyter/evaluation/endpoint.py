@@ -1,6 +1,6 @@
 """The line to a model server: watched, stoppable, with an end to patience, and only to where one may ask.
 
-The benchmark's library asks through it. It never learns the key, is told at once where asking is over, and
+The benchmark's library asks through it. It never learns the key, is refused at once after the end, and
 hears again what an earlier attempt was answered.
 """
 
@@ -30,7 +30,7 @@ Role = Literal["judge", "student"]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a model answers. The key is shown to nobody."""
+    """The address and key of a model. The key is not shown."""
 
     url: str
     model: str
@@ -38,7 +38,7 @@ class Endpoint:
     timeout: float = 300.0
 
 
-class Line(httpx.BaseTransport):
+class Connection(httpx.BaseTransport):
     """Counts answers as progress and keeps them among `answers`, as those of `who`. Once the work is to stop,
     or the server is given up, nothing is sent any more: each request is refused here with 400, which no
     library repeats. `check` then says why.
@@ -105,7 +105,7 @@ class Line(httpx.BaseTransport):
                 if response.status_code not in BUSY:
                     return self._answered(request, response, place)
                 reason = f"answers with status {response.status_code}"
-                pause = _asked_pause(response, pause)
+                pause = _requested_pause(response, pause)
                 response.close()
             if attempt + 1 < TRIES:
                 self._wait(pause)
@@ -169,7 +169,7 @@ def probe(endpoint: Endpoint, reporter: Reporter) -> str:
 
     TeacherError where the server cannot be reached, refuses the key, or lists no model.
     """
-    line = Line(endpoint, "judge", reporter)
+    line = Connection(endpoint, "judge", reporter)
     with line.client() as client:
         response = client.get(f"{endpoint.url}/models")
     # A server need not have a list of models where the name is known.
@@ -187,7 +187,7 @@ def probe(endpoint: Endpoint, reporter: Reporter) -> str:
         ) from None
 
 
-def _asked_pause(response: httpx.Response, pause: float) -> float:
+def _requested_pause(response: httpx.Response, pause: float) -> float:
     try:
         return min(max(float(response.headers.get("Retry-After", "")), 0.0), LONGEST_PAUSE)
     except ValueError:
@@ -195,4 +195,4 @@ def _asked_pause(response: httpx.Response, pause: float) -> float:
 
 
 def _refused(request: httpx.Request) -> httpx.Response:
-    return httpx.Response(400, json={"error": {"message": "This is no longer asked."}}, request=request)
+    return httpx.Response(400, json={"error": {"message": "The evaluation has ended."}}, request=request)

@@ -21,7 +21,7 @@ class Service:
     """What the handlers share.
 
     `active` holds the requests whose answers are not finished; `busy` the same from the moment they are let
-    in. `asked` is when the last of these came or went. Nothing is let in once it is `leaving`.
+    in. `last_use` is when the last of these came or went. Requests are refused once it is `leaving`.
     """
 
     engine: Engine
@@ -32,12 +32,12 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
     active: set[Handler] = field(default_factory=set)
     busy: set[Handler] = field(default_factory=set)
-    asked: float = field(default_factory=time.monotonic)
+    last_use: float = field(default_factory=time.monotonic)
     leaving: bool = False
 
     def idle(self, seconds: float) -> bool:
-        """Whether nobody is being answered, and nobody has asked for so long."""
-        return not self.busy and not self.active and time.monotonic() - self.asked >= seconds
+        """Whether no request is active, and there was none for so many seconds."""
+        return not self.busy and not self.active and time.monotonic() - self.last_use >= seconds
 
 
 class Handler(RequestHandler):
@@ -66,16 +66,16 @@ class Handler(RequestHandler):
                     code="preempted",
                 )
             self.service.busy.add(self)
-            self.service.asked = time.monotonic()
+            self.service.last_use = time.monotonic()
 
     def on_finish(self) -> None:
         """From now on the model may be idle."""
         if self in self.service.busy:
             self.service.busy.discard(self)
-            self.service.asked = time.monotonic()
+            self.service.last_use = time.monotonic()
 
     def set_default_headers(self) -> None:
-        """Answers are for the one who asked."""
+        """Answers are not cached."""
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")

@@ -1,4 +1,4 @@
-"""A model in this process that is asked, one conversation after another, without a server."""
+"""Chat with a model in this process, one conversation after another, without a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ilab_jupyter.serving.engine import Engine, Finished, Piece, Sampling
 from ilab_jupyter.serving.loading import load
 
 
-class Speaker:
+class LocalChat:
     """Loads the model of a folder at once. It is held until `close`."""
 
     def __init__(self, folder: Path, *, device: str = "auto") -> None:
