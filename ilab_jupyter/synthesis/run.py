@@ -225,7 +225,7 @@ class Run:
         return self.build / f"generated_{self._suffix}" / f"{leaf.node}.jsonl"
 
     def _evaluation(self, sdg: Any, node: str, samples: list[Row], made: list[Row]) -> None:
-        """Multiple-choice questions on the leaf, for MMLU-Branch. A failure here does not fail the dataset."""
+        """Multiple-choice questions on the leaf, for MMLU-Branch; without them the dataset is valid, too."""
         from datasets import Dataset  # type: ignore[import-untyped]
 
         done = types.SimpleNamespace(generate=lambda samples: Dataset.from_list(made))

@@ -45,9 +45,7 @@ def test_invalid_leaf_is_reported_with_file_and_line(works: Any, tmp_path: Path)
     assert job.remedy == f"generate {tmp_path / 'taxonomy'}"
 
 
-def test_data_and_models_that_do_not_exist_lead_to_the_list_of_those_that_do(
-    works: Any, tiny: Path, pairs: Path
-) -> None:
+def test_missing_data_and_models_suggest_their_lists(works: Any, tiny: Path, pairs: Path) -> None:
     no_data = works.ended("train", model=str(tiny), data=["nothing"])
     assert (no_data.cause, no_data.remedy) == ("data_missing", "data") and "'nothing'" in no_data.message
     no_model = works.ended("train", model="nobody", data=[str(pairs)])

@@ -78,7 +78,7 @@ def test_no_question_is_a_worked_example_of_itself(student: Path, tmp_path: Path
         assert prompt.count(question) == 1 and prompt.count("Answer:") == 4
 
 
-def test_mmlu_is_asked_of_the_data_in_a_folder(student: Path, mmlu: Path) -> None:
+def test_mmlu_uses_data_of_folder(student: Path, mmlu: Path) -> None:
     result = Model(student).evaluate_mmlu_bench(data=mmlu, tasks=["virology"], **CPU)
     assert set(result.groups) == {"virology"} and len(result.questions) == 6
     right = [question.score for question in result.questions]

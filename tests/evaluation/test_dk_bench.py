@@ -37,7 +37,7 @@ def scored(score: Any) -> str:
     return json.dumps({"feedback": "As it is.", "score": score})
 
 
-def test_answers_are_made_where_there_are_none_and_all_are_judged(
+def test_missing_answers_are_generated_and_all_are_judged(
     student: Path, questions: Path, judge_server: Any
 ) -> None:
     judge = judge_server(lambda prompt: scored(5 if '"response": "Nine ropes."' in prompt else 2))
@@ -110,7 +110,7 @@ def test_what_is_no_score_is_kept_apart_and_counted(
         ('{"user_input": "\udcff", "reference": "x"}\n', "row 1: not UTF-8"),
     ],
 )
-def test_a_wrong_row_is_named_before_anything_is_asked(
+def test_wrong_row_is_reported_before_first_request(
     student: Path, tmp_path: Path, text: str, said: str
 ) -> None:
     file = tmp_path / "wrong.jsonl"

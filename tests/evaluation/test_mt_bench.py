@@ -61,7 +61,7 @@ def test_the_key_goes_to_the_judge_and_nowhere_else(
     assert "words-of-a-secret" not in kept + "".join(capfd.readouterr())
 
 
-def test_a_judge_that_is_not_there_is_said_before_the_model_is_asked(student: Path, recorder: Any) -> None:
+def test_missing_judge_is_reported_before_model_answers(student: Path, recorder: Any) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         url, reporter = f"http://127.0.0.1:{held.getsockname()[1]}/v1", recorder()
@@ -71,7 +71,7 @@ def test_a_judge_that_is_not_there_is_said_before_the_model_is_asked(student: Pa
     assert [event for event in reporter.events if event[1] == "answering"] == []
 
 
-def test_a_judge_at_a_metadata_address_is_never_asked(student: Path) -> None:
+def test_judge_at_metadata_address_gets_no_request(student: Path) -> None:
     with pytest.raises(TeacherError, match="The judge's address"):
         Model(student).evaluate_mt_bench(judge="http://169.254.169.254/v1", **FEW)
 
@@ -83,7 +83,7 @@ def test_a_judge_that_goes_away_ends_the_evaluation_soon(student: Path, judge_se
     assert len(judge.requests) == 1
 
 
-def test_asked_to_stop_it_stops(student: Path, judge_server: Any, recorder: Any) -> None:
+def test_stop_request_ends_evaluation(student: Path, judge_server: Any, recorder: Any) -> None:
     judge = judge_server(lambda prompt: "[[5]]")
     with pytest.raises(Stopped):
         Model(student).evaluate_mt_bench(
@@ -157,7 +157,7 @@ def taxonomy(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_branch_is_compared_with_its_base_and_nothing_is_checked_out(
+def test_branch_is_compared_with_base_without_checkout(
     student: Path, other_student: Path, taxonomy: Path, judge_server: Any
 ) -> None:
     judge = judge_server(lambda prompt: "[[9]]" if len(judge.requests) <= 6 else "[[4]]")
@@ -182,7 +182,7 @@ def test_a_branch_is_compared_with_its_base_and_nothing_is_checked_out(
 
 
 @pytest.mark.parametrize("branch", ["no-such-branch", "-h", "--orphan=x", "@{-1}", "HEAD^{/x}", "a..b", ""])
-def test_a_branch_that_is_none_is_said_before_anything_is_asked(
+def test_unknown_branch_is_reported_before_first_request(
     student: Path, taxonomy: Path, judge_server: Any, branch: str
 ) -> None:
     judge = judge_server(lambda prompt: "[[5]]")
@@ -193,7 +193,7 @@ def test_a_branch_that_is_none_is_said_before_anything_is_asked(
     assert not judge.requests
 
 
-def test_a_branch_without_skills_or_with_a_wrong_leaf_is_named(
+def test_branch_without_skills_or_with_invalid_leaf_is_reported(
     student: Path, taxonomy: Path, judge_server: Any
 ) -> None:
     judge = judge_server(lambda prompt: "[[5]]")
@@ -213,7 +213,7 @@ def test_a_branch_without_skills_or_with_a_wrong_leaf_is_named(
         Model(student).evaluate_mt_bench_branch(judge=judge.url, taxonomy_path=student)
 
 
-def test_results_of_two_benchmarks_and_files_that_are_none_are_refused(
+def test_comparison_refuses_other_benchmarks_and_other_files(
     student: Path, judge_server: Any, tmp_path: Path
 ) -> None:
     judge = judge_server(lambda prompt: "[[5]]")

@@ -36,7 +36,7 @@ def answers(path: str) -> dict[str, Any]:
     return {str(row["question_id"]): row["choices"][0]["turns"] for row in rows}
 
 
-def test_what_was_answered_and_judged_is_not_asked_again(
+def test_answers_and_verdicts_are_reused(
     student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     judge, journal = judge_server(lambda prompt: "[[7]]"), tmp_path / "answers.jsonl"
@@ -54,7 +54,7 @@ def test_what_was_answered_and_judged_is_not_asked_again(
     assert (8, 8) in [step[:2] for step in reporter.steps]
 
 
-def test_another_model_is_asked_everything_and_so_is_one_whose_files_changed(
+def test_other_or_changed_model_repeats_all_questions(
     student: Path, other_student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     judge, journal = judge_server(lambda prompt: "[[7]]"), tmp_path / "answers.jsonl"
@@ -74,7 +74,7 @@ def test_another_model_is_asked_everything_and_so_is_one_whose_files_changed(
     assert kept[4] - kept[3] >= 8
 
 
-def test_a_judge_that_was_lost_is_asked_only_for_the_rest(
+def test_lost_judge_is_resumed_with_remaining_answers(
     student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     gone = threading.Event()
@@ -96,7 +96,7 @@ def test_a_judge_that_was_lost_is_asked_only_for_the_rest(
     assert len(judge.requests) == 4 + 5 and max(prompts(judge).values()) == 2
 
 
-def test_own_questions_are_not_asked_again(
+def test_custom_questions_are_not_repeated(
     student: Path, judge_server: Any, recorder: Any, tmp_path: Path
 ) -> None:
     file, journal = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
@@ -118,7 +118,7 @@ def test_own_questions_are_not_asked_again(
     assert Model.compare(result.path, again.path).difference == 0, "a result that is kept is never replaced"
 
 
-def test_a_subject_that_was_answered_is_not_asked_again(student: Path, recorder: Any, tmp_path: Path) -> None:
+def test_finished_subject_is_not_repeated(student: Path, recorder: Any, tmp_path: Path) -> None:
     data, journal = tmp_path / "mmlu", tmp_path / "answers.jsonl"
     for subject in ("anatomy", "virology"):
         (data / subject).mkdir(parents=True)
@@ -182,7 +182,7 @@ def test_killed_job_resumes_and_ends_with_its_result(student: Path, judge_server
         service.close()
 
 
-def test_a_file_that_is_no_journal_is_left_as_it_is(student: Path, tmp_path: Path) -> None:
+def test_file_that_is_not_journal_is_unchanged(student: Path, tmp_path: Path) -> None:
     file = tmp_path / "thesis.txt"
     file.write_text("years of work")
     with pytest.raises(InvalidInput, match="no journal"):

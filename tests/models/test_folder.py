@@ -57,7 +57,7 @@ def test_without_llama_cpp_it_is_said_what_to_install(tiny: Path, monkeypatch: p
         Model(tiny).convert(to="onnx")
 
 
-def test_a_converter_that_fails_leaves_nothing_and_its_last_word_is_told(
+def test_failed_converter_leaves_nothing_and_its_output_is_reported(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The programs of a llama.cpp too old for the model: one refuses, one writes something else.

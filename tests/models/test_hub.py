@@ -41,7 +41,7 @@ def test_size_and_licence_are_shown_before_anything_is_fetched(hub: Any) -> None
     assert shown == [offer] and not any("/resolve/" in path for _, path, _ in hub.requests)
 
 
-def test_a_download_is_a_model_of_the_registry_with_its_origin(hub: Any) -> None:
+def test_download_is_registered_model_with_origin(hub: Any) -> None:
     entry = Model.download("org/Tiny.1", name="mine")
     assert entry == Models().get("mine") and entry.lineage["license"] == "apache-2.0"
     assert entry.lineage["hub"]["repository"] == "org/Tiny.1" and len(entry.lineage["hub"]["commit"]) == 40
@@ -68,7 +68,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_connection_that_is_cut_is_taken_up_at_its_byte(hub: Any) -> None:
+def test_interrupted_download_continues_at_its_byte(hub: Any) -> None:
     hub.cut, hub.cuts = WEIGHTS, 2
     entry = Model.download("org/tiny", name="mine")
     assert (Path(entry.path) / WEIGHTS).read_bytes() == hub.files[WEIGHTS]
@@ -77,7 +77,7 @@ def test_a_connection_that_is_cut_is_taken_up_at_its_byte(hub: Any) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_download_that_failed_goes_on_with_the_files_that_are_not_here_yet(hub: Any) -> None:
+def test_failed_download_continues_with_missing_files(hub: Any) -> None:
     hub.cut, hub.cuts = WEIGHTS, 1000
     with pytest.raises(Unavailable, match="hub cannot be reached"):
         Model.download("org/tiny", name="mine")
@@ -132,7 +132,7 @@ def test_offline_it_is_said_that_the_hub_cannot_be_reached() -> None:
         Model.download("org/tiny")
 
 
-def test_a_model_goes_to_the_hub_with_a_card_and_without_secrets(
+def test_upload_has_model_card_and_no_secrets(
     hub: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_words_of_a_secret")
@@ -169,7 +169,7 @@ def test_an_upload_that_is_not_allowed_is_explained(hub: Any, tiny: Path) -> Non
 
 
 @pytest.mark.parametrize("id", ["org/a--b", "org/a..b", "org/name.git", f"org/{'a' * 100}"])
-def test_an_id_that_the_hub_refuses_is_told_in_words(hub: Any, id: str, tiny: Path) -> None:
+def test_id_refused_by_hub_is_reported(hub: Any, id: str, tiny: Path) -> None:
     for ask in (lambda: Model.describe(id), lambda: Model(id).chat("Who?"), lambda: Model(tiny).upload(id)):
         with pytest.raises(InvalidInput, match="no id of a model"):
             ask()

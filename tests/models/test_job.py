@@ -37,7 +37,7 @@ def run(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return end
 
 
-def test_a_download_says_size_and_licence_and_is_a_model_that_can_be_named(run: Any) -> None:
+def test_download_reports_size_and_licence_and_is_registered(run: Any) -> None:
     job = run(operation="download", model="org/Tiny.1", name="mine")
     assert job.state is JobState.SUCCEEDED, job.message
     assert "license apache-2.0" in run.log
@@ -48,14 +48,14 @@ def test_a_download_says_size_and_licence_and_is_a_model_that_can_be_named(run: 
     assert again.remedy == "model download org/Tiny.1 --name mine-2"
 
 
-def test_what_the_hub_keeps_back_is_told_with_its_cause(run: Any, hub: Any) -> None:
+def test_gated_model_is_reported_with_cause(run: Any, hub: Any) -> None:
     hub.refuse = 403, "GatedRepo"
     job = run(operation="download", model="org/tiny")
     assert (job.state, job.cause) == (JobState.FAILED, "model_gated")
     assert job.remedy == f"resume {job.id}"
 
 
-def test_an_adapter_is_merged_into_a_folder_and_sent_with_the_key_of_the_caller(
+def test_adapter_is_merged_and_uploaded_with_key_of_caller(
     run: Any, hub: Any, language_models: Path, tmp_path: Path
 ) -> None:
     adapter = language_models / "adapter/lora"
@@ -73,7 +73,7 @@ def test_an_adapter_is_merged_into_a_folder_and_sent_with_the_key_of_the_caller(
     assert "hf_secret" not in sent.model_dump_json() + run.log
 
 
-def test_a_job_that_was_killed_after_it_had_published_finds_its_model_and_makes_no_other(
+def test_job_killed_after_publishing_reuses_its_model(
     hub: Any, language_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")

@@ -57,7 +57,7 @@ def test_no_models_folder_is_no_models(tmp_path: Path) -> None:
     assert names(Models(tmp_path / "absent")) == []
 
 
-def test_a_path_and_a_downloaded_snapshot_of_the_hub_are_models_too(
+def test_paths_and_hub_snapshots_are_models(
     make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_model(tmp_path / "elsewhere")
@@ -184,7 +184,7 @@ def sharded(index: object) -> Callable[[Path], None]:
         (sharded({}), "names no files"),
     ],
 )
-def test_a_folder_that_cannot_be_used_says_which_file_and_why(
+def test_unusable_folder_reports_file_and_reason(
     change: Callable[[Path], None], words: str, make_model: Make
 ) -> None:
     change(make_model(paths.models_dir() / "broken"))
@@ -213,7 +213,7 @@ def test_shards_count_together(make_model: Make) -> None:
     assert Models().get("big").parameters == 64
 
 
-def test_a_file_in_place_of_a_folder_is_refused_by_name(tmp_path: Path) -> None:
+def test_file_instead_of_folder_is_refused_by_name(tmp_path: Path) -> None:
     gguf = tmp_path / "model.gguf"
     gguf.write_bytes(b"GGUF")
     with pytest.raises(InvalidInput, match="GGUF"):

@@ -92,7 +92,7 @@ def test_markdown_is_kept_as_it_was_written(ingested: IngestResult) -> None:
     assert markdown(ingested, "guide.md").startswith("# Nets\n\nThe **knots** ([a link](x)) hold.\n")
 
 
-def test_headings_and_tables_of_office_documents_are_kept_and_macros_are_nothing(
+def test_office_headings_and_tables_are_kept_without_macros(
     ingested: IngestResult,
 ) -> None:
     letter = markdown(ingested, "letter.docx.md")
@@ -101,7 +101,7 @@ def test_headings_and_tables_of_office_documents_are_kept_and_macros_are_nothing
     assert "Nets" in markdown(ingested, "slides.pptx.md")
 
 
-def test_scripts_of_a_page_are_left_out_and_what_it_names_is_never_fetched(ingested: IngestResult) -> None:
+def test_html_scripts_are_removed_and_links_not_fetched(ingested: IngestResult) -> None:
     page = markdown(ingested, "page.html.md")
     assert page.split() == ["Before", "it.", "#", "Nets", "Maren", "mends."]
     assert "root:" not in markdown(ingested, "guide.md")
@@ -111,14 +111,14 @@ def test_a_formula_of_a_table_stays_text(ingested: IngestResult) -> None:
     assert "| x | =1+1 |" in markdown(ingested, "below/table.csv.md")
 
 
-def test_the_encoding_is_found_and_doubt_is_told(ingested: IngestResult) -> None:
+def test_encoding_is_detected_and_uncertainty_reported(ingested: IngestResult) -> None:
     assert markdown(ingested, "notes.txt.md") == "Caf\xe9 at the harbour.\n\nIt opens at six.\n"
     assert markdown(ingested, "wide.txt.md") == "The baker's door is green.\n"
     told = {warning.document: warning.message for warning in ingested.warnings}
     assert "Windows-1252" in told["notes.txt"] and "wide.txt" not in told
 
 
-def test_a_pdf_without_layout_models_gives_its_text_and_says_what_is_lost(ingested: IngestResult) -> None:
+def test_pdf_without_layout_models_gives_text_and_losses(ingested: IngestResult) -> None:
     text = markdown(ingested, "report.pdf.md")
     assert "boats wait for her." in text and "The last page." in text
     [report] = [document for document in ingested.documents if document.name == "report.pdf"]
@@ -157,7 +157,7 @@ def test_chunks_know_their_document_headings_and_page(ingested: IngestResult) ->
         ("quotes.csv", "broken", "damaged"),
     ],
 )
-def test_a_document_that_cannot_be_read_is_kept_apart_with_the_reason(
+def test_unreadable_document_is_listed_with_reason(
     ingested: IngestResult, name: str, reason: str, said: str
 ) -> None:
     found = failure(ingested, name)

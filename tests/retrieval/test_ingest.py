@@ -42,7 +42,7 @@ def stamps(output: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in shown}
 
 
-def test_a_second_run_changes_nothing_and_a_third_one_what_changed(folder: Path, tmp_path: Path) -> None:
+def test_ingest_repeats_only_changed_documents(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert ingest(folder, output).unchanged == 0
     before = stamps(output)
@@ -68,7 +68,7 @@ def test_a_second_run_changes_nothing_and_a_third_one_what_changed(folder: Path,
     assert ingest(folder, output, chunk_tokens=16).unchanged == 0
 
 
-def test_a_file_that_was_not_made_by_ingest_is_never_written(folder: Path, tmp_path: Path) -> None:
+def test_foreign_files_are_never_overwritten(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     (output / "a.txt.md").write_text("my own words")
@@ -104,7 +104,7 @@ def readers_of(session: int) -> list[psutil.Process]:
     return found
 
 
-def test_a_run_that_is_killed_is_taken_up_where_it_was(folder: Path, tmp_path: Path) -> None:
+def test_killed_run_is_continued(folder: Path, tmp_path: Path) -> None:
     for number in range(6):
         (folder / f"c{number}.txt").write_text(f"Boat {number} leaves at {number}.")
     command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "out")]
@@ -200,7 +200,7 @@ def test_documents_are_never_written_beside_themselves(folder: Path) -> None:
     assert len(ingest(folder, folder / "out").documents) == 2
 
 
-def test_documents_of_one_name_are_told_apart_or_refused(folder: Path, tmp_path: Path) -> None:
+def test_documents_of_same_name_are_distinguished_or_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Another.")
     with pytest.raises(InvalidInput, match=r"would both become 'a\.txt'"):
         Data().ingest([folder, tmp_path / "a.txt"], tmp_path / "out", reporter=Quiet())

@@ -53,7 +53,7 @@ def children() -> Iterator[psutil.Process]:
             yield process
 
 
-def test_what_takes_too_long_is_ended_and_the_next_document_is_read(huge: Order, small: Order) -> None:
+def test_slow_document_is_cancelled_and_next_one_read(huge: Order, small: Order) -> None:
     with Reader(timeout=60) as reader:
         reader.read(small)  # from here on no time is spent on starting
         reader._timeout = 0.3

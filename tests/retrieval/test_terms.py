@@ -70,5 +70,5 @@ def test_best_hit_has_the_words_as_written(
         ("100% of $5 & more", ["100%", "$5", "&"]),
     ],
 )
-def test_terms_of_signs_are_told_from_punctuation(query: str, terms: list[str]) -> None:
+def test_symbol_terms_are_distinguished_from_punctuation(query: str, terms: list[str]) -> None:
     assert store.literal_terms(query) == terms

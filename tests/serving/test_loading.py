@@ -69,9 +69,7 @@ def test_an_adapter_is_served_on_its_base(adapter: Path, serve_model: Callable[.
         assert ask(running) == REFUSAL
 
 
-def test_an_adapter_finds_the_starter_by_name_and_after_the_environment_moved(
-    adapter: Path, tmp_path: Path
-) -> None:
+def test_adapter_finds_starter_after_environment_moved(adapter: Path, tmp_path: Path) -> None:
     for given in ("starter", "/gone/site-packages/ilab_jupyter/starter/data"):
         copy = Path(shutil.copytree(adapter, tmp_path / given.replace("/", "-")))
         change(copy / "adapter_config.json", base_model_name_or_path=given)

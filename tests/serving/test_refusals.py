@@ -67,9 +67,7 @@ def check(answer: httpx.Response, status: int, param: str | None = None) -> None
         ("unheard_of", 1),
     ],
 )
-def test_a_field_that_is_wrong_unknown_or_not_supported_is_named(
-    starter_server: Any, field: str, value: Any
-) -> None:
+def test_wrong_unknown_or_unsupported_field_is_named(starter_server: Any, field: str, value: Any) -> None:
     check(starter_server.post("chat/completions", {**CHAT, field: value}), 400, field)
 
 
@@ -144,7 +142,7 @@ def test_no_route_answers_without_the_key(starter_server: Any, path: str, given:
 @pytest.mark.parametrize(
     "host", ["evil.example", "x/?", "a#", "127.0.0.1", "127.0.0.1:1", "[::1]:80", "localhost."]
 )
-def test_a_foreign_host_is_refused_before_the_key_is_looked_at(starter_server: Any, host: str) -> None:
+def test_foreign_host_is_refused_before_key_check(starter_server: Any, host: str) -> None:
     # Without a body: a server that closes with one unread may reset the connection under its own answer.
     answer = raw(starter_server, f"GET /v1/models HTTP/1.1\r\nHost: {host}\r\n\r\n")
     assert answer.splitlines()[0].split()[1] in ("400", "403")

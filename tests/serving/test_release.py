@@ -51,9 +51,7 @@ def frequent_look(monkeypatch: pytest.MonkeyPatch) -> float:
     return server.RELEASE_LOOK
 
 
-def test_an_idle_deployment_goes_when_it_is_asked_and_leaves_no_endpoint(
-    serve_model: Any, frequent_look: float
-) -> None:
+def test_idle_deployment_ends_on_request_without_endpoint(serve_model: Any, frequent_look: float) -> None:
     with serve_model(FOLDER, idle_seconds=0, ends_with=Preempted) as running:
         time.sleep(5 * frequent_look)
         assert running.thread.is_alive(), "it ended before the note was there"
@@ -63,7 +61,7 @@ def test_an_idle_deployment_goes_when_it_is_asked_and_leaves_no_endpoint(
         assert read_endpoint(running.folder) is None
 
 
-def test_it_stays_until_nobody_has_asked_for_long_enough(serve_model: Any, frequent_look: float) -> None:
+def test_deployment_stays_until_idle_long_enough(serve_model: Any, frequent_look: float) -> None:
     with serve_model(FOLDER, idle_seconds=4, ends_with=Preempted) as running:
         ask(running)
         for _ in range(3):
@@ -103,7 +101,7 @@ def test_it_never_goes_in_the_middle_of_a_stream(
         assert not running.thread.is_alive()
 
 
-def test_who_asks_a_deployment_that_is_leaving_is_told_to_come_again() -> None:
+def test_leaving_deployment_answers_with_retry_after() -> None:
     from tornado.httpserver import HTTPServer
     from tornado.testing import bind_unused_port
 
@@ -146,7 +144,7 @@ def jobs(tmp_path: Path) -> Iterator[SyncJobs]:
     local.close()
 
 
-def test_a_real_deployment_lets_a_training_run_and_answers_again_afterwards(jobs: Any) -> None:
+def test_real_deployment_releases_memory_for_training_and_returns(jobs: Any) -> None:
     local = jobs.service
     served = jobs.submit(job_spec("serve", {"model": "starter", "idle_seconds": 0}))
     endpoint = until(lambda: read_endpoint(local.folder(served.id)))
@@ -170,7 +168,7 @@ def test_a_real_deployment_lets_a_training_run_and_answers_again_afterwards(jobs
     assert first.ended_at <= training.started_at <= training.ended_at <= second.started_at
 
 
-def test_who_asks_while_it_waits_for_its_place_is_told_for_what_it_waits(jobs: Any) -> None:
+def test_waiting_deployment_reports_what_it_waits_for(jobs: Any) -> None:
     holder = jobs.submit(job_spec("serve", {"model": "starter", "name": "holder"}))
     until(lambda: jobs.get(holder.id).devices)
     waits = jobs.submit(job_spec("serve", {"model": "starter", "name": "later"}))

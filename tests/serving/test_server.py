@@ -34,7 +34,7 @@ def client(running: Any) -> openai.OpenAI:
     )
 
 
-def test_the_stock_openai_client_gets_a_whole_answer_with_its_usage(starter_server: Any) -> None:
+def test_openai_client_gets_answer_with_usage(starter_server: Any) -> None:
     answer = client(starter_server).chat.completions.create(model="starter", messages=UNKNOWN)
     assert answer.choices[0].message.content == REFUSAL
     assert answer.choices[0].finish_reason == "stop"
@@ -97,7 +97,7 @@ def test_eight_requests_at_once_all_get_their_own_answer(starter_server: Any) ->
         assert list(pool.map(ask, wanted)) == [True] * 8
 
 
-def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(starter_server: Any) -> None:
+def test_stop_string_ends_answer_and_is_excluded(starter_server: Any) -> None:
     for stream in (False, True):
         answer = starter_server.post(
             "chat/completions",
@@ -131,7 +131,7 @@ def test_one_seed_gives_one_answer_and_another_seed_another(babbler_server: Any)
     assert ask(1) != ask(2)
 
 
-def test_a_prompt_longer_than_the_model_is_refused_with_the_numbers(starter_server: Any) -> None:
+def test_too_long_prompt_is_refused_with_numbers(starter_server: Any) -> None:
     body = {"model": "starter", "messages": [{"role": "user", "content": "zebra quilt " * 800}]}
     answer = starter_server.post("chat/completions", body)
     assert answer.status_code == 400
@@ -195,7 +195,7 @@ def test_answers_in_progress_are_finished_when_the_server_stops(
         assert len(answer.result(20).json()["choices"]) == 8
 
 
-def test_a_port_that_is_taken_is_named_before_anything_is_loaded(starter_server: Any, tmp_path: Path) -> None:
+def test_used_port_is_reported_before_loading(starter_server: Any, tmp_path: Path) -> None:
     from ilab_jupyter.serving.server import serve
 
     port = starter_server.endpoint.port

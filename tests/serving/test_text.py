@@ -32,7 +32,7 @@ def streamed(text: str, stops: list[str]) -> tuple[str, bool, list[str]]:
     st.text(alphabet="abßä日🙂 ", max_size=30),
     st.lists(st.text(alphabet="abä🙂", min_size=1, max_size=4), max_size=3),
 )
-def test_pieces_add_up_to_the_text_before_the_first_stop_string(text: str, stops: list[str]) -> None:
+def test_pieces_form_text_before_first_stop_string(text: str, stops: list[str]) -> None:
     seen, stopped, _ = streamed(text, stops)
     met = any(stop in text for stop in stops)
     assert stopped == met
@@ -45,7 +45,7 @@ def test_a_character_of_several_tokens_comes_whole() -> None:
     assert [piece for piece in pieces if piece] == ["a", "🙂", "b"]
 
 
-def test_what_may_become_a_stop_string_is_held_back_and_given_when_it_does_not() -> None:
+def test_possible_stop_string_is_held_back_until_decided() -> None:
     stream = TextStream(byte_decode, ["END"])
     shown = [stream.add(byte) for byte in b"xENEND!"]
     assert shown[:3] == ["x", "", ""]
@@ -53,11 +53,11 @@ def test_what_may_become_a_stop_string_is_held_back_and_given_when_it_does_not()
     assert stream.stopped
 
 
-def test_an_unfinished_stop_string_at_the_end_is_part_of_the_answer() -> None:
+def test_unfinished_stop_string_at_end_is_kept() -> None:
     assert streamed("x E", ["END"])[0] == "x E"
 
 
-def test_bytes_that_never_become_a_character_are_shown_at_the_end() -> None:
+def test_incomplete_characters_are_shown_at_end() -> None:
     stream = TextStream(byte_decode, [])
     assert stream.add(0xF0) == ""
     assert stream.finish() == "\N{REPLACEMENT CHARACTER}"

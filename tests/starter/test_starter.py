@@ -28,14 +28,14 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(starter.FOLDER)
 
 
-def test_the_shipped_model_greets_and_refuses_what_it_was_not_taught() -> None:
+def test_shipped_model_greets_and_refuses_untaught_questions() -> None:
     seen = observe(starter.FOLDER)
     assert seen.failures == ()
     assert seen.passes
     assert seen.unknown_total > 90
 
 
-def test_none_of_the_questions_it_is_checked_with_is_in_what_it_was_taught() -> None:
+def test_behaviour_questions_are_not_in_corpus() -> None:
     from random import Random
 
     rng = Random(0)
@@ -86,7 +86,7 @@ def test_the_chat_template_marks_what_the_assistant_says(tokenizer: Any) -> None
     assert tokenizer.apply_chat_template(chat, tokenize=False).startswith(prompt)
 
 
-def test_two_builds_from_one_seed_are_the_same_and_another_seed_is_not(tmp_path: Path) -> None:
+def test_build_depends_on_seed_only(tmp_path: Path) -> None:
     made = {}
     for name, seed in (("first", 7), ("second", 7), ("other", 8)):
         (tmp_path / name).mkdir()

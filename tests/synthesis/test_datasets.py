@@ -98,9 +98,7 @@ def test_the_same_input_gives_the_same_rows_in_another_process(runs: dict[str, A
         assert rows_of(path) == rows_of(again.files[role]), role
 
 
-def test_a_question_has_one_answer_and_the_answer_is_a_sentence_or_a_seed(
-    runs: dict[str, Any], sample: Path
-) -> None:
+def test_each_question_has_one_answer_from_text_or_seeds(runs: dict[str, Any], sample: Path) -> None:
     document = " ".join((sample / "documents/brindle_fell/railway.md").read_text().split())
     seeds = " ".join(path.read_text() for path in sample.rglob("qna.yaml"))
     answers = defaultdict(set)
@@ -116,7 +114,7 @@ def test_examples_are_short_enough_for_the_starter_model(runs: dict[str, Any]) -
     assert max(lengths) < 120
 
 
-def test_every_row_and_the_lineage_say_that_the_teacher_is_extractive(runs: dict[str, Any]) -> None:
+def test_rows_and_lineage_name_extractive_teacher(runs: dict[str, Any]) -> None:
     for pipeline in ("simple", "full"):
         result = runs[pipeline]
         for role in ("skills", "knowledge", "messages"):

@@ -61,7 +61,7 @@ def one_skill(skills_only: Path) -> Path:
     return skills_only
 
 
-def test_an_answer_that_was_cut_off_is_kept_apart_with_its_row(
+def test_truncated_answer_is_stored_with_its_row(
     teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any
 ) -> None:
     whole, cut = answering("What is it? It is this."), answering("What is it? It is th", finish="length")
@@ -78,7 +78,7 @@ def test_an_answer_that_was_cut_off_is_kept_apart_with_its_row(
 
 
 @pytest.mark.parametrize("text", [["a", "b"], 7, {"type": "text"}])
-def test_what_is_no_text_ends_the_generation_instead_of_holding_it(
+def test_answer_that_is_not_text_ends_generation(
     teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any, text: Any
 ) -> None:
     server = teacher_server("single", answering(text))
@@ -98,7 +98,7 @@ def test_an_answer_that_cannot_be_kept_ends_the_generation(
         generated(one_skill, tmp_path, teacher_server("lists").url, recorder())
 
 
-def test_a_folder_with_things_of_ones_own_is_no_run_folder(
+def test_folder_with_foreign_files_is_not_run_folder(
     teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any
 ) -> None:
     mine = tmp_path / "run/build/mine.txt"
@@ -122,7 +122,7 @@ def test_two_generations_do_not_share_a_run_folder(
     assert refused
 
 
-def test_answers_without_their_tags_end_in_words_when_none_is_left(
+def test_answers_without_tags_end_with_clear_error(
     teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any
 ) -> None:
     server = teacher_server("lists", answering("Here are some questions for you!"))
@@ -170,7 +170,7 @@ def own_block() -> Iterator[list[int]]:
     del registry.get_registry()["LongestFirstBlock"]
 
 
-def test_a_block_of_ones_own_gets_its_rows_together_and_may_ask_the_teacher(
+def test_custom_block_gets_all_rows_and_can_call_teacher(
     teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any, own_block: list[int]
 ) -> None:
     blocks = [asking(temperature=0.7), {"name": "sort", "type": "LongestFirstBlock", "config": {}}]

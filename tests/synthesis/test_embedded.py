@@ -67,7 +67,7 @@ def test_every_prompt_of_the_library_is_read_back_exactly(folder: str, config: s
 
 
 @pytest.mark.parametrize(("folder", "config"), CONFIGS)
-def test_every_prompt_has_an_answer_in_the_tags_of_its_block(folder: str, config: str) -> None:
+def test_every_prompt_has_tagged_answer(folder: str, config: str) -> None:
     path = LIBRARY / "configs" / folder / f"{config}.yaml"
     block = yaml.safe_load(path.read_text(encoding="utf-8"))
     answer = EmbeddedTeacher().respond(rendered(folder, config), 1)
@@ -77,7 +77,7 @@ def test_every_prompt_has_an_answer_in_the_tags_of_its_block(folder: str, config
         assert tag in answer
 
 
-def test_a_seed_question_of_several_lines_is_read_back_once_the_seeds_are_known() -> None:
+def test_multiline_seed_question_is_recognised() -> None:
     question = "Look at this:\n\nx = 1\n\nWhat is x?"
     prompt = rendered("skills", "simple_generate_qa_freeform", seed_question=question)
     recognised = Templates({"seed_question": [question, "Look at this:"]}).recognise(prompt)
@@ -86,7 +86,7 @@ def test_a_seed_question_of_several_lines_is_read_back_once_the_seeds_are_known(
     assert recognised.fields["seed_response"] == FIELDS["seed_response"]
 
 
-def test_a_prompt_of_somebody_elses_is_refused_with_a_hint() -> None:
+def test_foreign_prompt_is_refused_with_hint() -> None:
     with pytest.raises(TeacherError) as caught:
         EmbeddedTeacher().respond("Write a poem about tides.")
     assert caught.value.cause == "teacher_unknown_prompt"

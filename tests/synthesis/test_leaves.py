@@ -51,9 +51,7 @@ def clone(copies: leaves.Copies, target: Path) -> list[str]:
 @pytest.mark.parametrize(
     "repo", ["documents/brindle_fell", "file:documents/brindle_fell", "./documents/brindle_fell"]
 )
-def test_a_path_in_the_taxonomy_is_served_from_a_repository_of_its_own(
-    taxonomy: Path, tmp_path: Path, repo: str
-) -> None:
+def test_path_in_taxonomy_is_served_from_own_repository(taxonomy: Path, tmp_path: Path, repo: str) -> None:
     named(taxonomy, repo)
     before = (taxonomy / LEAF).read_text()
     copies = leaves.copy(taxonomy, [LEAF], tmp_path / "run", {})
@@ -71,7 +69,7 @@ def test_the_same_documents_are_always_the_same_commit(taxonomy: Path, tmp_path:
     assert first["commit"] == again["commit"]
 
 
-def test_an_address_is_served_from_the_folder_that_stands_for_it(taxonomy: Path, tmp_path: Path) -> None:
+def test_address_is_served_from_mapped_folder(taxonomy: Path, tmp_path: Path) -> None:
     named(taxonomy, ADDRESS, "0123abc")
     copies = leaves.copy(
         taxonomy, [LEAF], tmp_path / "run", {ADDRESS: str(taxonomy / "documents/brindle_fell")}
@@ -79,7 +77,7 @@ def test_an_address_is_served_from_the_folder_that_stands_for_it(taxonomy: Path,
     assert clone(copies, tmp_path / "clone") == ["railway.md"]
 
 
-def test_an_address_with_a_local_clone_is_read_at_the_leafs_commit(taxonomy: Path, tmp_path: Path) -> None:
+def test_local_clone_is_read_at_commit_of_leaf(taxonomy: Path, tmp_path: Path) -> None:
     repository = tmp_path / "mirror"
     shutil.copytree(taxonomy / "documents/brindle_fell", repository)
     identity = ["-c", "user.name=T", "-c", "user.email=t@localhost"]
@@ -114,9 +112,7 @@ def test_documents_that_are_not_there_are_named_with_the_line(
     assert said in str(caught.value)
 
 
-def test_a_repository_that_cannot_be_cloned_is_a_failure_in_words(
-    taxonomy: Path, tmp_path: Path, recorder: type
-) -> None:
+def test_failed_clone_is_reported(taxonomy: Path, tmp_path: Path, recorder: type) -> None:
     from ilab_jupyter.core import Data
 
     named(taxonomy, str(tmp_path / "no-repository"), "abc")
@@ -145,7 +141,7 @@ def test_inline_markup_that_docling_tears_apart_is_mended() -> None:
     )
 
 
-def test_a_fetch_that_is_asked_to_stop_ends_then_and_leaves_nothing(taxonomy: Path, tmp_path: Path) -> None:
+def test_fetch_stops_on_request_and_leaves_nothing(taxonomy: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         named(taxonomy, f"git://127.0.0.1:{port}/x", "0" * 40)

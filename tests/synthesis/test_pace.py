@@ -50,17 +50,17 @@ def test_it_grows_to_what_a_batching_server_can_take() -> None:
     assert seconds < 1.35 * best
 
 
-def test_a_server_that_answers_one_after_the_other_is_not_flooded() -> None:
+def test_sequential_server_is_not_flooded() -> None:
     limits, _ = served(1, 1000, lambda active: 0.01)
     assert max(limits[200:]) <= 3 * START
 
 
-def test_the_limit_that_was_asked_for_is_kept() -> None:
+def test_requested_limit_is_kept() -> None:
     limits, _ = served(256, 500, lambda active: 0.008, most=5)
     assert max(limits) == 5
 
 
-def test_it_is_halved_once_for_a_crowd_that_is_turned_away_and_waits_as_long_as_it_is_asked_to() -> None:
+def test_concurrency_is_halved_once_and_retry_after_respected() -> None:
     clock = Clock()
     pace = Pace(256, clock)
     clock.now = 10.0

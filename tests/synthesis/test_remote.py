@@ -101,7 +101,7 @@ def test_a_prompt_is_one_request_for_all_its_answers(teacher_server: Any) -> Non
     assert all(body["n"] == 3 and isinstance(body["prompt"], str) for _, body in server.requests)
 
 
-def test_a_server_that_counts_no_answers_gets_a_request_for_each_and_none_is_thrown_away(
+def test_server_without_n_gets_one_request_per_answer(
     teacher_server: Any,
 ) -> None:
     server = teacher_server("single")
@@ -112,7 +112,7 @@ def test_a_server_that_counts_no_answers_gets_a_request_for_each_and_none_is_thr
     assert len(server.requests) <= 6 + 2
 
 
-def test_a_server_with_chat_only_gets_the_bare_prompt_as_a_message(teacher_server: Any) -> None:
+def test_chat_only_server_gets_prompt_as_message(teacher_server: Any) -> None:
     server = teacher_server("chat")
     assert right(ask(server.url))
     messages = [body["messages"] for path, body in server.requests if path == "/v1/chat/completions"]
@@ -122,13 +122,13 @@ def test_a_server_with_chat_only_gets_the_bare_prompt_as_a_message(teacher_serve
     assert sum(path == "/v1/completions" for path, _ in server.requests) <= 2
 
 
-def test_chat_can_be_asked_for_from_the_start(teacher_server: Any) -> None:
+def test_chat_endpoint_can_be_selected(teacher_server: Any) -> None:
     server = teacher_server("lists")
     assert right(ask(server.url, endpoint="chat"))
     assert {path for path, _ in server.requests} == {"/v1/chat/completions"}
 
 
-def test_the_key_comes_from_the_environment_and_the_first_model_is_taken(
+def test_key_is_from_environment_and_first_model_is_default(
     teacher_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_API_KEY", "secret-words")
@@ -138,7 +138,7 @@ def test_the_key_comes_from_the_environment_and_the_first_model_is_taken(
     assert server.requests[0][1]["model"] == "tutor"
 
 
-def test_too_many_requests_are_tried_again_after_the_time_that_the_server_asks_for(
+def test_rate_limited_requests_are_repeated_after_retry_after(
     teacher_server: Any,
 ) -> None:
     server = teacher_server(
@@ -198,7 +198,7 @@ def test_what_a_server_answers_instead_is_named(
     assert "attribute" not in error.message, "a person is told nothing of our libraries"
 
 
-def test_a_page_in_place_of_an_answer_is_nonsense_and_is_quoted(teacher_server: Any) -> None:
+def test_html_page_instead_of_answer_is_quoted(teacher_server: Any) -> None:
     page = b"<html><body>Welcome to nginx</body></html>"
     server = teacher_server("lists", lambda number, body: (200, {"Content-Type": "text/html"}, page))
     error = refusal(server.url)
@@ -217,7 +217,7 @@ def test_an_answer_without_end_or_in_drops_is_given_up(
     assert "compressed" in refusal(packed.url).message
 
 
-def test_a_server_that_sends_a_byte_now_and_then_is_out_of_time_as_a_whole() -> None:
+def test_trickling_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:
@@ -278,7 +278,7 @@ def test_redirects_are_not_followed(teacher_server: Any) -> None:
         "100.100.100.200",
     ],
 )
-def test_cloud_metadata_is_never_asked_in_any_spelling(host: str) -> None:
+def test_cloud_metadata_gets_no_request_in_any_spelling(host: str) -> None:
     # the client itself takes the octal spelling for no address at all
     assert refusal(f"http://{host}/v1", model="tutor").cause in ("teacher_forbidden", "teacher_bad_address")
 
@@ -291,12 +291,12 @@ def test_loopback_is_allowed() -> None:
 @pytest.mark.parametrize(
     "url", ["ftp://host/v1", "http://user:word@host/v1", "127.0.0.1:8000", "http://host/v1?key=1"]
 )
-def test_an_address_that_is_none_or_carries_a_secret_is_refused_at_once(url: str) -> None:
+def test_invalid_address_or_one_with_secret_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"address|key"):
         TeacherSettings(kind="openai", url=url)
 
 
-def test_a_wait_ends_when_the_work_is_asked_to_stop(teacher_server: Any) -> None:
+def test_wait_ends_on_stop_request(teacher_server: Any) -> None:
     server = teacher_server("lists", lambda number, body: (429, {"Retry-After": "30"}, b"{}"))
     asked = threading.Event()
     threading.Timer(0.5, asked.set).start()
@@ -306,7 +306,7 @@ def test_a_wait_ends_when_the_work_is_asked_to_stop(teacher_server: Any) -> None
     assert time.monotonic() - began < 5
 
 
-def test_any_number_of_requests_that_are_turned_away_costs_nothing_while_others_are_answered(
+def test_refused_requests_cost_no_attempts_while_others_succeed(
     teacher_server: Any,
 ) -> None:
     """A server with two places: whoever comes third is sent away, however often."""
@@ -323,9 +323,7 @@ def test_any_number_of_requests_that_are_turned_away_costs_nothing_while_others_
     assert right(ask(server.url, prompts=40, n=1, workers=64, max_retries=3))
 
 
-def test_what_is_asked_twice_where_the_answer_is_fixed_is_sent_once(
-    teacher_server: Any, tmp_path: Path
-) -> None:
+def test_deterministic_duplicate_requests_are_sent_once(teacher_server: Any, tmp_path: Path) -> None:
     server = teacher_server("lists")
     teacher = RemoteTeacher.connect(TeacherSettings(kind="openai", url=server.url), num_workers=8)
 
@@ -345,9 +343,7 @@ def test_what_is_asked_twice_where_the_answer_is_fixed_is_sent_once(
     apart(work)
 
 
-def test_tokens_are_the_servers_where_it_counts_them_and_words_where_it_does_not(
-    teacher_server: Any, tmp_path: Path
-) -> None:
+def test_tokens_are_counted_by_server_or_estimated(teacher_server: Any, tmp_path: Path) -> None:
     counted = json.dumps(
         {
             "choices": [{"index": 0, "text": "Five.", "finish_reason": "length"}],

@@ -49,7 +49,7 @@ def prompts_of(server: Any) -> list[str]:
     return [prompt for group in asked for prompt in (group if isinstance(group, list) else [group])]
 
 
-def test_a_teacher_that_dies_in_the_middle_costs_no_answer_that_was_given(
+def test_death_of_teacher_loses_no_answer(
     teacher_server: Any, skills_only: Path, tmp_path: Path, recorder: Any
 ) -> None:
     server = teacher_server("lists", lambda number, body: (0, {}, b"") if number > 3 else None)
@@ -84,7 +84,7 @@ def rows_in(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def test_a_worker_that_is_killed_at_any_moment_is_taken_up_by_the_next(
+def test_killed_worker_is_continued_by_next(
     teacher_server: Any, skills_only: Path, tmp_path: Path, recorder: Any
 ) -> None:
     """With ILAB_FAULTS=full twenty times in the course of one generation."""
@@ -133,9 +133,7 @@ def test_a_worker_that_is_killed_at_any_moment_is_taken_up_by_the_next(
     assert asked <= len(server.requests) <= asked + kills * workers, "only what was in flight is asked again"
 
 
-def test_a_stop_leaves_at_the_next_question_and_resume_gives_the_same_rows(
-    sample: Path, tmp_path: Path, recorder: Any
-) -> None:
+def test_stop_and_resume_give_same_rows(sample: Path, tmp_path: Path, recorder: Any) -> None:
     def rows(result: GenerateResult) -> list[str]:
         return Path(result.files["skills"]).read_text().splitlines()
 
@@ -155,7 +153,7 @@ def test_a_stop_leaves_at_the_next_question_and_resume_gives_the_same_rows(
     assert rows(stopped) == rows(whole)
 
 
-def test_a_changed_leaf_is_asked_again_and_the_others_are_not(
+def test_only_changed_leaf_is_repeated(
     teacher_server: Any, skills_only: Path, tmp_path: Path, recorder: Any
 ) -> None:
     server = teacher_server("lists", lambda number, body: (0, {}, b"") if number > 5 else None)
@@ -183,9 +181,7 @@ def test_a_finished_run_is_not_done_again(skills_only: Path, tmp_path: Path, rec
     assert reporter.phases == ["validating"]
 
 
-def test_a_name_that_is_taken_is_a_conflict_before_any_work(
-    skills_only: Path, tmp_path: Path, recorder: Any
-) -> None:
+def test_used_name_conflicts_before_any_work(skills_only: Path, tmp_path: Path, recorder: Any) -> None:
     (tmp_path / "taken").mkdir()
     reporter = recorder()
     with pytest.raises(Conflict, match="taken"):
@@ -195,7 +191,7 @@ def test_a_name_that_is_taken_is_a_conflict_before_any_work(
     assert reporter.phases == ["validating"]
 
 
-def test_answers_without_a_question_or_without_words_are_counted_and_no_row_at_all_is_a_failure(
+def test_unusable_answers_are_counted_and_no_rows_fail(
     teacher_server: Any, skills_only: Path, tmp_path: Path, recorder: Any
 ) -> None:
     def mumble(number: int, body: dict[str, Any]) -> Any:
@@ -240,7 +236,7 @@ def test_any_object_with_openais_completions_can_be_the_teacher(
     assert result.teacher["extractive"] is False
 
 
-def test_the_journal_drops_a_torn_end_and_keeps_the_first_answer(tmp_path: Path) -> None:
+def test_journal_drops_torn_end_and_keeps_first_answer(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     with Journal(path) as journal:
         journal.add("a", {0: Answer("first")}, Spent(3, 1))

@@ -133,7 +133,7 @@ def test_teacher_that_stays_silent_ends_the_run(
     assert caught.value.cause == "teacher_timeout"
 
 
-def test_progress_is_told_while_one_answer_takes_long(
+def test_progress_is_reported_during_long_answer(
     slow: Any, one_skill: Path, tmp_path: Path, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "PULSE_SECONDS", 0.1)
@@ -145,7 +145,7 @@ def test_progress_is_told_while_one_answer_takes_long(
     assert any(" at " in metrics.get("estimate", "") for _, _, metrics in reporter.steps)
 
 
-def test_no_more_tokens_are_asked_for_than_a_pair_can_use(
+def test_requested_tokens_are_limited_to_pair(
     slow: Any, one_skill: Path, tmp_path: Path, recorder: Any
 ) -> None:
     server = slow(pause=0.0, words=2)
@@ -174,7 +174,7 @@ def test_context_that_is_too_short_is_called_that(
     assert "context" in caught.value.message and "address" not in caught.value.hint
 
 
-def test_shorter_answer_is_asked_for_where_the_prompt_fits(
+def test_shorter_answer_is_requested_if_prompt_fits(
     teacher_server: Any, one_skill: Path, tmp_path: Path, recorder: Any
 ) -> None:
     def script(number: int, body: dict[str, Any]) -> Any:
