@@ -274,7 +274,7 @@ def _error(response: httpx.Response) -> PublicError:
         body = response.json()
     except ValueError:
         body = None
-    if isinstance(body, dict) and isinstance(body.get("message"), str) and "code" in body:
+    if isinstance(body, dict) and isinstance(body.get("message"), str) and "cause" in body:
         return _told(response.status_code, body)
     if response.status_code in (401, 403):
         return Forbidden("The server refused the token.", "Give the token of this server.")
@@ -289,7 +289,7 @@ def _error(response: httpx.Response) -> PublicError:
 
 def _told(status: int, body: dict[str, Any]) -> PublicError:
     """The error that the service raised: same class, same words."""
-    cause = str(body.get("code") or "")
+    cause = str(body.get("cause") or "")
     kind = _KNOWN.get((status, cause)) or _BY_STATUS.get(status) or PublicError
     error = kind(str(body["message"]), str(body.get("hint") or ""), cause=cause or None)
     if kind is PublicError and status >= 400:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import uuid
-from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import unquote_plus
@@ -22,7 +20,6 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, TooLarge
 from ilab_jupyter.jobs.actor import act_as
 from ilab_jupyter.kinds.catalog import describe
 from ilab_jupyter.server.audit import REFUSALS
-from ilab_jupyter.server.wire import Problem
 
 if TYPE_CHECKING:
     from ilab_jupyter.server.services import Services
@@ -33,7 +30,6 @@ MOST_READ = 256 * 1024 * 1024
 
 # Of Jupyter's own: the token, the protection against forged requests. A cache buster is a number.
 _PASSED_OVER = frozenset({"token", "_xsrf", "_", "no_track_activity"})
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # An absolute path of at least two components; not the end of a URL or of a relative path.
 _PATH = re.compile(r"(?<![\w.:/~\]-])/(?:[^\s/'\",;:()<>]+/)+[^\s/'\",;:()<>]*")
 
@@ -59,17 +55,6 @@ class Audited(JupyterHandler):
         """What this server works with."""
         services: Services = self.settings["ilab"]
         return services
-
-    @cached_property
-    def request_id(self) -> str:
-        """The caller's X-Request-Id where a header can hold it; a new one otherwise."""
-        given = self.request.headers.get("X-Request-Id", "")
-        return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-    def set_default_headers(self) -> None:
-        """Every answer has the id of its request."""
-        super().set_default_headers()
-        self.set_header("X-Request-Id", self.request_id)
 
     def on_finish(self) -> None:
         """What was refused is told to the audit."""
@@ -177,7 +162,6 @@ class IlabHandler(Audited, APIHandler):
             self.log.debug("%s %s: %s", self.request.method, self.request.path, value.message)
         elif not isinstance(value, StreamClosedError):
             super().log_exception(typ, value, tb)
-            self.log.error("The request that failed has the id %s.", self.request_id)
 
     def finish(self, *args: Any, **kwargs: Any) -> Any:
         """An answer given before the body was read ends the connection: a client that would use it again must
@@ -187,22 +171,21 @@ class IlabHandler(Audited, APIHandler):
         return super().finish(*args, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A `Problem`."""
+        """One shape for every error: {cause, message, hint}."""
         self.retry_later(status_code)
-        self.finish(self.problem(status_code, **kwargs).model_dump_json())
+        self.finish(json.dumps(self.told(status_code, **kwargs)))
 
     def retry_later(self, status_code: int) -> None:
         """After 429 a client is told when to try again."""
         if status_code == 429:
             self.set_header("Retry-After", "10")
 
-    def problem(self, status_code: int, **kwargs: Any) -> Problem:
-        """The error without paths of the server, which are in its log only."""
+    def told(self, status_code: int, **kwargs: Any) -> dict[str, str]:
+        """What is said of the error. Where this server keeps its state is nobody's business but the log's."""
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.verbs()))
-        found = problem(status_code, (kwargs.get("exc_info") or (None, None))[1], self.request_id)
-        shown = {name: self._without_paths(getattr(found, name)) for name in ("message", "hint")}
-        return found.model_copy(update=shown)
+        said = problem(status_code, (kwargs.get("exc_info") or (None, None))[1])
+        return {name: self._without_paths(text) for name, text in said.items()}
 
     def verbs(self) -> list[str]:
         """The methods that this address has."""
@@ -231,19 +214,18 @@ def _name(user: Any) -> str:
     return "" if nameless else username
 
 
-def problem(status: int, error: BaseException | None, request_id: str) -> Problem:
+def problem(status: int, error: BaseException | None) -> dict[str, str]:
     """The body of an error. Text of an exception that is not a PublicError never leaves the server."""
     if isinstance(error, PublicError):
-        code, message, hint = error.cause, error.message[:2000], error.hint
-        return Problem(status=error.status, code=code, message=message, hint=hint, request_id=request_id)
+        return {"cause": error.cause, "message": error.message[:2000], "hint": error.hint}
     if status in _PLAIN:
-        code, message, hint = _PLAIN[status]
+        cause, message, hint = _PLAIN[status]
     elif status < 500:
-        code, message, hint = "invalid", f"{HTTPStatus(status).phrase}.", ""
+        cause, message, hint = "invalid", f"{HTTPStatus(status).phrase}.", ""
     else:
-        code, message = "internal", "Internal error of the server."
+        cause, message = "internal", "The server made a mistake."
         hint = "The Jupyter server's log has the details; please report them."
-    return Problem(status=status, code=code, message=message, hint=hint, request_id=request_id)
+    return {"cause": cause, "message": message, "hint": hint}
 
 
 def _validated(model: type[Model], given: dict[str, Any]) -> Model:

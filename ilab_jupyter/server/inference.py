@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +47,10 @@ class OpenAIHandler(IlabHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """{"error": {message, type, param, code}}"""
         self.retry_later(status_code)
-        found = self.problem(status_code, **kwargs)
+        told = self.told(status_code, **kwargs)
         kind = "invalid_request_error" if status_code < 500 else "server_error"
-        message = f"{found.message} {found.hint}".strip()
-        body = {"message": message, "type": kind, "param": None, "code": found.code}
+        message = f"{told['message']} {told['hint']}".strip()
+        body = {"message": message, "type": kind, "param": None, "code": told["cause"]}
         self.finish(json.dumps({"error": body}))
 
 
@@ -136,7 +138,7 @@ class ProxyHandler(OpenAIHandler):
             f"{endpoint.url}/{self.upstream_path}",
             content=asked.model_dump_json(exclude_unset=True).encode(),
             headers={
-                "X-Request-Id": self.request_id,
+                "X-Request-Id": self._request_id(),
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
                 "Authorization": f"Bearer {endpoint.key}",
@@ -156,6 +158,11 @@ class ProxyHandler(OpenAIHandler):
             self.detach().close()
         finally:
             await response.aclose()
+
+    def _request_id(self) -> str:
+        """The caller's id of the request where it has one that a header can hold; else one of ours."""
+        given = self.request.headers.get("X-Request-Id", "")
+        return given if re.fullmatch(r"[A-Za-z0-9._:/+=@-]{1,128}", given) else uuid.uuid4().hex
 
     async def _bring_back(self, response: httpx.Response) -> None:
         # 503: it makes room for a waiting job, and says when to come again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ from tornado.iostream import StreamClosedError
 
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.record import Event
-from ilab_jupyter.server.base import IlabHandler, problem
+from ilab_jupyter.server.base import IlabHandler
 
 HEARTBEAT_SECONDS = 15.0
 _KEPT = 8
@@ -100,8 +101,7 @@ class StreamHandler(IlabHandler):
                 await self._flushed()
         except PublicError as error:
             # Not `error`: that is a worker's event.
-            found = problem(error.status, error, self.request_id)
-            self.write(frame(found.model_dump_json(), event="problem"))
+            self.write(frame(json.dumps(error.to_dict()), event="problem"))
             await self._flushed()
 
     async def _flushed(self) -> None:

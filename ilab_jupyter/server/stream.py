@@ -72,11 +72,10 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             self.services.streams.leave(ticket)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A refused upgrade is a `Problem`, as every error."""
+        """A refused upgrade is told as everywhere else."""
         self.set_header("Content-Type", "application/json")
         error = (kwargs.get("exc_info") or (None, None))[1]
-        cause = error.__cause__ or error if error else None
-        self.finish(problem(status_code, cause, self.request_id).model_dump_json())
+        self.finish(json.dumps(problem(status_code, error.__cause__ or error if error else None)))
 
     def open(self, *args: Any, **kwargs: Any) -> None:
         """The socket is up."""
@@ -114,7 +113,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
 
     async def _refuse(self, id: str, error: PublicError) -> None:
         try:
-            await self._messages.put(self._error(error, job=id))
+            await self._messages.put(_error(error.to_dict(), job=id))
         finally:
             self._forget(id)
 
@@ -125,18 +124,12 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             async for event in jobs.watch(id, after=ask.after, **cursor):
                 await self._messages.put(_message(event, id))
         except PublicError as error:
-            await self._messages.put(self._error(error, job=id))
+            await self._messages.put(_error(error.to_dict(), job=id))
         except Exception as error:
             self.log.exception("A job could not be watched")
-            await self._messages.put(self._error(error, job=id))
+            await self._messages.put(_error(problem(500, error), job=id))
         finally:
             self._forget(id)
-
-    def _error(self, error: Exception, **of: str) -> bytes:
-        """The frame of an error: a `Problem` with the job that it concerns."""
-        status = error.status if isinstance(error, PublicError) else 500
-        found = problem(status, error, self.request_id)
-        return json.dumps({**of, "type": "error", **found.model_dump()}).encode()
 
     def _forget(self, id: str | None) -> None:
         if self._watches.get(id) is asyncio.current_task():
@@ -147,7 +140,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             jobs = await self.services.jobs()
             self._note((await jobs.list(limit=WATCHED)).jobs)
         except PublicError as error:
-            await self._messages.put(self._error(error))
+            await self._messages.put(_error(error.to_dict()))
         finally:
             self._forget(None)
 
@@ -183,6 +176,10 @@ def _make_message(event: Event, job: str) -> bytes:
     # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
     row = {"row": told.pop("job")} if "job" in told else {}
     return json.dumps({**told, **row, "job": job}).encode()
+
+
+def _error(told: dict[str, str], **of: str) -> bytes:
+    return json.dumps({**of, "type": "error", **told}).encode()
 
 
 _message = Once(_make_message)

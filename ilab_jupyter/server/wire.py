@@ -27,13 +27,11 @@ class Answer(BaseModel):
 
 
 class Problem(Answer):
-    """The body of every error of the native API."""
+    """Every error: one sentence, what to do now, and a name for programs."""
 
-    status: int = Field(description="HTTP status.")
-    code: str = Field(description="Name of the error for programs.")
+    cause: str
     message: str
-    hint: str = Field(default="", description="What to do now.")
-    request_id: str = Field(description="Also in the header X-Request-Id and in the server's log.")
+    hint: str = ""
 
 
 class Info(Answer):
@@ -56,13 +54,13 @@ class Check(Answer):
 class Health(Answer):
     """`ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
 
-    `code`, `message` and `hint` are those of the worst check.
+    `cause`, `message` and `hint` are those of the worst check, in the form of every error.
     """
 
     status: Literal["ok", "degraded", "failing"]
     live: int = Field(description="Jobs that are queued or running, of all owners.")
     checks: list[Check]
-    code: str = ""
+    cause: str = ""
     message: str = ""
     hint: str = ""
 

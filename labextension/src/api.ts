@@ -7,7 +7,7 @@ export class ApiError extends Error {
     readonly status: number,
     message: string,
     readonly hint: string = '',
-    readonly code: string = ''
+    readonly reason: string = ''
   ) {
     super(message);
     this.name = 'ApiError';
@@ -49,7 +49,7 @@ export async function requestAPI<T>(
       response.status,
       field(body, 'message') || `The server answered ${response.status} ${response.statusText}.`,
       field(body, 'hint'),
-      field(body, 'code')
+      field(body, 'cause')
     );
   }
   return body as T;

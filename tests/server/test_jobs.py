@@ -57,7 +57,7 @@ async def test_the_same_key_gives_the_same_job_and_another_spec_is_a_conflict(se
     assert len({answer.json()["id"] for answer in answers}) == 1
     other = {"kind": "train", "arguments": {"data": ["print:twice"]}, "key": "k1"}
     answer = await server.http.post("ilab/api/jobs", json=other)
-    assert answer.status_code == 409 and answer.json()["code"] == "conflict"
+    assert answer.status_code == 409 and answer.json()["cause"] == "conflict"
 
 
 async def test_cancel_is_idempotent_and_resume_makes_a_second_attempt(server: Any) -> None:
@@ -129,7 +129,7 @@ async def test_a_bad_body_is_refused_by_the_name_of_what_is_wrong(server: Any) -
         answer = await server.http.post("ilab/api/jobs", **sent)
         assert answer.status_code in (400, 422), (what, answer.text)
         problem = answer.json()
-        assert set(problem) == {"status", "code", "message", "hint", "request_id"}, what
+        assert set(problem) == {"cause", "message", "hint"}, what
         assert named in problem["message"] and problem["hint"], (what, problem)
         assert not server.discloses_path(answer.text) and len(answer.text) < 5000, what
     assert await server.job_ids() == before
@@ -155,7 +155,7 @@ async def test_an_id_that_is_not_a_job_is_not_found_in_the_same_words_everywhere
         ]:
             answer = await server.http.request(method, f"ilab/api/jobs/{bad}{path}")
             assert answer.status_code in (400, 404), (bad, path, answer.status_code)
-            assert set(answer.json()) == {"status", "code", "message", "hint", "request_id"}, (bad, path)
+            assert set(answer.json()) == {"cause", "message", "hint"}, (bad, path)
             assert not server.discloses_path(answer.text) and len(answer.text) < 1000, bad
 
 
@@ -174,7 +174,7 @@ async def test_a_bad_question_for_the_list_is_refused(server: Any) -> None:
     for query in BAD_QUESTIONS:
         answer = await server.http.get(f"ilab/api/jobs?{query}")
         assert answer.status_code == 400, query
-        assert answer.json()["code"] == "invalid", query
+        assert answer.json()["cause"] == "invalid", query
 
 
 async def test_what_is_unknown_to_the_api_passes_in_a_query(server: Any) -> None:
@@ -184,7 +184,7 @@ async def test_what_is_unknown_to_the_api_passes_in_a_query(server: Any) -> None
 
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Any) -> None:
     answer = await server.http.post("ilab/api/jobs", content=b" " * (2 * 1024 * 1024))
-    assert answer.status_code == 413 and answer.json()["code"] == "too_large"
+    assert answer.status_code == 413 and answer.json()["cause"] == "too_large"
 
     async def pieces() -> Any:
         for _ in range(20):

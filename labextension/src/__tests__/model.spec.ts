@@ -261,7 +261,7 @@ describe('an action', () => {
   );
 
   test('that the server refuses is no longer busy, and throws', async () => {
-    const body = { message: 'The job has ended.', hint: '', code: 'conflict' };
+    const body = { message: 'The job has ended.', hint: '', cause: 'conflict' };
     server.on('jobs/a/cancel', () => new Reply(409, body));
     await expect(model.cancel('a')).rejects.toMatchObject({ status: 409, reason: 'conflict' });
     expect(model.busy.size).toBe(0);
