@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import uuid
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import unquote_plus
@@ -20,6 +22,7 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, TooLarge
 from ilab_jupyter.jobs.actor import act_as
 from ilab_jupyter.kinds.catalog import describe
 from ilab_jupyter.server.audit import REFUSALS
+from ilab_jupyter.server.wire import Problem
 
 if TYPE_CHECKING:
     from ilab_jupyter.server.services import Services
@@ -32,6 +35,7 @@ MOST_READ = 256 * 1024 * 1024
 _PASSED_OVER = frozenset({"token", "_xsrf", "_", "no_track_activity"})
 # An absolute path of at least two components; not the end of a URL or of a relative path.
 _PATH = re.compile(r"(?<![\w.:/~\]-])/(?:[^\s/'\",;:()<>]+/)+[^\s/'\",;:()<>]*")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,9 +50,20 @@ _PLAIN: dict[int, tuple[str, str, str]] = {
 
 
 class Audited(JupyterHandler):
-    """What a request and a socket share: whose room they enter, and that a refusal is told to the audit."""
+    """Base of requests and sockets: gives them an id and records refusals in the audit."""
 
     auth_resource = AUTH_RESOURCE
+
+    @cached_property
+    def request_id(self) -> str:
+        """The id that the client sent in X-Request-Id, where it is valid; else a new one."""
+        given = self.request.headers.get("X-Request-Id", "")
+        return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+    def set_default_headers(self) -> None:
+        """Send the id of the request with every response."""
+        super().set_default_headers()
+        self.set_header("X-Request-Id", self.request_id)
 
     @property
     def services(self) -> Services:
@@ -57,7 +72,7 @@ class Audited(JupyterHandler):
         return services
 
     def on_finish(self) -> None:
-        """What was refused is told to the audit."""
+        """Record a refused request in the audit."""
         super().on_finish()
         if self.get_status() in REFUSALS:
             path = self.request.path.removeprefix(self.base_url)
@@ -157,11 +172,19 @@ class IlabHandler(Audited, APIHandler):
         super().send_error(error.status if isinstance(error, PublicError) else status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """A bug once, with its traceback; an error meant for a person is no event for the log."""
+        """Log a bug once, with its traceback and the id of the request; a PublicError is not logged."""
         if isinstance(value, PublicError):
             self.log.debug("%s %s: %s", self.request.method, self.request.path, value.message)
-        elif not isinstance(value, StreamClosedError):
+        elif isinstance(value, web.HTTPError):
             super().log_exception(typ, value, tb)
+        elif not isinstance(value, StreamClosedError):
+            self.log.error(
+                "Uncaught exception in request %s: %s %s",
+                self.request_id,
+                self.request.method,
+                self.request.path,
+                exc_info=(typ, value, tb),
+            )
 
     def finish(self, *args: Any, **kwargs: Any) -> Any:
         """An answer given before the body was read ends the connection: a client that would use it again must
@@ -171,21 +194,23 @@ class IlabHandler(Audited, APIHandler):
         return super().finish(*args, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """One shape for every error: {cause, message, hint}."""
-        self.retry_later(status_code)
-        self.finish(json.dumps(self.told(status_code, **kwargs)))
+        """Answer with a Problem."""
+        self.set_retry_after(status_code)
+        self.finish(self.problem(status_code, **kwargs).model_dump_json())
 
-    def retry_later(self, status_code: int) -> None:
-        """After 429 a client is told when to try again."""
+    def set_retry_after(self, status_code: int) -> None:
+        """Set the header Retry-After of a 429."""
         if status_code == 429:
             self.set_header("Retry-After", "10")
 
-    def told(self, status_code: int, **kwargs: Any) -> dict[str, str]:
-        """What is said of the error. Where this server keeps its state is nobody's business but the log's."""
+    def problem(self, status_code: int, **kwargs: Any) -> Problem:
+        """The error as a client may see it: without paths of this server."""
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.verbs()))
-        said = problem(status_code, (kwargs.get("exc_info") or (None, None))[1])
-        return {name: self._without_paths(text) for name, text in said.items()}
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        found = describe_error(status_code, error, self.request_id)
+        clean = {name: self._without_paths(getattr(found, name)) for name in ("code", "message", "hint")}
+        return found.model_copy(update=clean)
 
     def verbs(self) -> list[str]:
         """The methods that this address has."""
@@ -214,18 +239,18 @@ def _name(user: Any) -> str:
     return "" if nameless else username
 
 
-def problem(status: int, error: BaseException | None) -> dict[str, str]:
+def describe_error(status: int, error: BaseException | None, request_id: str) -> Problem:
     """The body of an error. Text of an exception that is not a PublicError never leaves the server."""
     if isinstance(error, PublicError):
-        return {"cause": error.cause, "message": error.message[:2000], "hint": error.hint}
-    if status in _PLAIN:
-        cause, message, hint = _PLAIN[status]
+        status, code, message, hint = error.status, error.cause, error.message[:2000], error.hint
+    elif status in _PLAIN:
+        code, message, hint = _PLAIN[status]
     elif status < 500:
-        cause, message, hint = "invalid", f"{HTTPStatus(status).phrase}.", ""
+        code, message, hint = "invalid", f"{HTTPStatus(status).phrase}.", ""
     else:
-        cause, message = "internal", "The server made a mistake."
-        hint = "The Jupyter server's log has the details; please report them."
-    return {"cause": cause, "message": message, "hint": hint}
+        code, message = "internal", "The server failed because of a bug."
+        hint = f"Report it with the lines of the Jupyter server's log about request {request_id}."
+    return Problem(status=status, code=code, message=message, hint=hint, request_id=request_id)
 
 
 def _validated(model: type[Model], given: dict[str, Any]) -> Model:

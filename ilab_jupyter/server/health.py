@@ -122,7 +122,7 @@ def _health(findings: Sequence[Finding], live: int) -> Health:
         status="failing" if worst.serious else "degraded",
         live=live,
         checks=checks,
-        cause=worst.cause or worst.name,
+        code=worst.cause or worst.name,
         message=worst.message,
         hint=worst.hint,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
     from ilab_jupyter.client.inference import Endpoint
 
-PASSED_BACK = ("Content-Type", "Retry-After", "X-Request-Id")
+PASSED_BACK = ("Content-Type", "Retry-After")
 MAX_PROMPT = 4 * 1024 * 1024
 
 
@@ -46,11 +44,11 @@ class OpenAIHandler(IlabHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """{"error": {message, type, param, code}}"""
-        self.retry_later(status_code)
-        told = self.told(status_code, **kwargs)
+        self.set_retry_after(status_code)
+        problem = self.problem(status_code, **kwargs)
         kind = "invalid_request_error" if status_code < 500 else "server_error"
-        message = f"{told['message']} {told['hint']}".strip()
-        body = {"message": message, "type": kind, "param": None, "code": told["cause"]}
+        message = f"{problem.message} {problem.hint}".strip()
+        body = {"message": message, "type": kind, "param": None, "code": problem.code}
         self.finish(json.dumps({"error": body}))
 
 
@@ -138,7 +136,7 @@ class ProxyHandler(OpenAIHandler):
             f"{endpoint.url}/{self.upstream_path}",
             content=asked.model_dump_json(exclude_unset=True).encode(),
             headers={
-                "X-Request-Id": self._request_id(),
+                "X-Request-Id": self.request_id,
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
                 "Authorization": f"Bearer {endpoint.key}",
@@ -158,11 +156,6 @@ class ProxyHandler(OpenAIHandler):
             self.detach().close()
         finally:
             await response.aclose()
-
-    def _request_id(self) -> str:
-        """The caller's id of the request where it has one that a header can hold; else one of ours."""
-        given = self.request.headers.get("X-Request-Id", "")
-        return given if re.fullmatch(r"[A-Za-z0-9._:/+=@-]{1,128}", given) else uuid.uuid4().hex
 
     async def _bring_back(self, response: httpx.Response) -> None:
         # 503: it makes room for a waiting job, and says when to come again.

@@ -16,7 +16,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ilab_jupyter.errors import PublicError, TooMany
 from ilab_jupyter.jobs.record import Event, Job
-from ilab_jupyter.server.base import Audited, problem
+from ilab_jupyter.server.base import Audited, describe_error
 from ilab_jupyter.server.pulse import WATCHED
 from ilab_jupyter.server.sse import Once
 from ilab_jupyter.server.wire import Request
@@ -72,10 +72,11 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             self.services.streams.leave(ticket)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A refused upgrade is told as everywhere else."""
+        """Answer a refused upgrade with a Problem."""
         self.set_header("Content-Type", "application/json")
         error = (kwargs.get("exc_info") or (None, None))[1]
-        self.finish(json.dumps(problem(status_code, error.__cause__ or error if error else None)))
+        error = error.__cause__ or error if error else None
+        self.finish(describe_error(status_code, error, self.request_id).model_dump_json())
 
     def open(self, *args: Any, **kwargs: Any) -> None:
         """The socket is up."""
@@ -113,7 +114,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
 
     async def _refuse(self, id: str, error: PublicError) -> None:
         try:
-            await self._messages.put(_error(error.to_dict(), job=id))
+            await self._messages.put(self._error(error, job=id))
         finally:
             self._forget(id)
 
@@ -124,12 +125,16 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             async for event in jobs.watch(id, after=ask.after, **cursor):
                 await self._messages.put(_message(event, id))
         except PublicError as error:
-            await self._messages.put(_error(error.to_dict(), job=id))
+            await self._messages.put(self._error(error, job=id))
         except Exception as error:
-            self.log.exception("A job could not be watched")
-            await self._messages.put(_error(problem(500, error), job=id))
+            self.log.exception("Watching job %s failed in request %s", id, self.request_id)
+            await self._messages.put(self._error(error, job=id))
         finally:
             self._forget(id)
+
+    def _error(self, error: BaseException, **of: str) -> bytes:
+        problem = describe_error(500, error, self.request_id)
+        return json.dumps({**of, "type": "error", **problem.model_dump()}).encode()
 
     def _forget(self, id: str | None) -> None:
         if self._watches.get(id) is asyncio.current_task():
@@ -140,7 +145,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             jobs = await self.services.jobs()
             self._note((await jobs.list(limit=WATCHED)).jobs)
         except PublicError as error:
-            await self._messages.put(_error(error.to_dict()))
+            await self._messages.put(self._error(error))
         finally:
             self._forget(None)
 
@@ -176,10 +181,6 @@ def _make_message(event: Event, job: str) -> bytes:
     # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
     row = {"row": told.pop("job")} if "job" in told else {}
     return json.dumps({**told, **row, "job": job}).encode()
-
-
-def _error(told: dict[str, str], **of: str) -> bytes:
-    return json.dumps({**of, "type": "error", **told}).encode()
 
 
 _message = Once(_make_message)

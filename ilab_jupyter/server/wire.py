@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ilab_jupyter.client.deployment import Deployment
+from ilab_jupyter.client.problem import Problem as Problem
 from ilab_jupyter.display import TITLE
 from ilab_jupyter.jobs.record import Attempt, AuditEntry, Event, JobFilter, Resources
 from ilab_jupyter.jobs.state import JobState
@@ -24,14 +25,6 @@ class Answer(BaseModel):
     """Something the server says."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class Problem(Answer):
-    """Every error: one sentence, what to do now, and a name for programs."""
-
-    cause: str
-    message: str
-    hint: str = ""
 
 
 class Info(Answer):
@@ -54,13 +47,13 @@ class Check(Answer):
 class Health(Answer):
     """`ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
 
-    `cause`, `message` and `hint` are those of the worst check, in the form of every error.
+    `code`, `message` and `hint` are those of the worst check, named as in `Problem`.
     """
 
     status: Literal["ok", "degraded", "failing"]
     live: int = Field(description="Jobs that are queued or running, of all owners.")
     checks: list[Check]
-    cause: str = ""
+    code: str = ""
     message: str = ""
     hint: str = ""
 

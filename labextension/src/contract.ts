@@ -1323,16 +1323,16 @@ export interface components {
      * Health
      * @description `ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
      *
-     *     `cause`, `message` and `hint` are those of the worst check, in the form of every error.
+     *     `code`, `message` and `hint` are those of the worst check, named as in `Problem`.
      */
     Health: {
-      /**
-       * Cause
-       * @default
-       */
-      cause: string;
       /** Checks */
       checks: components['schemas']['Check'][];
+      /**
+       * Code
+       * @default
+       */
+      code: string;
       /**
        * Live
        * @description Jobs that are queued or running, of all owners.
@@ -1892,18 +1892,33 @@ export interface components {
     };
     /**
      * Problem
-     * @description Every error: one sentence, what to do now, and a name for programs.
+     * @description An error: a sentence for the user, the next step, and a code for programs.
      */
     Problem: {
-      /** Cause */
-      cause: string;
-      /** Message */
-      message: string;
       /**
-       * Next Step
+       * Code
+       * @description The same for every error of this kind, such as not_found.
+       */
+      code: string;
+      /**
+       * Hint
+       * @description What to do next.
        * @default
        */
       hint: string;
+      /** Message */
+      message: string;
+      /**
+       * Request Id
+       * @description The header X-Request-Id of the response; the server's log has it too.
+       * @default
+       */
+      request_id: string;
+      /**
+       * Status
+       * @description The HTTP status.
+       */
+      status: number;
     };
     /**
      * ProfileEntry

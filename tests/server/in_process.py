@@ -25,6 +25,7 @@ from tests.support.interpreter import make_interpreter
 from tests.support.waiting import until_async
 
 BASE_URL = "/a%40b/"
+PROBLEM = {"status", "code", "message", "hint", "request_id"}
 NOT_ENDED = JobFilter(states=tuple(state for state in JobState if not state.ended))
 
 

@@ -139,7 +139,7 @@ class TestASettingThatCannotBeUsed:
     )
     async def test_it_is_named_and_whoever_asks_is_not_blamed(self, server: Any, words: str) -> None:
         answer = await server.http.get("ilab/api/jobs")
-        assert answer.status_code == 503 and answer.json()["cause"] == "configuration"
+        assert answer.status_code == 503 and answer.json()["code"] == "configuration"
         assert words in answer.json()["message"] and answer.json()["hint"]
 
 

@@ -109,6 +109,6 @@ async def test_a_log_that_was_pruned_says_so_everywhere(own_server: Any) -> None
         await asyncio.sleep(0.1)
     for query in ("", "?download=true"):
         answer = await own_server.http.get(f"ilab/api/jobs/{id}/log{query}")
-        assert (answer.status_code, answer.json()["cause"]) == (404, "log_pruned"), query
+        assert (answer.status_code, answer.json()["code"]) == (404, "log_pruned"), query
     streamed = await own_server.http.get(f"ilab/api/jobs/{id}/log", headers=SSE)
-    assert (streamed.status_code, streamed.json()["cause"]) == (404, "log_pruned")
+    assert (streamed.status_code, streamed.json()["code"]) == (404, "log_pruned")

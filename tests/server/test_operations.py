@@ -179,7 +179,7 @@ class TestHealth(OwnServer):
             return told if told["status"] == "degraded" else None
 
         told = await until_async(degraded)
-        assert told["cause"] == "supervisors" and id in told["message"]
+        assert told["code"] == "supervisors" and id in told["message"]
 
     async def test_a_queue_that_nobody_moves_is_failing(
         self, server: Any, monkeypatch: pytest.MonkeyPatch
@@ -196,7 +196,7 @@ class TestHealth(OwnServer):
         jobs._heart.stop()
         monkeypatch.setattr(health, "STILL_SECONDS", 0.0)
         answer = await server.http.get("ilab/api/health")
-        assert (answer.status_code, answer.json()["cause"]) == (503, "queue_still")
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue_still")
         assert "1 job" in answer.json()["message"]
 
     async def test_who_holds_the_queue_too_long_is_named(
@@ -215,7 +215,7 @@ class TestHealth(OwnServer):
             turns.note(jobs.state)
             await asyncio.sleep(0.5)
             answer = await server.http.get("ilab/api/health")
-        assert (answer.status_code, answer.json()["cause"]) == (200, "queue_held")
+        assert (answer.status_code, answer.json()["code"]) == (200, "queue_held")
         assert f"process {os.getpid()}" in answer.json()["message"]
 
     async def test_a_disk_that_hangs_is_told_in_time_and_holds_no_more_than_one_thread(
@@ -234,7 +234,7 @@ class TestHealth(OwnServer):
         began = time.monotonic()
         answers = await asyncio.gather(*(server.http.get("ilab/api/health") for _ in range(5)))
         assert time.monotonic() - began < 3
-        assert {(answer.status_code, answer.json()["cause"]) for answer in answers} == {(503, "too_slow")}
+        assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "too_slow")}
         assert len(asked) == 1
 
 
@@ -249,7 +249,7 @@ class TestAnInterpreterThatHasNoEngine(OwnServer):
     async def test_is_told_with_what_it_lacks(self, server: Any) -> None:
         answer = await server.http.get("ilab/api/health")
         health = answer.json()
-        assert (answer.status_code, health["status"], health["cause"]) == (200, "degraded", "engine_missing")
+        assert (answer.status_code, health["status"], health["code"]) == (200, "degraded", "engine_missing")
         assert "torch, trl" in health["message"] and "pip install" in health["hint"]
 
 
@@ -262,7 +262,7 @@ async def test_a_store_that_cannot_be_written_is_a_503_without_a_path(
     database.rename(database.with_name("moved.db"))
     answer = await own_server.http.get("ilab/api/health")
     told = answer.json()
-    assert (answer.status_code, told["status"], told["cause"]) == (503, "failing", "store_damaged")
+    assert (answer.status_code, told["status"], told["code"]) == (503, "failing", "store_damaged")
     assert told["hint"] and str(tmp_path) not in answer.text
     database.with_name("moved.db").rename(database)
     assert (await own_server.http.get("ilab/api/health")).status_code == 200

@@ -107,7 +107,8 @@ async def test_a_job_that_does_not_exist_is_an_error_event_and_the_socket_lives(
     socket = await server.websocket()
     await socket.write_message(json.dumps({"watch": "train-aaaaaaaa"}))
     told = await read(socket)
-    assert (told["job"], told["type"], told["cause"]) == ("train-aaaaaaaa", "error", "not_found")
+    assert (told["job"], told["type"], told["code"]) == ("train-aaaaaaaa", "error", "not_found")
+    assert told["status"] == 404 and told["message"] and told["request_id"]
     id = await server.submit()
     await socket.write_message(json.dumps({"watch": id}))
     assert (await read(socket))["job"] == id
@@ -168,7 +169,7 @@ class TestALimit:
         assert refused.value.code == 429
         id = await server.submit("sleep:5")
         stream = await server.http.get(f"ilab/api/jobs/{id}/events", headers={"Accept": "text/event-stream"})
-        assert stream.status_code == 429 and stream.json()["cause"] == "too_many"
+        assert stream.status_code == 429 and stream.json()["code"] == "too_many"
         first.close()
         for _ in range(50):
             try:

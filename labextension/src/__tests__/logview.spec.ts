@@ -155,7 +155,7 @@ describe('a running job', () => {
   test('shows the error of a watch that the server gave up', async () => {
     await open();
     const error = { message: 'The disk is slow.', hint: 'Wait.' };
-    server.send({ job: 'a', type: 'error', cause: 'unavailable', ...error });
+    server.send({ job: 'a', type: 'error', code: 'unavailable', ...error });
     await until(() => status() === 'The disk is slow. Wait.');
   });
 });

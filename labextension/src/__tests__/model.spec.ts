@@ -261,9 +261,9 @@ describe('an action', () => {
   );
 
   test('that the server refuses is no longer busy, and throws', async () => {
-    const body = { message: 'The job has ended.', hint: '', cause: 'conflict' };
+    const body = { status: 409, message: 'The job has ended.', hint: '', code: 'conflict', request_id: 'r1' };
     server.on('jobs/a/cancel', () => new Reply(409, body));
-    await expect(model.cancel('a')).rejects.toMatchObject({ status: 409, reason: 'conflict' });
+    await expect(model.cancel('a')).rejects.toMatchObject({ status: 409, code: 'conflict' });
     expect(model.busy.size).toBe(0);
   });
 
