@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 
-import type { Job } from '../contract';
-import { IJobFrame, JobStream } from '../stream';
+import type { Job } from '../api/contract';
+import { IJobFrame, JobStream } from '../api/stream';
 import { makeJob } from './support/jobs';
 import { ScriptedServer } from './support/server';
 import { pause, TIMERS_ONLY, until } from './support/wait';

@@ -3,8 +3,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import { CommandIDs } from '../commands';
-import type { Job, JobState } from '../contract';
+import { CommandIDs } from '../tokens';
+import type { Job, JobState } from '../api/contract';
 import {
   age,
   canCancel,
@@ -16,7 +16,7 @@ import {
   stateLabel,
   title,
   waitingFor
-} from '../format';
+} from '../models/format';
 import { JobProgress } from './progress';
 
 /** A state in words, with a colour and a shape. */

@@ -1,8 +1,8 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import type { Job } from '../contract';
-import { duration } from '../format';
+import type { Job } from '../api/contract';
+import { duration } from '../models/format';
 
 function number(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;

@@ -3,11 +3,11 @@ import { IDisposable } from '@lumino/disposable';
 import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { describeError, postAPI, requestAPI } from './api';
-import type { Job, JobPage, JobState, QueueState } from './contract';
+import { describeError, postAPI, requestAPI } from '../api/request';
+import type { Job, JobPage, JobState, QueueState } from '../api/contract';
 import { hasEnded } from './format';
-import { JobStream } from './stream';
-import { IInstructLabJobs } from './tokens';
+import { JobStream } from '../api/stream';
+import { IInstructLabJobs } from '../tokens';
 
 const PAGE = 50;
 /** How often the list is asked for while the stream is open: it tells all changes, this only mends. */

@@ -3,28 +3,13 @@ import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apput
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-import { describeError } from './api';
-import type { CatalogModel } from './catalog';
-import { size } from './format';
-import { instructLabIcon } from './icons';
-import type { JobsModel } from './model';
+import { describeError } from '../api/request';
+import type { CatalogModel } from '../models/catalog';
+import { size } from '../models/format';
+import { instructLabIcon } from '../components/icons';
+import type { JobsModel } from '../models/jobs';
+import { CommandIDs } from '../tokens';
 import type { Tabs } from './tabs';
-
-export namespace CommandIDs {
-  export const openPanel = 'ilab:open-panel';
-  export const refresh = 'ilab:refresh';
-  export const openLog = 'ilab:open-log';
-  export const openDataset = 'ilab:open-dataset';
-  export const cancelJob = 'ilab:cancel-job';
-  export const resumeJob = 'ilab:resume-job';
-  export const pauseQueue = 'ilab:pause-queue';
-  export const resumeQueue = 'ilab:resume-queue';
-  export const serveModel = 'ilab:serve-model';
-  export const stopServing = 'ilab:stop-serving';
-  export const removeJob = 'ilab:remove-job';
-  export const removeModel = 'ilab:remove-model';
-  export const removeDataset = 'ilab:remove-dataset';
-}
 
 export interface ICommandOptions {
   app: JupyterFrontEnd;

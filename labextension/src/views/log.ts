@@ -4,12 +4,12 @@ import type { Message } from '@lumino/messaging';
 import { ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
-import { describeError, requestAPI } from './api';
-import type { Job, LogChunk } from './contract';
-import { duration, elapsed, hasEnded, stateLabel, waitingFor } from './format';
-import { LogWindow } from './logwindow';
-import type { JobsModel } from './model';
-import { IJobFrame, isLogFrame, ILogFrame } from './stream';
+import { describeError, requestAPI } from '../api/request';
+import type { Job, LogChunk } from '../api/contract';
+import { duration, elapsed, hasEnded, stateLabel, waitingFor } from '../models/format';
+import { LogWindow } from '../models/logwindow';
+import type { JobsModel } from '../models/jobs';
+import { IJobFrame, isLogFrame, ILogFrame } from '../api/stream';
 
 const PAGE_BYTES = 131_072;
 /** What a hidden tab keeps waiting before it would rather read the end of the log again. */
