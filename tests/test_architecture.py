@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     }
     assert modules(room), f"the room {room} is empty"
     assert not wrong
+
+
+def test_modules_of_server_do_not_import_each_other_in_a_cycle() -> None:
+    prefix = "ilab_jupyter.server."
+    graph = {
+        path.stem: {
+            name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)
+        }
+        for path in modules("server")
+    }
+    sorter = graphlib.TopologicalSorter({name: found & set(graph) for name, found in graph.items()})
+    sorter.prepare()  # raises CycleError, which names the modules
 
 
 def test_the_ground_floor_imports_nothing_of_ours_but_errors_and_display() -> None:

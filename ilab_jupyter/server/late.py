@@ -37,8 +37,10 @@ class LateRoutes(Router):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate | None:
         """Never one of its own: the search goes on, and finds what has just been hung behind this rule."""
         if not self._hung:
+            from ilab_jupyter.server.openapi import document
             from ilab_jupyter.server.routes import handlers
 
+            self._application.settings["ilab_openapi"] = document
             base: str = self._application.settings["base_url"]
             self._application.add_handlers(  # type: ignore[no-untyped-call]
                 ".*$",

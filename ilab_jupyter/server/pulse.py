@@ -6,11 +6,12 @@ While nothing happens it only looks whether the job database was written, and no
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.distribution import Distribution
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
     from ilab_jupyter.jobs.record import Job
     from ilab_jupyter.jobs.store.marks import Mark
-    from ilab_jupyter.server.services import Services
+    from ilab_jupyter.server.audit import AuditTrail
 
 TURN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 WATCHED = 200  # newest jobs whose changes are told
@@ -29,12 +30,37 @@ MOST_TURNING = 20  # the pulse turns the queue at most a twentieth of the time
 Listener = Callable[[list["Job"]], None]
 
 
+class JobSource(Protocol):
+    """The job service, opened when it is needed."""
+
+    @property
+    def opened(self) -> LocalJobs | None:
+        """The service where it is open."""
+
+    @property
+    def audit(self) -> AuditTrail:
+        """Where entries of the audit are sent."""
+
+    @property
+    def log(self) -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+        """The server's log."""
+
+    def changed(self) -> bool:
+        """Return whether the store may have been written since the last call."""
+
+    async def needed(self) -> bool:
+        """Return whether the store must be opened though no request needs it."""
+
+    async def jobs(self) -> LocalJobs:
+        """Open the service, or raise Unavailable."""
+
+
 class Pulse:
     """Beats every second while jobs are live or somebody listens, more slowly otherwise."""
 
     def __init__(
         self,
-        services: Services,
+        services: JobSource,
         *,
         keep_alive: timedelta,
         on_active: Callable[[], None],

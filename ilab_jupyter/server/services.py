@@ -214,7 +214,7 @@ class Services:
         """What works and what does not."""
         from ilab_jupyter.server.health import HealthView
 
-        return HealthView(self)
+        return HealthView(self.jobs, self.machine)
 
     @property
     def models(self) -> Models:
