@@ -185,8 +185,8 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[str, None]:
 
 def _refusal(status: int, body: bytes) -> PublicError:
     try:
-        told = json.loads(body)["error"]
-        message, cause = str(told["message"]), str(told.get("code") or "model_failed")
+        detail = json.loads(body)["error"]
+        message, cause = str(detail["message"]), str(detail.get("code") or "model_failed")
     except (ValueError, KeyError, TypeError, AttributeError):
         message, cause = f"The model answered with status {status}.", "model_failed"
     error = PublicError(message[:2000], cause=cause)

@@ -95,8 +95,8 @@ class EventStream:
             self.error = None
             self._after = max(self._after, event.seq)
             if event.type == "log":
-                told = event.fields
-                self._log = {"log_offset": told["next_offset"], "log_attempt": told["attempt"]}
+                fields = event.fields
+                self._log = {"log_offset": fields["next_offset"], "log_attempt": fields["attempt"]}
             self._queue.put(event)
             if event.type == "end" or self._closed.is_set():
                 return True

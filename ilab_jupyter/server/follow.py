@@ -148,8 +148,8 @@ async def _event_frames(
 
 
 def _make_log_frame(event: Event) -> bytes:
-    told = event.fields
-    return frame(json.dumps(told), event="log", id=f"{told['attempt']}:{told['next_offset']}")
+    fields = event.fields
+    return frame(json.dumps(fields), event="log", id=f"{fields['attempt']}:{fields['next_offset']}")
 
 
 def _make_folded_frame(event: Event) -> bytes:

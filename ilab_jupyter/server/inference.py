@@ -106,12 +106,12 @@ class ProxyHandler(OpenAIHandler):
         """The model's answer, streamed as it comes; it stops when the client goes."""
         from ilab_jupyter.client.inference import endpoint_of, find
 
-        asked = self.body_as(self.request_model)
+        payload = self.body_as(self.request_model)
         jobs = await self.services.jobs()
         # The address comes from the job's own folder and is loopback, whatever the request says.
-        endpoint = await asyncio.to_thread(endpoint_of, jobs, await find(jobs, asked.model))
+        endpoint = await asyncio.to_thread(endpoint_of, jobs, await find(jobs, payload.model))
         async with self.services.completions.one() as ticket:
-            self._forwarding = asyncio.create_task(self._forward(endpoint, asked))
+            self._forwarding = asyncio.create_task(self._forward(endpoint, payload))
             ticket.add_done_callback(lambda _: self._stop())
             with suppress(asyncio.CancelledError, StreamClosedError):
                 await self._forwarding
@@ -125,7 +125,7 @@ class ProxyHandler(OpenAIHandler):
         if self._forwarding is not None:
             self._forwarding.cancel()
 
-    async def _forward(self, endpoint: Endpoint, asked: Sampling) -> None:
+    async def _forward(self, endpoint: Endpoint, payload: Sampling) -> None:
         import httpx
 
         client = self.services.upstream()
@@ -134,7 +134,7 @@ class ProxyHandler(OpenAIHandler):
         request = client.build_request(
             "POST",
             f"{endpoint.url}/{self.upstream_path}",
-            content=asked.model_dump_json(exclude_unset=True).encode(),
+            content=payload.model_dump_json(exclude_unset=True).encode(),
             headers={
                 "X-Request-Id": self.request_id,
                 "Content-Type": "application/json",

@@ -17,8 +17,8 @@ class JobHandler(IlabHandler):
 
     def accept(self, job: Job) -> None:
         """202 with a job that has just changed; the pulse looks at it at once."""
-        if self.services.pulse is not None:
-            self.services.pulse.wake()
+        if self.services.monitor is not None:
+            self.services.monitor.wake()
         self.answer(job, 202)
 
     def idempotency_key(self) -> str | None:
@@ -48,18 +48,18 @@ class JobsHandler(JobHandler):
     @authorized
     async def post(self) -> None:
         """Submit a job. When the answer arrives, the job is stored durably."""
-        asked = self.body_as(Submit)
+        payload = self.body_as(Submit)
         spec = job_spec(
-            asked.kind,
-            asked.arguments,
-            name=asked.name,
-            priority=asked.priority,
-            resources=asked.resources,
+            payload.kind,
+            payload.arguments,
+            name=payload.name,
+            priority=payload.priority,
+            resources=payload.resources,
             strict=True,
         )
-        key = asked.key or self.idempotency_key()
+        key = payload.key or self.idempotency_key()
         jobs = await self.services.jobs()
-        self.accept(await jobs.submit(spec, key=key, secrets=asked.secrets))
+        self.accept(await jobs.submit(spec, key=key, secrets=payload.secrets))
 
 
 class OneJobHandler(JobHandler):

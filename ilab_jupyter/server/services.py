@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from ilab_jupyter.registry.models import Models
     from ilab_jupyter.server.health import HealthView
     from ilab_jupyter.server.machine import MachineView
-    from ilab_jupyter.server.pulse import Pulse
+    from ilab_jupyter.server.monitor import JobMonitor
 
 SILENCE_SECONDS = 600.0  # a model may think this long between two pieces of an answer
 
 
-class Gate:
+class ConcurrencyLimit:
     """Bounds how many of something go on at once, and ends them all when the server stops."""
 
     def __init__(self, limit: int, what: str) -> None:
@@ -39,8 +39,8 @@ class Gate:
         self.what = what
         self._inside: set[asyncio.Future[None]] = set()
 
-    def enter(self) -> asyncio.Future[None]:
-        """A future, for `leave`, that is done when the holder must end; TooMany where the gate is full."""
+    def acquire(self) -> asyncio.Future[None]:
+        """A future, for `release`, that is done when the holder must end; TooMany where the gate is full."""
         if len(self._inside) >= self.limit:
             raise TooMany(f"{self.limit} {self.what} are open already.", "Close one, or try again later.")
         ticket = asyncio.get_running_loop().create_future()
@@ -52,18 +52,18 @@ class Gate:
         """How many are open now."""
         return len(self._inside)
 
-    def leave(self, ticket: asyncio.Future[None]) -> None:
+    def release(self, ticket: asyncio.Future[None]) -> None:
         """The holder has ended. Twice is harmless."""
         self._inside.discard(ticket)
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[asyncio.Future[None]]:
-        """`enter` and `leave` around a block."""
-        ticket = self.enter()
+        """`acquire` and `release` around a block."""
+        ticket = self.acquire()
         try:
             yield ticket
         finally:
-            self.leave(ticket)
+            self.release(ticket)
 
     def end_all(self) -> None:
         """Tell every holder to end."""
@@ -91,9 +91,9 @@ class Services:
     ) -> None:
         self.state_dir = state_dir
         self.log = log
-        self.streams = Gate(max_streams, "live streams")
-        self.completions = Gate(max_completions, "requests to served models")
-        self.pulse: Pulse | None = None
+        self.streams = ConcurrencyLimit(max_streams, "live streams")
+        self.completions = ConcurrencyLimit(max_completions, "requests to served models")
+        self.monitor: JobMonitor | None = None
         self.audit = AuditTrail(emit_audit, log)
         self.opened: LocalJobs | None = None
         self._open_jobs = open_jobs
@@ -191,8 +191,8 @@ class Services:
 
     async def close(self, *, interrupt: bool = False) -> None:
         """End what is open here; with `interrupt` the live jobs first. Otherwise they go on."""
-        if self.pulse is not None:
-            await self.pulse.stop()
+        if self.monitor is not None:
+            await self.monitor.stop()
         if interrupt:
             await self.interrupt()
         self.streams.end_all()

@@ -17,7 +17,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from ilab_jupyter.errors import PublicError, TooMany
 from ilab_jupyter.jobs.record import Event, Job
 from ilab_jupyter.server.base import Audited, describe_error
-from ilab_jupyter.server.pulse import WATCHED
+from ilab_jupyter.server.monitor import WATCHED
 from ilab_jupyter.server.sse import Once
 from ilab_jupyter.server.wire import Request
 
@@ -62,14 +62,14 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
         if not await ensure_async(allowed):
             raise web.HTTPError(403)
         try:
-            ticket = self.services.streams.enter()
+            ticket = self.services.streams.acquire()
         except TooMany as error:
             raise web.HTTPError(error.status) from error
         ticket.add_done_callback(lambda _: self.close(STOPPING, "the server is stopping"))
         try:
             await super().get(*args, **kwargs)
         finally:
-            self.services.streams.leave(ticket)
+            self.services.streams.release(ticket)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer a refused upgrade with a Problem."""
@@ -95,10 +95,10 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             return
         if ask.unwatch is not None and (task := self._watches.pop(ask.unwatch, None)) is not None:
             task.cancel()
-        if ask.list is not None and self.services.pulse is not None:
-            self.services.pulse.unlisten(self._note)
+        if ask.list is not None and self.services.monitor is not None:
+            self.services.monitor.unlisten(self._note)
             if ask.list:
-                self.services.pulse.listen(self._note)
+                self.services.monitor.listen(self._note)
                 self._watches[None] = asyncio.create_task(self._snapshot())
         if ask.watch is not None:
             self._watch(ask.watch, ask)
@@ -169,18 +169,18 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
 
     def on_close(self) -> None:
         """Nobody listens any more."""
-        if self.services.pulse is not None:
-            self.services.pulse.unlisten(self._note)
+        if self.services.monitor is not None:
+            self.services.monitor.unlisten(self._note)
         for task in [*self._watches.values(), *([self._writer] if self._writer else [])]:
             task.cancel()
         self._watches.clear()
 
 
 def _make_message(event: Event, job: str) -> bytes:
-    told = event.model_dump(mode="json")
+    message = event.model_dump(mode="json")
     # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
-    row = {"row": told.pop("job")} if "job" in told else {}
-    return json.dumps({**told, **row, "job": job}).encode()
+    row = {"row": message.pop("job")} if "job" in message else {}
+    return json.dumps({**message, **row, "job": job}).encode()
 
 
 _message = Once(_make_message)

@@ -51,10 +51,12 @@ async def test_every_verb_asks_whether_this_user_may(server: Any, recorder: Any)
     for verb, path, known in addresses():
         if not known:
             continue
-        recorder.asked.clear()
+        recorder.requests.clear()
         answer = await server.http.request(verb, path)
         assert answer.status_code == 403, (verb, path, answer.status_code)
-        assert [(action, resource) for action, resource, _ in recorder.asked] == [(ACTIONS[verb], "ilab")], (
+        assert [(action, resource) for action, resource, _ in recorder.requests] == [
+            (ACTIONS[verb], "ilab")
+        ], (
             verb,
             path,
         )
@@ -91,7 +93,7 @@ async def test_both_spellings_of_a_token_are_accepted_without_a_cookie(server: A
             assert (await client.post("ilab/api/jobs", json=body, headers=headers)).status_code == 202
 
 
-async def test_an_unknown_address_is_a_json_404_and_an_unknown_verb_a_405(server: Any) -> None:
+async def test_unknown_route_is_404_and_unknown_method_405(server: Any) -> None:
     for path in ("ilab/api", "ilab/api/", "ilab/api/nothing", "ilab/api/jobs/x/y/z", "ilab/api/../api/x"):
         answer = await server.http.get(path)
         assert answer.status_code == 404 and answer.json()["code"] == "not_found", path
@@ -102,7 +104,7 @@ async def test_an_unknown_address_is_a_json_404_and_an_unknown_verb_a_405(server
     assert answer.status_code == 405 and answer.json()["code"] == "method_not_allowed"
 
 
-async def test_a_bug_is_told_without_its_text_and_logged_once(
+async def test_unexpected_exception_is_hidden_and_logged_once(
     own_server: Any, monkeypatch: Any, caplog: Any
 ) -> None:
     from ilab_jupyter.server import machine

@@ -50,7 +50,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(server: Any, ended_job: str)
         assert (await server.http.get(f"ilab/api/jobs/{id}/{query}")).status_code == 400, query
 
 
-async def test_a_stream_of_a_job_that_does_not_exist_is_a_plain_404(server: Any) -> None:
+async def test_stream_of_missing_job_is_a_404(server: Any) -> None:
     for path in ("log", "events"):
         answer = await server.http.get(f"ilab/api/jobs/train-aaaaaaaa/{path}", headers=SSE)
         assert answer.status_code == 404 and answer.json()["code"] == "not_found"

@@ -8,7 +8,7 @@ from typing import Any
 from tests.server.in_process import PROBLEM
 
 
-async def test_a_submitted_job_runs_to_its_end_and_tells_its_result(server: Any) -> None:
+async def test_submitted_job_runs_and_reports_its_result(server: Any) -> None:
     answer = await server.http.post(
         "ilab/api/jobs",
         json={"kind": "train", "arguments": {"data": ["print:hello", "step:1/1"]}, "name": "Greeting"},
@@ -38,7 +38,7 @@ async def test_the_list_is_paged_by_cursor_and_filtered(own_server: Any) -> None
     assert (await own_server.http.get("ilab/api/jobs?kind=serve")).json()["jobs"] == []
 
 
-async def test_the_same_key_gives_the_same_job_and_another_spec_is_a_conflict(server: Any) -> None:
+async def test_idempotency_key_returns_same_job_or_conflict(server: Any) -> None:
     body = {"kind": "train", "arguments": {"data": ["print:once"]}}
     answers = await asyncio.gather(
         *(server.http.post("ilab/api/jobs", json=body, headers={"Idempotency-Key": "k1"}) for _ in range(5)),
@@ -113,7 +113,7 @@ BAD_BODIES: list[tuple[str, Any, str]] = [
 ]
 
 
-async def test_a_bad_body_is_refused_by_the_name_of_what_is_wrong(server: Any) -> None:
+async def test_invalid_body_error_names_the_field(server: Any) -> None:
     before = await server.job_ids()
     for what, body, named in BAD_BODIES:
         sent = {"content": body} if isinstance(body, bytes) else {"json": body}
@@ -133,7 +133,7 @@ BAD_IDS = [
 ]  # fmt: skip
 
 
-async def test_an_id_that_is_not_a_job_is_not_found_in_the_same_words_everywhere(server: Any) -> None:
+async def test_invalid_job_id_is_not_found_on_every_route(server: Any) -> None:
     id = await server.submit()
     await server.ended(id)
     for bad in BAD_IDS:
@@ -173,7 +173,7 @@ async def test_what_is_unknown_to_the_api_passes_in_a_query(server: Any) -> None
     assert (await server.http.get("ilab/api/jobs?1718000000&no_track_activity=1")).status_code == 200
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Any) -> None:
+async def test_too_large_body_is_rejected_before_it_is_read(server: Any) -> None:
     answer = await server.http.post("ilab/api/jobs", content=b" " * (2 * 1024 * 1024))
     assert answer.status_code == 413 and answer.json()["code"] == "too_large"
 

@@ -55,7 +55,7 @@ class JobSource(Protocol):
         """Open the service, or raise Unavailable."""
 
 
-class Pulse:
+class JobMonitor:
     """Beats every second while jobs are live or somebody listens, more slowly otherwise."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Pulse:
     def start(self) -> None:
         """Beat from now on, in the running loop."""
         self._since = datetime.now(UTC)
-        self._task = asyncio.create_task(self._run(), name="ilab pulse")
+        self._task = asyncio.create_task(self._run(), name="ilab job monitor")
 
     async def stop(self) -> None:
         """Beat no more. Jobs go on without this server."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 
 
-class LateRoutes(Router):
+class LazyRoutes(Router):
     """Stands at ilab/ and lets every request pass on to the real routes, which it hangs before the first."""
 
     # jupyter_server checks at start which verbs of a handler need a user; the real handlers are checked when

@@ -33,9 +33,9 @@ class HealthHandler(IlabHandler):
     async def get(self) -> None:
         """200 where all is well or only needs care (`degraded`), 503 where nothing goes, with what to do."""
         health = await self.services.health.now()
-        told = health.model_dump_json().replace(str(self.services.state_dir), "[state folder]")
+        text = health.model_dump_json().replace(str(self.services.state_dir), "[state folder]")
         self.set_status(503 if health.status == "failing" else 200)
-        self.finish(told)
+        self.finish(text)
 
 
 class SystemHandler(IlabHandler):
