@@ -57,7 +57,7 @@ class RemoteJobs:
         parsed = httpx.URL(url)
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise InvalidInput(
-                f"{url!r} is no address of a server.", "Give one such as http://127.0.0.1:8888/."
+                f"{url!r} is not the address of a server.", "Give one such as http://127.0.0.1:8888/."
             )
         self.url = str(parsed.copy_with(query=None, fragment=None)).rstrip("/") + "/"
         self.headers: dict[str, str] = {"Authorization": f"token {token}"} if token else {}
@@ -176,7 +176,7 @@ class RemoteJobs:
             try:
                 async with aclosing(self._stream(id, after, log_offset, log_attempt)) as events:
                     first = await anext(events, None)
-                    # Each connection begins with the state; told again, it would be no news.
+                    # Each connection begins with the state; a repeated one is skipped.
                     if first is not None and (state is None or state.fields != first.fields):
                         state = first
                         yield first
@@ -299,7 +299,7 @@ def _unreachable(url: str, error: Exception) -> Unavailable:
             f"Nothing answers at {url}.", "Start the server, or correct the address.", cause="unreachable"
         )
     return Unavailable(
-        f"The server at {url} does not answer as it should ({type(error).__name__}).",
+        f"The server at {url} sent an invalid response ({type(error).__name__}).",
         "See whether it runs, and whether the address is right.",
         cause="unreachable",
     )
@@ -307,5 +307,5 @@ def _unreachable(url: str, error: Exception) -> Unavailable:
 
 def _foreign(url: str) -> Unavailable:
     return Unavailable(
-        f"What answers at {url} is no ilab-jupyter service.", "Check the address.", cause="unreachable"
+        f"What answers at {url} is not an ilab-jupyter service.", "Check the address.", cause="unreachable"
     )

@@ -1,4 +1,4 @@
-"""How a job looks where nothing moves: one line of text, and static HTML in which all text is escaped."""
+"""Static view of a job: one line of text, and static HTML in which all text is escaped."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def size(count: float) -> str:
 
 
 def where(job: Job) -> str:
-    """Where the job stands, in words: why it waits, or phase, step and time left; how long it took."""
+    """Progress of the job as text: why it waits, or phase, step and time left; how long it took."""
     if job.state is JobState.QUEUED:
         why = (job.pending_reason or "").removesuffix(".")
         parts = [f"waiting: {why}" if why else "waiting for its turn"]

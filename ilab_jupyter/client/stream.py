@@ -82,7 +82,7 @@ class EventStream:
             except (CancelledError, asyncio.CancelledError):
                 return
             except Exception as error:
-                # Whoever draws the job must learn of it, and a moment later it may go on.
+                # The view must show the error; the next attempt may succeed.
                 self.error = PublicError(f"The job cannot be followed just now: {error}.")
             self._closed.wait(RETRY_SECONDS)
 

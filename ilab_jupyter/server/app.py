@@ -62,15 +62,15 @@ class IlabApp(ExtensionApp):
     grace_seconds = Float(
         None,
         allow_none=True,
-        help="""How long a job that is asked to stop may take to save a checkpoint before it is killed. None
+        help="""How long a stopping job may take to save a checkpoint before it is killed. None
         keeps what was set before. It holds for every process on this state folder.""",
     ).tag(config=True)
 
     retries = Bool(
         None,
         allow_none=True,
-        help="""Whether a job whose cause says that it helps (a teacher that had too many requests, a place
-        that was needed for another job) is tried again unasked, later each time. None keeps what was set
+        help="""Whether a job whose cause says that it helps (a teacher that had too many requests, preemption
+        by another job) is retried automatically, after growing pauses. None keeps what was set
         before, which is at first that it is. It holds for every process on this state folder.""",
     ).tag(config=True)
 
@@ -100,8 +100,8 @@ class IlabApp(ExtensionApp):
     stop_jobs = Enum(
         ("auto", "always", "never"),
         default_value="auto",
-        help="""What becomes of live jobs when this server is told to stop. `always`: they are asked to save
-        a checkpoint within grace_seconds and become INTERRUPTED, and the server waits for that. `never`: they
+        help="""What happens to live jobs when this server stops. `always`: they save a checkpoint within
+        grace_seconds and become INTERRUPTED, and the server waits for that. `never`: they
         go on without the server. `auto`: the first where jobs cannot outlive the server, as in a container
         whose main program it is, the second elsewhere.""",
     ).tag(config=True)
@@ -142,7 +142,7 @@ class IlabApp(ExtensionApp):
     ).tag(config=True)
 
     def initialize_settings(self) -> None:
-        """Put the parts together. Nothing touches the disk yet, so nothing can fail here."""
+        """Create the services. Nothing is read from the disk yet, so that this cannot fail."""
         from ilab_jupyter.server.monitor import JobMonitor
         from ilab_jupyter.server.services import Services
 

@@ -1,4 +1,4 @@
-"""What every handler shares: who may call, how a body is read and bounded, and how an error is told."""
+"""Base of all handlers: authorization, reading of bodies within a limit, and error responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_BODY = 1024 * 1024
 MOST_READ = 256 * 1024 * 1024
 
 # Of Jupyter's own: the token, the protection against forged requests. A cache buster is a number.
-_PASSED_OVER = frozenset({"token", "_xsrf", "_", "no_track_activity"})
+_IGNORED_ARGUMENTS = frozenset({"token", "_xsrf", "_", "no_track_activity"})
 # An absolute path of at least two components; not the end of a URL or of a relative path.
 _PATH = re.compile(r"(?<![\w.:/~\]-])/(?:[^\s/'\",;:()<>]+/)+[^\s/'\",;:()<>]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -67,7 +67,7 @@ class Audited(JupyterHandler):
 
     @property
     def services(self) -> Services:
-        """What this server works with."""
+        """The services of this server."""
         services: Services = self.settings["ilab"]
         return services
 
@@ -82,19 +82,19 @@ class Audited(JupyterHandler):
 
 @web.stream_request_body
 class IlabHandler(Audited, APIHandler):
-    """Parses, calls, answers. The body arrives in pieces so that it can be refused before it is in memory."""
+    """Base of request handlers. Reads the body in chunks, and keeps no more than the limit in memory."""
 
     max_body = MAX_BODY
     # By verb, from the table of routes: the names that a query may have. None where any is let through.
     query_names: ClassVar[dict[str, frozenset[str]] | None] = None
 
     def initialize(self) -> None:
-        """Nothing is read yet."""
+        """Start with an empty body."""
         self._body = bytearray()
         self._body_size = 0
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Nobody without a user gets past here, not even with a verb that the handler lacks."""
+        """Reject a request without a user, also for a method that the handler does not have."""
         await super().prepare()
         if not self.current_user and self.request.method != "OPTIONS":
             raise web.HTTPError(403)
@@ -107,20 +107,20 @@ class IlabHandler(Audited, APIHandler):
             self.request.connection.set_max_body_size(MOST_READ)
 
     def _check_query(self) -> None:
-        """InvalidInput for a name in the query that this address does not know."""
+        """Raise InvalidInput for a query argument that this route does not have."""
         known = (self.query_names or {}).get((self.request.method or "").lower())
         if known is None:
             return
         for name in self.request.query_arguments:
-            if name not in known | _PASSED_OVER and not re.fullmatch(r"[0-9]+", name):
+            if name not in known | _IGNORED_ARGUMENTS and not re.fullmatch(r"[0-9]+", name):
                 raise InvalidInput(
                     f"There is no query argument {name[:80]!r} here.",
-                    f"Use {', '.join(sorted(known))}." if known else "This address takes none.",
+                    f"Use {', '.join(sorted(known))}." if known else "This route takes none.",
                 )
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second one:
-        a client that is cut off while it still sends never sees why."""
+        """Keep a chunk of the body, up to `max_body`. The rest is read and dropped, up to MOST_READ: a client
+        whose connection is closed while it sends never sees the error."""
         self._body_size += len(chunk)
         if self._body_size <= self.max_body:
             self._body += chunk
@@ -153,7 +153,7 @@ class IlabHandler(Audited, APIHandler):
             raise _invalid(error) from None
 
     def query_as(self, model: type[Model]) -> Model:
-        """The query's arguments that `model` knows; others (a token, a cache buster) are not its business."""
+        """The query's arguments that `model` knows; others (a token, a cache buster) are ignored."""
         given: dict[str, Any] = {}
         for name, field in model.model_fields.items():
             if values := self.get_query_arguments(name):
@@ -167,7 +167,7 @@ class IlabHandler(Audited, APIHandler):
         self.finish(value.model_dump_json())
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """A PublicError brings its own status."""
+        """Send an error response; a PublicError has its own status."""
         error = (kwargs.get("exc_info") or (None, None))[1]
         super().send_error(error.status if isinstance(error, PublicError) else status_code, **kwargs)
 
@@ -187,8 +187,8 @@ class IlabHandler(Audited, APIHandler):
             )
 
     def finish(self, *args: Any, **kwargs: Any) -> Any:
-        """An answer given before the body was read ends the connection: a client that would use it again must
-        know."""
+        """Send the response, with `Connection: close` where the body was not read, so that the client does not
+        use the connection again."""
         if not self._headers_written and not self.request._body_future.done():
             self.set_header("Connection", "close")
         return super().finish(*args, **kwargs)
@@ -213,7 +213,7 @@ class IlabHandler(Audited, APIHandler):
         return found.model_copy(update=clean)
 
     def verbs(self) -> list[str]:
-        """The methods that this address has."""
+        """The methods of this route."""
         return [
             verb
             for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -233,7 +233,7 @@ class IlabHandler(Audited, APIHandler):
 
 
 def _name(user: Any) -> str:
-    """Who is signed in. A shared token tells nobody's name, and stands for the jobs' owner: empty."""
+    """The name of the user; empty for the shared token, which acts as the jobs' owner."""
     username, shown = str(getattr(user, "username", "") or ""), str(getattr(user, "name", "") or "")
     nameless = re.fullmatch(r"[0-9a-f]{32}", username) and shown.startswith("Anonymous ")
     return "" if nameless else username
@@ -288,7 +288,7 @@ class UnknownHandler(IlabHandler):
     _track_activity = False
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """404 for every verb, after the same door as everywhere."""
+        """Raise NotFound for every method, after the usual authorization."""
         await super().prepare()
         if self.request.method != "OPTIONS":
             raise NotFound("There is nothing at this address.", "See the addresses in ilab/api/docs.")

@@ -1,4 +1,4 @@
-"""What a job says: its log by offset, range or download, its events by cursor, and both as live streams."""
+"""A job's log by offset, range or download, its events by cursor, and both as live streams."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LogHandler(StreamHandler):
         if query.download:
             await self._download(jobs, job, query.attempt, bool(query.fold))
         elif self.wants_stream:
-            await jobs.logs(id, limit=1)  # one that was removed is said before the stream begins
+            await jobs.logs(id, limit=1)  # a removed log is an error before the stream starts
             attempt, offset = self._log_cursor(query)
             await self.stream(_log_frames(jobs, job.id, attempt, offset, bool(query.fold)))
         elif "Range" in self.request.headers:

@@ -1,4 +1,4 @@
-"""The health of the whole service, found out by one look at a time however many ask."""
+"""The health of the service; concurrent requests share one run of the checks."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ LIMIT_SECONDS = 2.0
 _FRESH_SECONDS = 600.0
 _LOOK = (
     "import importlib.metadata as m, sys\n"
-    "def lacks(name):\n"
+    "def missing(name):\n"
     "    try: m.version(name)\n"
     "    except m.PackageNotFoundError: return True\n"
-    "print(','.join(name for name in sys.argv[1:] if lacks(name)))"
+    "print(','.join(name for name in sys.argv[1:] if missing(name)))"
 )
 
 
 class HealthView:
-    """Looks in a thread, never twice at once, so that a disk that hangs holds no more than one."""
+    """Runs the checks in one thread at a time, so that a hanging disk blocks only one."""
 
     def __init__(self, jobs: Callable[[], Awaitable[LocalJobs]], machine: MachineView) -> None:
         self._jobs = jobs

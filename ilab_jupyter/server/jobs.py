@@ -13,10 +13,10 @@ from ilab_jupyter.server.wire import JobQuery, Submit
 
 
 class JobHandler(IlabHandler):
-    """What the handlers of jobs share."""
+    """Base of handlers of jobs."""
 
     def accept(self, job: Job) -> None:
-        """202 with a job that has just changed; the pulse looks at it at once."""
+        """Answer 202 with a changed job, and run the scheduler at once."""
         if self.services.monitor is not None:
             self.services.monitor.wake()
         self.answer(job, 202)
@@ -47,7 +47,7 @@ class JobsHandler(JobHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Submit a job. When the answer arrives, the job is stored durably."""
+        """Submit a job. It is stored durably before the response."""
         payload = self.body_as(Submit)
         spec = job_spec(
             payload.kind,
@@ -86,7 +86,7 @@ class CancelHandler(JobHandler):
     @web.authenticated
     @authorized
     async def post(self, id: str) -> None:
-        """Ask a job to stop; asking twice is the same."""
+        """Stop a job. A second call does nothing."""
         self.accept(await (await self.services.jobs()).cancel(id))
 
 

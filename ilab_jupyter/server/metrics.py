@@ -36,7 +36,7 @@ class MetricsHandler(IlabHandler):
 
 
 async def exposition(services: Services) -> bytes:
-    """All figures as text. Unavailable where the store cannot be read: none is better than a false one."""
+    """All figures as text. Raise Unavailable where the store cannot be read."""
     jobs = await services.jobs()
     figures = await asyncio.to_thread(jobs.statistics)
     machine = await services.machine.now()

@@ -1,4 +1,4 @@
-"""What keeps the service in order: the queue, attempts, search in logs, pruning, the audit."""
+"""Operations: the queue, attempts, search in logs, pruning, the audit."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class QueueHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """What moves and what waits."""
+        """The running and the waiting jobs."""
         self.answer(await (await self.services.jobs()).queue())
 
 
 class QueueChangeHandler(IlabHandler):
-    """What the handlers that change the queue share."""
+    """Base of handlers that change the queue."""
 
     def moved(self, state: QueueState) -> None:
-        """Tell the queue as it is now; the pulse looks at it at once."""
+        """Return the state of the queue and run the scheduler at once."""
         if self.services.monitor is not None:
             self.services.monitor.wake()
         self.answer(state)
@@ -93,7 +93,7 @@ class SearchHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self, id: str) -> None:
-        """Lines of a log that hold a text or match a regular expression; at most two seconds of looking."""
+        """Lines of a log that contain a text or match a regular expression; the search takes at most two seconds."""
         given = self.query_as(SearchQuery)
         jobs = await self.services.jobs()
         self.answer(await jobs.search(id, given.pattern, **given.model_dump(exclude={"pattern"})))
@@ -105,7 +105,7 @@ class PruneHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Remove old logs of ended attempts, or tell what would be removed."""
+        """Remove old logs of ended attempts, or list what would be removed."""
         given = self.body_as(Prune)
         self.answer(await (await self.services.jobs()).prune(**given.model_dump()))
 

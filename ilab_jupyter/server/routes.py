@@ -1,4 +1,4 @@
-"""The addresses. This table makes the handlers and the OpenAPI document: neither lacks what the other has."""
+"""Table of routes, from which the handlers and the OpenAPI document are made."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the handlers reach: the jobs, the registry, the pulse and the limits. Slow imports come late.
+"""The services that handlers use: jobs, registry, job monitor and limits. Slow imports are deferred.
 
-A server to which nothing happens opens no store: a glance at its file tells whether there is anything to do.
+An idle server does not open the store: a look at its file shows whether there is work.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SILENCE_SECONDS = 600.0  # a model may think this long between two pieces of an 
 
 
 class ConcurrencyLimit:
-    """Bounds how many of something go on at once, and ends them all when the server stops."""
+    """Limits how many streams or requests run at once, and ends them when the server stops."""
 
     def __init__(self, limit: int, what: str) -> None:
         self.limit = limit
@@ -40,7 +40,7 @@ class ConcurrencyLimit:
         self._inside: set[asyncio.Future[None]] = set()
 
     def acquire(self) -> asyncio.Future[None]:
-        """A future, for `release`, that is done when the holder must end; TooMany where the gate is full."""
+        """A future, for `release`, that is done when the holder must end; TooMany at the limit."""
         if len(self._inside) >= self.limit:
             raise TooMany(f"{self.limit} {self.what} are open already.", "Close one, or try again later.")
         ticket = asyncio.get_running_loop().create_future()
@@ -66,7 +66,7 @@ class ConcurrencyLimit:
             self.release(ticket)
 
     def end_all(self) -> None:
-        """Tell every holder to end."""
+        """Signal every holder to end."""
         for ticket in self._inside:
             if not ticket.done():
                 ticket.set_result(None)
@@ -143,7 +143,7 @@ class Services:
                     "The job store in %s cannot be opened: %s", self.state_dir, error, exc_info=not expected
                 )
             if isinstance(error, InvalidInput):
-                # It is the administrator who wrote it, not whoever asks.
+                # The administrator wrote it, not the caller.
                 raise Unavailable(error.message, error.hint, cause="configuration") from error
             if isinstance(error, PublicError):
                 raise
@@ -181,10 +181,12 @@ class Services:
                 return
         try:
             jobs = await self.jobs()
-            self.log.info("ilab_jupyter: live jobs are asked to save their work and end with this server")
+            self.log.info(
+                "ilab_jupyter: live jobs are requested to save their work and stop with this server"
+            )
             ended = await asyncio.to_thread(jobs.interrupt)
         except (PublicError, OSError) as error:
-            self.log.error("ilab_jupyter: live jobs could not be asked to end: %s", error)
+            self.log.error("ilab_jupyter: live jobs could not be stopped: %s", error)
             return
         for job in ended:
             self.log.info("ilab_jupyter: %s is %s (%s)", job.id, job.state, job.cause or "it goes on")
@@ -211,7 +213,7 @@ class Services:
 
     @cached_property
     def health(self) -> HealthView:
-        """What works and what does not."""
+        """The health checks."""
         from ilab_jupyter.server.health import HealthView
 
         return HealthView(self.jobs, self.machine)

@@ -43,7 +43,7 @@ class Once:
 
 
 class StreamHandler(IlabHandler):
-    """A handler that may answer as a stream. An open stream is no sign of a person at work."""
+    """A handler that may answer as a stream. An open stream does not count as activity."""
 
     _track_activity = False
     _gone: asyncio.Future[None] | None = None
@@ -105,7 +105,7 @@ class StreamHandler(IlabHandler):
             await self._flushed()
 
     async def _flushed(self) -> None:
-        """Wait until the client has taken what was written. One that reads slowly is no silent one."""
+        """Wait until the client has taken what was written. A slow reader is not idle."""
         self._busy = True
         try:
             await self.flush()

@@ -29,7 +29,7 @@ MALFORMED, TOO_LARGE, STOPPING = 4400, 4413, 4503
 
 
 class Ask(Request):
-    """What a client sends: one of `watch` (with its cursors), `unwatch`, `list`."""
+    """A message of a client: one of `watch` (with its cursors), `unwatch`, `list`."""
 
     watch: str | None = Field(default=None, max_length=200)
     after: int = Field(default=0, ge=0, le=2**62)
@@ -49,7 +49,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
     """
 
     def initialize(self) -> None:
-        """Nothing is watched yet."""
+        """Start without watches."""
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_MESSAGES)
         self._changed: dict[str, Job] = {}
         self._watches: dict[str | None, asyncio.Task[None]] = {}  # None: the list's first rows
@@ -57,7 +57,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Everything is checked before the upgrade; this call lasts as long as the socket."""
+        """Authorize before the upgrade; this call lasts as long as the socket."""
         allowed = self.authorizer.is_authorized(self, self.current_user, "execute", self.auth_resource)
         if not await ensure_async(allowed):
             raise web.HTTPError(403)
@@ -79,7 +79,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
         self.finish(describe_error(status_code, error, self.request_id).model_dump_json())
 
     def open(self, *args: Any, **kwargs: Any) -> None:
-        """The socket is up."""
+        """Start the writer."""
         super().open(*args, **kwargs)
         self._writer = asyncio.create_task(self._write())
 
@@ -168,7 +168,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
                     await self.write_message(json.dumps({"type": "jobs", "jobs": rows}))
 
     def on_close(self) -> None:
-        """Nobody listens any more."""
+        """Cancel the watches and the writer."""
         if self.services.monitor is not None:
             self.services.monitor.unlisten(self._note)
         for task in [*self._watches.values(), *([self._writer] if self._writer else [])]:
@@ -178,7 +178,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
 
 def _make_message(event: Event, job: str) -> bytes:
     message = event.model_dump(mode="json")
-    # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
+    # `job` is the id; the row of a `state` event is called `row` here.
     row = {"row": message.pop("job")} if "job" in message else {}
     return json.dumps({**message, **row, "job": job}).encode()
 

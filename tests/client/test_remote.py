@@ -140,7 +140,7 @@ def test_a_secret_with_a_dangerous_name_is_refused(jobs: SyncJobs) -> None:
 
 
 class Relay:
-    """Passes connections on to a server; cuts each after it has brought so many bytes, or all when told."""
+    """Passes connections on to a server; cuts each after it has brought so many bytes, or all on request."""
 
     def __init__(self, port: int, cut_after: int | None = None) -> None:
         self._target = port

@@ -16,7 +16,7 @@ ACTIONS = {"get": "read", "post": "write", "patch": "write", "delete": "write"}
 
 
 def addresses() -> list[tuple[str, str, bool]]:
-    """(verb, address, known) of every route with every verb, and some that nobody knows."""
+    """(verb, address, known) of every route with every verb, and of unknown routes."""
     known = [
         (verb, re.sub(r"\{\w+\}", "some-name", route.path), verb in route.verbs)
         for route in ROUTES

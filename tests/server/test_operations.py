@@ -130,7 +130,7 @@ class TestTheAudit(OwnServer):
         assert [(entry.actor, entry.action) for entry in entries] == [("ada", "submit"), ("ada", "cancel")]
         assert await remote.audit(after=entries[-1].seq) == []
         settings = [entry.actor for entry in await remote.audit() if entry.action == "configure"]
-        assert set(settings) == {"ilab-jupyter"}, "what the administrator set is nobody's request"
+        assert set(settings) == {"ilab-jupyter"}, "settings of the administrator are not a request"
 
 
 async def test_shared_token_acts_as_the_owner_of_jobs(server: Any, remote: RemoteJobs) -> None:
@@ -165,7 +165,7 @@ class TestHealth(OwnServer):
             return bool(await server.state(id) == "RUNNING")
 
         await until_async(running)
-        # The pulse would find it out within a second, so it is stopped.
+        # The monitor would find out within a second, so it is stopped.
         await server.app.web_app.settings["ilab"].monitor.stop()
         jobs = await server.app.web_app.settings["ilab"].jobs()
         jobs._heart.stop()

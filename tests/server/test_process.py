@@ -147,7 +147,7 @@ def test_job_survives_killed_server_and_is_adopted(process: JupyterServerProcess
     assert (job["state"], job["attempt"], job["progress"]["step"]) == ("SUCCEEDED", 1, 2)
     marks = process.state / "jobs" / id / "artifacts" / "marks"
     assert marks.read_text() == "begun\ndone\n", "the work was done once"
-    # Nobody asked about the second job: the server itself has moved the queue.
+    # No request concerned the second job: the server itself ran the scheduler.
     ended = until(lambda: (j := process.http.get(f"ilab/api/jobs/{waiting}").json())["ended_at"] and j)
     assert (ended["state"], ended["message"]) == ("FAILED", "as told")
 

@@ -98,7 +98,7 @@ def test_a_server_beside_which_jobs_live_on_leaves_them_alone(
     id = submit(server, data=["step:2/9", "sleep:60"])
     at_step(server, id, 2)
     server.stop(20)
-    assert "asked to save" not in server.log
+    assert "save their work" not in server.log
     server = started()
     job = server.http.get(f"ilab/api/jobs/{id}").json()
     assert (job["state"], job["attempt"]) == ("RUNNING", 1)

@@ -98,7 +98,7 @@ async def test_the_list_comes_whole_and_then_row_by_row(server: Any) -> None:
     states = [job["state"] for one in seen for job in one["jobs"] if job["id"] == new]
     assert states[-1] == "SUCCEEDED"
     assert not [job for one in seen for job in one["jobs"] if job["id"] == old], (
-        "an unchanged row was told again"
+        "an unchanged row was sent again"
     )
     socket.close()
 

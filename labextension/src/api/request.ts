@@ -42,7 +42,7 @@ export async function requestAPI<T>(
   try {
     body = text ? JSON.parse(text) : null;
   } catch {
-    // A proxy in between answers in HTML; its status is all that can be told.
+    // A proxy in between answers in HTML; only its status is known.
   }
   if (!response.ok) {
     throw new ApiError(

@@ -57,7 +57,7 @@ interface IJobProps {
   trans: TranslationBundle;
 }
 
-/** One job: what it is, where it stands, and what can be done with it. */
+/** One job: title, progress and actions. */
 export function JobCard({ job, busy, paused, commands, trans }: IJobProps): React.JSX.Element {
   const name = title(job);
   const run = (command: string) => (): void => void commands.execute(command, { id: job.id });

@@ -45,12 +45,12 @@ function describedBy(
 
 /** What to tell those whose jobs wait; null where the person thought better of it. */
 async function askReason(trans: TranslationBundle): Promise<string | null> {
-  const asked = await InputDialog.getText({
+  const result = await InputDialog.getText({
     title: trans.__('Pause the queue'),
     label: trans.__('No job starts until it is resumed. Why, for those who wait?'),
     okLabel: trans.__('Pause')
   });
-  return asked.button.accept ? (asked.value ?? '') : null;
+  return result.button.accept ? (result.value ?? '') : null;
 }
 
 /** Whether the user confirms that something is removed for good. */
@@ -126,7 +126,7 @@ export function addCommands(options: ICommandOptions): void {
   commands.addCommand(CommandIDs.pauseQueue, {
     label: trans.__('Pause the Queue'),
     caption: trans.__('Start no more jobs for now; those that run go on'),
-    describedBy: describedBy({ reason: trans.__('Why; asked for where left out') }, []),
+    describedBy: describedBy({ reason: trans.__('The reason; a dialog opens where left out') }, []),
     execute: args =>
       attempt(async () => {
         const reason = given(args, 'reason') || (await askReason(trans));

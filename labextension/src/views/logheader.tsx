@@ -10,7 +10,7 @@ import { canCancel, canResume, hasEnded, title } from '../models/format';
 import type { LogView } from './log';
 import type { JobsModel } from '../models/jobs';
 
-/** Above a log: whose it is, where the job stands, and following. */
+/** Header of a log: the job, its progress, and the switch for following. */
 export class LogHeader extends ReactWidget {
   constructor(
     private readonly view: LogView,
