@@ -187,8 +187,8 @@ class IlabHandler(Audited, APIHandler):
             )
 
     def finish(self, *args: Any, **kwargs: Any) -> Any:
-        """Send the response, with `Connection: close` where the body was not read, so that the client does not
-        use the connection again."""
+        """Send the response, with `Connection: close` where the body was not read, so that the client does
+        not use the connection again."""
         if not self._headers_written and not self.request._body_future.done():
             self.set_header("Connection", "close")
         return super().finish(*args, **kwargs)

@@ -139,7 +139,7 @@ class JobMonitor:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
                 due = True
-            # Any number of changes in so short a time lead to one poll, which leaves the processor to requests.
+            # Changes within so short a time lead to one poll, which leaves the processor to requests.
             await asyncio.sleep(began + SPACING_SECONDS - time.monotonic())
 
     async def _poll(self, jobs: LocalJobs) -> None:

@@ -93,7 +93,7 @@ class SearchHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self, id: str) -> None:
-        """Lines of a log that contain a text or match a regular expression; the search takes at most two seconds."""
+        """Lines of a log that contain a text or match a pattern; the search takes at most two seconds."""
         given = self.query_as(SearchQuery)
         jobs = await self.services.jobs()
         self.answer(await jobs.search(id, given.pattern, **given.model_dump(exclude={"pattern"})))

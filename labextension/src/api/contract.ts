@@ -342,7 +342,7 @@ export interface paths {
       };
       cookie?: never;
     };
-    /** Lines of a log that contain a text or match a regular expression; the search takes at most two seconds. */
+    /** Lines of a log that contain a text or match a pattern; the search takes at most two seconds. */
     get: operations['get_api_jobs_id_log_search'];
     put?: never;
     post?: never;
