@@ -22,7 +22,7 @@ SIDES = {
     "base": "pass",
     "extension": "import ilab_jupyter.server.app",
     # Besides, a server that loads the extension makes its settings; its routes come with the first request.
-    "load": "import ilab_jupyter.server.app, ilab_jupyter.server.pulse, ilab_jupyter.server.late",
+    "load": "import ilab_jupyter.server.app, ilab_jupyter.server.monitor, ilab_jupyter.server.lazy_routes",
 }
 TIMED = """
 from time import perf_counter as now

@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['lib/', 'node_modules/', 'src/contract.ts'] },
+  { ignores: ['lib/', 'node_modules/', 'src/api/contract.ts'] },
   tseslint.configs.recommended,
   {
     files: ['src/**/*.{ts,tsx}'],

@@ -1,4 +1,4 @@
-"""A served model, as every face tells of it. Light: nothing here talks to one."""
+"""A served model, as every interface shows it. Light: nothing here connects to one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's log as lines of text, for a terminal. The log itself says where the work stands."""
+"""A job's log as lines of text, for a terminal. The log itself shows the progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The object that people hold for a job: it asks the service each time, so its answers are never old."""
+"""Handle of a job. Every property is read from the service, so that it is never stale."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class JobFailed(PublicError):
         self.job = job
 
     def _render_traceback_(self) -> list[str]:
-        """IPython shows this instead of a traceback, which would tell nothing about the job."""
+        """IPython shows this instead of a traceback, which has no information about the job."""
         return [f"\x1b[31m{self.message}\x1b[0m", *filter(None, [self.hint])]
 
 
 class Detached(KeyboardInterrupt):
-    """Somebody stopped waiting; the job was not touched, or was asked to stop where `stopping`."""
+    """Waiting was interrupted. The job goes on, or is stopping where `stopping`."""
 
     def __init__(self, id: str, *, stopping: bool) -> None:
         super().__init__(
@@ -115,7 +115,7 @@ class JobHandle:
         return self.refresh().result
 
     def cancel(self) -> JobHandle:
-        """Ask the job to stop; it may save a checkpoint first. Asking twice does nothing more."""
+        """Stop the job; it may save a checkpoint first. A second call does nothing."""
         self.jobs.cancel(self.id)
         self._cancelled = True
         return self

@@ -1,4 +1,4 @@
-"""Served models from the client's side: which there are, where they answer, and how to talk to one."""
+"""Client of served models: list them, find an endpoint, send a chat request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 
 
 class Endpoint(BaseModel):
-    """Where a served model answers, and the key that opens it. It stays in the owner's processes."""
+    """Address and API key of a served model. It stays in the owner's processes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -136,7 +136,7 @@ async def stream_chat(
 ) -> AsyncGenerator[str, None]:
     """The answer's text, piece by piece. `options` are fields of chat/completions, such as temperature.
 
-    Jobs on this machine are asked at their own address, those of a service (an object with `v1_url` and
+    Jobs on this machine are called at their own address, those of a service (an object with `v1_url` and
     `headers`) through it. Leaving the iteration ends the generation. Errors of the model are PublicError.
     """
     deployment = await find(jobs, model)
@@ -180,13 +180,13 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[str, None]:
                     yield text
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Unavailable("The model sent something that is not an answer.", "See its log.") from None
-    raise Unavailable("The answer broke off.", "See the log of the serve job.", cause="broken_off")
+    raise Unavailable("The response ended early.", "See the log of the serve job.", cause="broken_off")
 
 
 def _refusal(status: int, body: bytes) -> PublicError:
     try:
-        told = json.loads(body)["error"]
-        message, cause = str(told["message"]), str(told.get("code") or "model_failed")
+        detail = json.loads(body)["error"]
+        message, cause = str(detail["message"]), str(detail.get("code") or "model_failed")
     except (ValueError, KeyError, TypeError, AttributeError):
         message, cause = f"The model answered with status {status}.", "model_failed"
     error = PublicError(message[:2000], cause=cause)

@@ -22,7 +22,7 @@ def queue_table(state: QueueState, waiting: Sequence[Job]) -> Table:
         name = f"{device.name or device.uuid}, {render.size(device.memory_total)}"
         rows.append((f"GPU {device.uuid}", f"{name}: {', '.join(users) or 'free'}"))
     rows += [(job.id, render.where(job)) for job in waiting]
-    return Table(("", "how it stands"), tuple(rows), "")
+    return Table(("", "status"), tuple(rows), "")
 
 
 def attempts_table(attempts: Sequence[Attempt]) -> Table:

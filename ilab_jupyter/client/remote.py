@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -16,6 +15,7 @@ import httpx
 from pydantic import ValidationError
 
 from ilab_jupyter import errors
+from ilab_jupyter.client.problem import Problem
 from ilab_jupyter.errors import Forbidden, InvalidInput, PublicError, Unavailable
 from ilab_jupyter.jobs.record import (
     EVERY,
@@ -57,7 +57,7 @@ class RemoteJobs:
         parsed = httpx.URL(url)
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise InvalidInput(
-                f"{url!r} is no address of a server.", "Give one such as http://127.0.0.1:8888/."
+                f"{url!r} is not the address of a server.", "Give one such as http://127.0.0.1:8888/."
             )
         self.url = str(parsed.copy_with(query=None, fragment=None)).rstrip("/") + "/"
         self.headers: dict[str, str] = {"Authorization": f"token {token}"} if token else {}
@@ -176,7 +176,7 @@ class RemoteJobs:
             try:
                 async with aclosing(self._stream(id, after, log_offset, log_attempt)) as events:
                     first = await anext(events, None)
-                    # Each connection begins with the state; told again, it would be no news.
+                    # Each connection begins with the state; a repeated one is skipped.
                     if first is not None and (state is None or state.fields != first.fields):
                         state = first
                         yield first
@@ -235,7 +235,7 @@ class RemoteJobs:
                         data = line[6:]
                     elif not line and data:
                         if kind == "problem":
-                            raise _told(503, json.loads(data))
+                            raise _public_error(Problem.model_validate_json(data))
                         yield Event.model_validate_json(data)
                         kind, data = "", ""
         except (httpx.HTTPError, ValidationError) as error:
@@ -270,12 +270,8 @@ def _part(id: str) -> str:
 
 
 def _error(response: httpx.Response) -> PublicError:
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if isinstance(body, dict) and isinstance(body.get("message"), str) and "cause" in body:
-        return _told(response.status_code, body)
+    with suppress(ValidationError):
+        return _public_error(Problem.model_validate_json(response.content))
     if response.status_code in (401, 403):
         return Forbidden("The server refused the token.", "Give the token of this server.")
     if response.status_code == 404:
@@ -287,11 +283,11 @@ def _error(response: httpx.Response) -> PublicError:
     return Unavailable(f"The server answered with status {response.status_code}.", "See its log.")
 
 
-def _told(status: int, body: dict[str, Any]) -> PublicError:
-    """The error that the service raised: same class, same words."""
-    cause = str(body.get("cause") or "")
-    kind = _KNOWN.get((status, cause)) or _BY_STATUS.get(status) or PublicError
-    error = kind(str(body["message"]), str(body.get("hint") or ""), cause=cause or None)
+def _public_error(problem: Problem) -> PublicError:
+    """The error that the service raised: same class, same text."""
+    status, code = problem.status, problem.code
+    kind = _KNOWN.get((status, code)) or _BY_STATUS.get(status) or PublicError
+    error = kind(problem.message, problem.hint, cause=code or None)
     if kind is PublicError and status >= 400:
         error.status = status
     return error
@@ -303,7 +299,7 @@ def _unreachable(url: str, error: Exception) -> Unavailable:
             f"Nothing answers at {url}.", "Start the server, or correct the address.", cause="unreachable"
         )
     return Unavailable(
-        f"The server at {url} does not answer as it should ({type(error).__name__}).",
+        f"The server at {url} sent an invalid response ({type(error).__name__}).",
         "See whether it runs, and whether the address is right.",
         cause="unreachable",
     )
@@ -311,5 +307,5 @@ def _unreachable(url: str, error: Exception) -> Unavailable:
 
 def _foreign(url: str) -> Unavailable:
     return Unavailable(
-        f"What answers at {url} is no ilab-jupyter service.", "Check the address.", cause="unreachable"
+        f"What answers at {url} is not an ilab-jupyter service.", "Check the address.", cause="unreachable"
     )

@@ -1,4 +1,4 @@
-"""How a job looks where nothing moves: one line of text, and static HTML in which all text is escaped."""
+"""Static view of a job: one line of text, and static HTML in which all text is escaped."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def size(count: float) -> str:
 
 
 def where(job: Job) -> str:
-    """Where the job stands, in words: why it waits, or phase, step and time left; how long it took."""
+    """Progress of the job as text: why it waits, or phase, step and time left; how long it took."""
     if job.state is JobState.QUEUED:
         why = (job.pending_reason or "").removesuffix(".")
-        told = [f"waiting: {why}" if why else "waiting for its turn"]
+        parts = [f"waiting: {why}" if why else "waiting for its turn"]
         if job.position is not None:
-            told.append(f"number {job.position} in its queue")
+            parts.append(f"number {job.position} in its queue")
         if job.wait_seconds is not None:
-            told.append(f"starts in about {duration(job.wait_seconds)}")
-        return " · ".join(told)
+            parts.append(f"starts in about {duration(job.wait_seconds)}")
+        return " · ".join(parts)
     progress = job.progress
     parts = [progress.phase] if progress.phase and not job.state.ended else []
     if progress.total:

@@ -82,7 +82,7 @@ class EventStream:
             except (CancelledError, asyncio.CancelledError):
                 return
             except Exception as error:
-                # Whoever draws the job must learn of it, and a moment later it may go on.
+                # The view must show the error; the next attempt may succeed.
                 self.error = PublicError(f"The job cannot be followed just now: {error}.")
             self._closed.wait(RETRY_SECONDS)
 
@@ -95,8 +95,8 @@ class EventStream:
             self.error = None
             self._after = max(self._after, event.seq)
             if event.type == "log":
-                told = event.fields
-                self._log = {"log_offset": told["next_offset"], "log_attempt": told["attempt"]}
+                fields = event.fields
+                self._log = {"log_offset": fields["next_offset"], "log_attempt": fields["attempt"]}
             self._queue.put(event)
             if event.type == "end" or self._closed.is_set():
                 return True

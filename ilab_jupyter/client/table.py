@@ -13,7 +13,7 @@ from ilab_jupyter.jobs.record import Job
 
 @dataclass(frozen=True, repr=False)
 class Table(Shown):
-    """`empty` is said where there are no rows."""
+    """`empty` is shown where there are no rows."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
@@ -31,7 +31,7 @@ class JobList(Shown, list[Job]):
 
     def _table(self) -> Table:
         return Table(
-            ("id", "kind", "name", "state", "where it stands", "created (UTC)"),
+            ("id", "kind", "name", "state", "status", "created (UTC)"),
             tuple(
                 (
                     job.id,

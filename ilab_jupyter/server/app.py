@@ -62,15 +62,15 @@ class IlabApp(ExtensionApp):
     grace_seconds = Float(
         None,
         allow_none=True,
-        help="""How long a job that is asked to stop may take to save a checkpoint before it is killed. None
+        help="""How long a stopping job may take to save a checkpoint before it is killed. None
         keeps what was set before. It holds for every process on this state folder.""",
     ).tag(config=True)
 
     retries = Bool(
         None,
         allow_none=True,
-        help="""Whether a job whose cause says that it helps (a teacher that had too many requests, a place
-        that was needed for another job) is tried again unasked, later each time. None keeps what was set
+        help="""Whether a job whose cause says that it helps (a teacher that had too many requests, preemption
+        by another job) is retried automatically, after growing pauses. None keeps what was set
         before, which is at first that it is. It holds for every process on this state folder.""",
     ).tag(config=True)
 
@@ -100,8 +100,8 @@ class IlabApp(ExtensionApp):
     stop_jobs = Enum(
         ("auto", "always", "never"),
         default_value="auto",
-        help="""What becomes of live jobs when this server is told to stop. `always`: they are asked to save
-        a checkpoint within grace_seconds and become INTERRUPTED, and the server waits for that. `never`: they
+        help="""What happens to live jobs when this server stops. `always`: they save a checkpoint within
+        grace_seconds and become INTERRUPTED, and the server waits for that. `never`: they
         go on without the server. `auto`: the first where jobs cannot outlive the server, as in a container
         whose main program it is, the second elsewhere.""",
     ).tag(config=True)
@@ -142,8 +142,8 @@ class IlabApp(ExtensionApp):
     ).tag(config=True)
 
     def initialize_settings(self) -> None:
-        """Put the parts together. Nothing touches the disk yet, so nothing can fail here."""
-        from ilab_jupyter.server.pulse import Pulse
+        """Create the services. Nothing is read from the disk yet, so that this cannot fail."""
+        from ilab_jupyter.server.monitor import JobMonitor
         from ilab_jupyter.server.services import Services
 
         assert self.serverapp is not None
@@ -166,7 +166,7 @@ class IlabApp(ExtensionApp):
             max_streams=self.max_streams,
             max_completions=self.max_completions,
         )
-        self.services.pulse = Pulse(
+        self.services.monitor = JobMonitor(
             self.services,
             keep_alive=timedelta(hours=self.keep_alive_hours),
             on_active=self._stamp_activity,
@@ -179,16 +179,16 @@ class IlabApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Hang what hangs the routes once they are wanted."""
-        from ilab_jupyter.server.late import LateRoutes
+        from ilab_jupyter.server.lazy_routes import LazyRoutes
 
         assert self.serverapp is not None
         application = self.serverapp.web_app
-        application.add_handlers(".*$", [LateRoutes(application).rule])  # type: ignore[no-untyped-call]
+        application.add_handlers(".*$", [LazyRoutes(application).rule])  # type: ignore[no-untyped-call]
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """The loop runs: adopt what an earlier server left running, and keep the queue moving."""
-        if self.services is not None and self.services.pulse is not None:
-            self.services.pulse.start()
+        if self.services is not None and self.services.monitor is not None:
+            self.services.monitor.start()
 
     async def stop_extension(self) -> None:
         """End live jobs where they cannot outlive the server, otherwise they go on; close the streams."""
@@ -197,9 +197,9 @@ class IlabApp(ExtensionApp):
 
     def current_activity(self) -> list[str] | None:
         """The ids of the jobs that keep this server alive; None where there are none."""
-        if self.services is None or self.services.pulse is None:
+        if self.services is None or self.services.monitor is None:
             return None
-        return [job.id for job in self.services.pulse.active] or None
+        return [job.id for job in self.services.monitor.active] or None
 
     def _jobs_end_with_us(self) -> bool:
         if self.stop_jobs == "auto":
@@ -264,7 +264,7 @@ class IlabApp(ExtensionApp):
         self.serverapp.event_logger.emit(schema_id=AUDIT_SCHEMA, data=entry)
 
     def _emit_state(self, job: JobSummary) -> None:
-        from ilab_jupyter.server.pulse import state_event
+        from ilab_jupyter.server.monitor import state_event
 
         assert self.serverapp is not None and self.serverapp.event_logger is not None
         self.serverapp.event_logger.emit(schema_id=EVENT_SCHEMA, data=state_event(job))

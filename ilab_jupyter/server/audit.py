@@ -1,4 +1,4 @@
-"""The audit as events of this server: what anybody did to its owner's jobs, and what this server refused."""
+"""The audit as events of this server: actions on jobs, and refused requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 200
 
 
 class AuditTrail:
-    """Tells each entry once. Entries from before this server are no news."""
+    """Emits each entry once; entries from before the start of this server are skipped."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class AuditTrail:
                 return
 
     def refused(self, actor: str, verb: str, path: str, status: int, address: str) -> None:
-        """Emit and log that a request was not allowed, or asked for what the caller may not know of."""
+        """Emit and log a refused request."""
         actor, target = actor[:_LONGEST], f"{verb} {path}"[:_LONGEST]
         self._log.info("ilab_jupyter: refused %r to %r from %s: %d", target, actor, address, status)
         self._emit({"actor": actor, "action": "refused", "target": target, "detail": {"status": status}})

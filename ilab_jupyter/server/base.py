@@ -1,10 +1,12 @@
-"""What every handler shares: who may call, how a body is read and bounded, and how an error is told."""
+"""Base of all handlers: authorization, reading of bodies within a limit, and error responses."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+import uuid
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import unquote_plus
@@ -20,6 +22,7 @@ from ilab_jupyter.errors import InvalidInput, NotFound, PublicError, TooLarge
 from ilab_jupyter.jobs.actor import act_as
 from ilab_jupyter.kinds.catalog import describe
 from ilab_jupyter.server.audit import REFUSALS
+from ilab_jupyter.server.wire import Problem
 
 if TYPE_CHECKING:
     from ilab_jupyter.server.services import Services
@@ -29,9 +32,10 @@ MAX_BODY = 1024 * 1024
 MOST_READ = 256 * 1024 * 1024
 
 # Of Jupyter's own: the token, the protection against forged requests. A cache buster is a number.
-_PASSED_OVER = frozenset({"token", "_xsrf", "_", "no_track_activity"})
+_IGNORED_ARGUMENTS = frozenset({"token", "_xsrf", "_", "no_track_activity"})
 # An absolute path of at least two components; not the end of a URL or of a relative path.
 _PATH = re.compile(r"(?<![\w.:/~\]-])/(?:[^\s/'\",;:()<>]+/)+[^\s/'\",;:()<>]*")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,18 +50,29 @@ _PLAIN: dict[int, tuple[str, str, str]] = {
 
 
 class Audited(JupyterHandler):
-    """What a request and a socket share: whose room they enter, and that a refusal is told to the audit."""
+    """Base of requests and sockets: gives them an id and records refusals in the audit."""
 
     auth_resource = AUTH_RESOURCE
 
+    @cached_property
+    def request_id(self) -> str:
+        """The id that the client sent in X-Request-Id, where it is valid; else a new one."""
+        given = self.request.headers.get("X-Request-Id", "")
+        return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+    def set_default_headers(self) -> None:
+        """Send the id of the request with every response."""
+        super().set_default_headers()
+        self.set_header("X-Request-Id", self.request_id)
+
     @property
     def services(self) -> Services:
-        """What this server works with."""
+        """The services of this server."""
         services: Services = self.settings["ilab"]
         return services
 
     def on_finish(self) -> None:
-        """What was refused is told to the audit."""
+        """Record a refused request in the audit."""
         super().on_finish()
         if self.get_status() in REFUSALS:
             path = self.request.path.removeprefix(self.base_url)
@@ -67,19 +82,19 @@ class Audited(JupyterHandler):
 
 @web.stream_request_body
 class IlabHandler(Audited, APIHandler):
-    """Parses, calls, answers. The body arrives in pieces so that it can be refused before it is in memory."""
+    """Base of request handlers. Reads the body in chunks, and keeps no more than the limit in memory."""
 
     max_body = MAX_BODY
     # By verb, from the table of routes: the names that a query may have. None where any is let through.
     query_names: ClassVar[dict[str, frozenset[str]] | None] = None
 
     def initialize(self) -> None:
-        """Nothing is read yet."""
+        """Start with an empty body."""
         self._body = bytearray()
         self._body_size = 0
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Nobody without a user gets past here, not even with a verb that the handler lacks."""
+        """Reject a request without a user, also for a method that the handler does not have."""
         await super().prepare()
         if not self.current_user and self.request.method != "OPTIONS":
             raise web.HTTPError(403)
@@ -92,20 +107,20 @@ class IlabHandler(Audited, APIHandler):
             self.request.connection.set_max_body_size(MOST_READ)
 
     def _check_query(self) -> None:
-        """InvalidInput for a name in the query that this address does not know."""
+        """Raise InvalidInput for a query argument that this route does not have."""
         known = (self.query_names or {}).get((self.request.method or "").lower())
         if known is None:
             return
         for name in self.request.query_arguments:
-            if name not in known | _PASSED_OVER and not re.fullmatch(r"[0-9]+", name):
+            if name not in known | _IGNORED_ARGUMENTS and not re.fullmatch(r"[0-9]+", name):
                 raise InvalidInput(
                     f"There is no query argument {name[:80]!r} here.",
-                    f"Use {', '.join(sorted(known))}." if known else "This address takes none.",
+                    f"Use {', '.join(sorted(known))}." if known else "This route takes none.",
                 )
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body, up to the limit. What is over it is read and dropped, up to a second one:
-        a client that is cut off while it still sends never sees why."""
+        """Keep a chunk of the body, up to `max_body`. The rest is read and dropped, up to MOST_READ: a client
+        whose connection is closed while it sends never sees the error."""
         self._body_size += len(chunk)
         if self._body_size <= self.max_body:
             self._body += chunk
@@ -138,7 +153,7 @@ class IlabHandler(Audited, APIHandler):
             raise _invalid(error) from None
 
     def query_as(self, model: type[Model]) -> Model:
-        """The query's arguments that `model` knows; others (a token, a cache buster) are not its business."""
+        """The query's arguments that `model` knows; others (a token, a cache buster) are ignored."""
         given: dict[str, Any] = {}
         for name, field in model.model_fields.items():
             if values := self.get_query_arguments(name):
@@ -152,43 +167,53 @@ class IlabHandler(Audited, APIHandler):
         self.finish(value.model_dump_json())
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """A PublicError brings its own status."""
+        """Send an error response; a PublicError has its own status."""
         error = (kwargs.get("exc_info") or (None, None))[1]
         super().send_error(error.status if isinstance(error, PublicError) else status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """A bug once, with its traceback; an error meant for a person is no event for the log."""
+        """Log a bug once, with its traceback and the id of the request; a PublicError is not logged."""
         if isinstance(value, PublicError):
             self.log.debug("%s %s: %s", self.request.method, self.request.path, value.message)
-        elif not isinstance(value, StreamClosedError):
+        elif isinstance(value, web.HTTPError):
             super().log_exception(typ, value, tb)
+        elif not isinstance(value, StreamClosedError):
+            self.log.error(
+                "Uncaught exception in request %s: %s %s",
+                self.request_id,
+                self.request.method,
+                self.request.path,
+                exc_info=(typ, value, tb),
+            )
 
     def finish(self, *args: Any, **kwargs: Any) -> Any:
-        """An answer given before the body was read ends the connection: a client that would use it again must
-        know."""
+        """Send the response, with `Connection: close` where the body was not read, so that the client does
+        not use the connection again."""
         if not self._headers_written and not self.request._body_future.done():
             self.set_header("Connection", "close")
         return super().finish(*args, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """One shape for every error: {cause, message, hint}."""
-        self.retry_later(status_code)
-        self.finish(json.dumps(self.told(status_code, **kwargs)))
+        """Answer with a Problem."""
+        self.set_retry_after(status_code)
+        self.finish(self.problem(status_code, **kwargs).model_dump_json())
 
-    def retry_later(self, status_code: int) -> None:
-        """After 429 a client is told when to try again."""
+    def set_retry_after(self, status_code: int) -> None:
+        """Set the header Retry-After of a 429."""
         if status_code == 429:
             self.set_header("Retry-After", "10")
 
-    def told(self, status_code: int, **kwargs: Any) -> dict[str, str]:
-        """What is said of the error. Where this server keeps its state is nobody's business but the log's."""
+    def problem(self, status_code: int, **kwargs: Any) -> Problem:
+        """The error as a client may see it: without paths of this server."""
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.verbs()))
-        said = problem(status_code, (kwargs.get("exc_info") or (None, None))[1])
-        return {name: self._without_paths(text) for name, text in said.items()}
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        found = describe_error(status_code, error, self.request_id)
+        clean = {name: self._without_paths(getattr(found, name)) for name in ("code", "message", "hint")}
+        return found.model_copy(update=clean)
 
     def verbs(self) -> list[str]:
-        """The methods that this address has."""
+        """The methods of this route."""
         return [
             verb
             for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -208,24 +233,24 @@ class IlabHandler(Audited, APIHandler):
 
 
 def _name(user: Any) -> str:
-    """Who is signed in. A shared token tells nobody's name, and stands for the jobs' owner: empty."""
+    """The name of the user; empty for the shared token, which acts as the jobs' owner."""
     username, shown = str(getattr(user, "username", "") or ""), str(getattr(user, "name", "") or "")
     nameless = re.fullmatch(r"[0-9a-f]{32}", username) and shown.startswith("Anonymous ")
     return "" if nameless else username
 
 
-def problem(status: int, error: BaseException | None) -> dict[str, str]:
+def describe_error(status: int, error: BaseException | None, request_id: str) -> Problem:
     """The body of an error. Text of an exception that is not a PublicError never leaves the server."""
     if isinstance(error, PublicError):
-        return {"cause": error.cause, "message": error.message[:2000], "hint": error.hint}
-    if status in _PLAIN:
-        cause, message, hint = _PLAIN[status]
+        status, code, message, hint = error.status, error.cause, error.message[:2000], error.hint
+    elif status in _PLAIN:
+        code, message, hint = _PLAIN[status]
     elif status < 500:
-        cause, message, hint = "invalid", f"{HTTPStatus(status).phrase}.", ""
+        code, message, hint = "invalid", f"{HTTPStatus(status).phrase}.", ""
     else:
-        cause, message = "internal", "The server made a mistake."
-        hint = "The Jupyter server's log has the details; please report them."
-    return {"cause": cause, "message": message, "hint": hint}
+        code, message = "internal", "The server failed because of a bug."
+        hint = f"Report it with the lines of the Jupyter server's log about request {request_id}."
+    return Problem(status=status, code=code, message=message, hint=hint, request_id=request_id)
 
 
 def _validated(model: type[Model], given: dict[str, Any]) -> Model:
@@ -263,7 +288,7 @@ class UnknownHandler(IlabHandler):
     _track_activity = False
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """404 for every verb, after the same door as everywhere."""
+        """Raise NotFound for every method, after the usual authorization."""
         await super().prepare()
         if self.request.method != "OPTIONS":
             raise NotFound("There is nothing at this address.", "See the addresses in ilab/api/docs.")

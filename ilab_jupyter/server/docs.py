@@ -71,9 +71,7 @@ class OpenApiHandler(IlabHandler):
     @authorized
     async def get(self) -> None:
         """This API as an OpenAPI 3.1 document."""
-        from ilab_jupyter.server.openapi import document
-
-        self.finish(json.dumps(document(self.base_url)))
+        self.finish(json.dumps(self.settings["ilab_openapi"](self.base_url)))
 
 
 class DocsHandler(IlabHandler):

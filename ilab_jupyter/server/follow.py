@@ -1,4 +1,4 @@
-"""What a job says: its log by offset, range or download, its events by cursor, and both as live streams."""
+"""A job's log by offset, range or download, its events by cursor, and both as live streams."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LogHandler(StreamHandler):
         if query.download:
             await self._download(jobs, job, query.attempt, bool(query.fold))
         elif self.wants_stream:
-            await jobs.logs(id, limit=1)  # one that was removed is said before the stream begins
+            await jobs.logs(id, limit=1)  # a removed log is an error before the stream starts
             attempt, offset = self._log_cursor(query)
             await self.stream(_log_frames(jobs, job.id, attempt, offset, bool(query.fold)))
         elif "Range" in self.request.headers:
@@ -148,8 +148,8 @@ async def _event_frames(
 
 
 def _make_log_frame(event: Event) -> bytes:
-    told = event.fields
-    return frame(json.dumps(told), event="log", id=f"{told['attempt']}:{told['next_offset']}")
+    fields = event.fields
+    return frame(json.dumps(fields), event="log", id=f"{fields['attempt']}:{fields['next_offset']}")
 
 
 def _make_folded_frame(event: Event) -> bytes:

@@ -1,11 +1,11 @@
-"""The health of the whole service, found out by one look at a time however many ask."""
+"""The health of the service; concurrent requests share one run of the checks."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,24 +17,25 @@ from ilab_jupyter.server.wire import Check, Health
 
 if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
-    from ilab_jupyter.server.services import Services
+    from ilab_jupyter.server.machine import MachineView
 
 LIMIT_SECONDS = 2.0
 _FRESH_SECONDS = 600.0
 _LOOK = (
     "import importlib.metadata as m, sys\n"
-    "def lacks(name):\n"
+    "def missing(name):\n"
     "    try: m.version(name)\n"
     "    except m.PackageNotFoundError: return True\n"
-    "print(','.join(name for name in sys.argv[1:] if lacks(name)))"
+    "print(','.join(name for name in sys.argv[1:] if missing(name)))"
 )
 
 
 class HealthView:
-    """Looks in a thread, never twice at once, so that a disk that hangs holds no more than one."""
+    """Runs the checks in one thread at a time, so that a hanging disk blocks only one."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, jobs: Callable[[], Awaitable[LocalJobs]], machine: MachineView) -> None:
+        self._jobs = jobs
+        self._machine = machine
         self._looking: asyncio.Task[tuple[list[Finding], int]] | None = None
         self._engines: dict[str, tuple[float, float, Finding]] = {}
         self._gpus: frozenset[str] = frozenset()
@@ -53,12 +54,12 @@ class HealthView:
 
     async def _look(self) -> tuple[list[Finding], int]:
         try:
-            jobs = await self._services.jobs()
+            jobs = await self._jobs()
         except PublicError as error:
             trouble = Finding("store", False, error.message, error.hint, serious=True, cause=error.cause)
             return [trouble], 0
         findings, live = await asyncio.to_thread(self._engine, jobs)
-        return [*findings, self._devices(await self._services.machine.now())], live
+        return [*findings, self._devices(await self._machine.now())], live
 
     def _engine(self, jobs: LocalJobs) -> tuple[list[Finding], int]:
         findings = jobs.health()
@@ -122,7 +123,7 @@ def _health(findings: Sequence[Finding], live: int) -> Health:
         status="failing" if worst.serious else "degraded",
         live=live,
         checks=checks,
-        cause=worst.cause or worst.name,
+        code=worst.cause or worst.name,
         message=worst.message,
         hint=worst.hint,
     )

@@ -1,11 +1,9 @@
-"""The OpenAI-compatible door to served models: a proxy to one fixed loopback address per model."""
+"""The OpenAI-compatible API of served models: a proxy to one fixed loopback address per model."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,29 +26,29 @@ if TYPE_CHECKING:
 
     from ilab_jupyter.client.inference import Endpoint
 
-PASSED_BACK = ("Content-Type", "Retry-After", "X-Request-Id")
+PASSED_BACK = ("Content-Type", "Retry-After")
 MAX_PROMPT = 4 * 1024 * 1024
 
 
 class UpstreamFailed(PublicError):
-    """The served model's process does not answer as it should."""
+    """The served model's process sent an invalid response."""
 
     status = 502
     cause = "model_failed"
 
 
 class OpenAIHandler(IlabHandler):
-    """Errors in OpenAI's form, so that its client raises the right exception."""
+    """Base of handlers that answer errors in OpenAI's form, so that its client raises the right exception."""
 
     max_body = MAX_PROMPT
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """{"error": {message, type, param, code}}"""
-        self.retry_later(status_code)
-        told = self.told(status_code, **kwargs)
+        self.set_retry_after(status_code)
+        problem = self.problem(status_code, **kwargs)
         kind = "invalid_request_error" if status_code < 500 else "server_error"
-        message = f"{told['message']} {told['hint']}".strip()
-        body = {"message": message, "type": kind, "param": None, "code": told["cause"]}
+        message = f"{problem.message} {problem.hint}".strip()
+        body = {"message": message, "type": kind, "param": None, "code": problem.code}
         self.finish(json.dumps({"error": body}))
 
 
@@ -96,7 +94,7 @@ class ServedModelHandler(OpenAIHandler):
 
 
 class ProxyHandler(OpenAIHandler):
-    """Sends a checked body to the model that it names, and brings the answer back piece by piece."""
+    """Forwards a validated body to the model that it names, and streams the response back."""
 
     upstream_path = ""
     request_model: type[Sampling]
@@ -105,21 +103,21 @@ class ProxyHandler(OpenAIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """The model's answer, streamed as it comes; it stops when the client goes."""
+        """The model's response, streamed; generation stops when the client disconnects."""
         from ilab_jupyter.client.inference import endpoint_of, find
 
-        asked = self.body_as(self.request_model)
+        payload = self.body_as(self.request_model)
         jobs = await self.services.jobs()
         # The address comes from the job's own folder and is loopback, whatever the request says.
-        endpoint = await asyncio.to_thread(endpoint_of, jobs, await find(jobs, asked.model))
+        endpoint = await asyncio.to_thread(endpoint_of, jobs, await find(jobs, payload.model))
         async with self.services.completions.one() as ticket:
-            self._forwarding = asyncio.create_task(self._forward(endpoint, asked))
+            self._forwarding = asyncio.create_task(self._forward(endpoint, payload))
             ticket.add_done_callback(lambda _: self._stop())
             with suppress(asyncio.CancelledError, StreamClosedError):
                 await self._forwarding
 
     def on_connection_close(self) -> None:
-        """Nobody waits for the answer: the model need not finish it."""
+        """Stop the generation: the client has disconnected."""
         super().on_connection_close()
         self._stop()
 
@@ -127,18 +125,18 @@ class ProxyHandler(OpenAIHandler):
         if self._forwarding is not None:
             self._forwarding.cancel()
 
-    async def _forward(self, endpoint: Endpoint, asked: Sampling) -> None:
+    async def _forward(self, endpoint: Endpoint, payload: Sampling) -> None:
         import httpx
 
         client = self.services.upstream()
-        # Nothing of the caller's goes upstream but the checked body and the named headers:
-        # his cookie and token open this server, not the model.
+        # Only the validated body and these headers are forwarded: the caller's cookie and token are for this
+        # server, not for the model.
         request = client.build_request(
             "POST",
             f"{endpoint.url}/{self.upstream_path}",
-            content=asked.model_dump_json(exclude_unset=True).encode(),
+            content=payload.model_dump_json(exclude_unset=True).encode(),
             headers={
-                "X-Request-Id": self._request_id(),
+                "X-Request-Id": self.request_id,
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
                 "Authorization": f"Bearer {endpoint.key}",
@@ -149,23 +147,22 @@ class ProxyHandler(OpenAIHandler):
         except httpx.HTTPError as error:
             raise Unavailable("The model does not answer.", "See its log; serve it again.") from error
         try:
-            await self._bring_back(response)
+            await self._stream_back(response)
         except httpx.HTTPError as error:
-            # After the first byte only a broken connection can say that the answer is not whole.
-            self.log.warning("A served model broke off its answer: %s", type(error).__name__)
+            # After the first byte, only a closed connection shows that the response is incomplete.
+            self.log.warning(
+                "A served model closed the connection during a response: %s", type(error).__name__
+            )
             if not self._headers_written:
-                raise UpstreamFailed("The model broke off its answer.", "See its log.") from error
+                raise UpstreamFailed(
+                    "The model closed the connection during the response.", "See its log."
+                ) from error
             self.detach().close()
         finally:
             await response.aclose()
 
-    def _request_id(self) -> str:
-        """The caller's id of the request where it has one that a header can hold; else one of ours."""
-        given = self.request.headers.get("X-Request-Id", "")
-        return given if re.fullmatch(r"[A-Za-z0-9._:/+=@-]{1,128}", given) else uuid.uuid4().hex
-
-    async def _bring_back(self, response: httpx.Response) -> None:
-        # 503: it makes room for a waiting job, and says when to come again.
+    async def _stream_back(self, response: httpx.Response) -> None:
+        # 503: the model is being unloaded for a waiting job; Retry-After is forwarded.
         if response.status_code in (401, 403) or not (
             200 <= response.status_code < 300
             or 400 <= response.status_code < 500
@@ -203,7 +200,7 @@ class UnknownOpenAIHandler(OpenAIHandler):
     """Any other address below ilab/v1."""
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """404 for every verb, after the same door as everywhere."""
+        """Raise NotFound for every method, after the usual authorization."""
         await super().prepare()
         if self.request.method != "OPTIONS":
             raise NotFound("There is nothing at this address.", "See the addresses in ilab/api/docs.")

@@ -13,12 +13,12 @@ from ilab_jupyter.server.wire import JobQuery, Submit
 
 
 class JobHandler(IlabHandler):
-    """What the handlers of jobs share."""
+    """Base of handlers of jobs."""
 
     def accept(self, job: Job) -> None:
-        """202 with a job that has just changed; the pulse looks at it at once."""
-        if self.services.pulse is not None:
-            self.services.pulse.wake()
+        """Answer 202 with a changed job, and run the scheduler at once."""
+        if self.services.monitor is not None:
+            self.services.monitor.wake()
         self.answer(job, 202)
 
     def idempotency_key(self) -> str | None:
@@ -47,19 +47,19 @@ class JobsHandler(JobHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Submit a job. When the answer arrives, the job is stored durably."""
-        asked = self.body_as(Submit)
+        """Submit a job. It is stored durably before the response."""
+        payload = self.body_as(Submit)
         spec = job_spec(
-            asked.kind,
-            asked.arguments,
-            name=asked.name,
-            priority=asked.priority,
-            resources=asked.resources,
+            payload.kind,
+            payload.arguments,
+            name=payload.name,
+            priority=payload.priority,
+            resources=payload.resources,
             strict=True,
         )
-        key = asked.key or self.idempotency_key()
+        key = payload.key or self.idempotency_key()
         jobs = await self.services.jobs()
-        self.accept(await jobs.submit(spec, key=key, secrets=asked.secrets))
+        self.accept(await jobs.submit(spec, key=key, secrets=payload.secrets))
 
 
 class OneJobHandler(JobHandler):
@@ -86,7 +86,7 @@ class CancelHandler(JobHandler):
     @web.authenticated
     @authorized
     async def post(self, id: str) -> None:
-        """Ask a job to stop; asking twice is the same."""
+        """Stop a job. A second call does nothing."""
         self.accept(await (await self.services.jobs()).cancel(id))
 
 

@@ -1,4 +1,4 @@
-"""One look at the machine for all who ask within two seconds."""
+"""State of the machine, cached for two seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FRESH_SECONDS = 2.0
 
 
 class MachineView:
-    """Looks in a thread: a driver may take its time to answer."""
+    """Reads the state in a thread, because a driver may be slow."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -36,7 +36,7 @@ class MetricsHandler(IlabHandler):
 
 
 async def exposition(services: Services) -> bytes:
-    """All figures as text. Unavailable where the store cannot be read: none is better than a false one."""
+    """All figures as text. Raise Unavailable where the store cannot be read."""
     jobs = await services.jobs()
     figures = await asyncio.to_thread(jobs.statistics)
     machine = await services.machine.now()
@@ -104,9 +104,9 @@ def _server(services: Services) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "ilab_completions_open", "Requests to served models under way.", value=services.completions.inside
     )
-    if services.pulse is not None:
+    if services.monitor is not None:
         turns = HistogramMetricFamily("ilab_turn_seconds", "How long this server's turns of the queue took.")
-        turns.add_metric([], *_buckets(services.pulse.turns))
+        turns.add_metric([], *_buckets(services.monitor.turns))
         yield turns
 
 

@@ -36,7 +36,7 @@ class Message(Request):
 
 
 class StreamOptions(Request):
-    """What a stream says at its end."""
+    """Options of the last chunk of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -49,7 +49,7 @@ class ResponseFormat(Request):
 
 
 class Sampling(Request):
-    """What both kinds of request may say. The model's own server refuses what it cannot do."""
+    """Fields of both kinds of request. The serving process rejects what it does not support."""
 
     model: str = Field(min_length=1, max_length=512)
     stream: bool | None = None
@@ -109,6 +109,6 @@ class ServedModelList(Answer):
 
 
 class OpenAIError(Answer):
-    """What an OpenAI client understands as an error."""
+    """An error in OpenAI's form."""
 
     error: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What keeps the service in order: the queue, attempts, search in logs, pruning, the audit."""
+"""Operations: the queue, attempts, search in logs, pruning, the audit."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class QueueHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """What moves and what waits."""
+        """The running and the waiting jobs."""
         self.answer(await (await self.services.jobs()).queue())
 
 
 class QueueChangeHandler(IlabHandler):
-    """What the handlers that change the queue share."""
+    """Base of handlers that change the queue."""
 
     def moved(self, state: QueueState) -> None:
-        """Tell the queue as it is now; the pulse looks at it at once."""
-        if self.services.pulse is not None:
-            self.services.pulse.wake()
+        """Return the state of the queue and run the scheduler at once."""
+        if self.services.monitor is not None:
+            self.services.monitor.wake()
         self.answer(state)
 
 
@@ -48,8 +48,8 @@ class PauseHandler(QueueChangeHandler):
     @authorized
     async def post(self) -> None:
         """Start nothing more until the queue is unpaused. Live jobs go on."""
-        asked = self.body_as(Pause)
-        self.moved(await (await self.services.jobs()).pause(asked.reason))
+        given = self.body_as(Pause)
+        self.moved(await (await self.services.jobs()).pause(given.reason))
 
 
 class UnpauseHandler(QueueChangeHandler):
@@ -69,8 +69,8 @@ class MoveHandler(JobHandler):
     @authorized
     async def post(self, id: str) -> None:
         """Put a waiting job before another one of the same priority, or before all."""
-        asked = self.body_as(Move)
-        self.accept(await (await self.services.jobs()).reorder(id, before=asked.before))
+        given = self.body_as(Move)
+        self.accept(await (await self.services.jobs()).reorder(id, before=given.before))
 
 
 class AttemptsHandler(IlabHandler):
@@ -93,10 +93,10 @@ class SearchHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self, id: str) -> None:
-        """Lines of a log that hold a text or match a regular expression; at most two seconds of looking."""
-        asked = self.query_as(SearchQuery)
+        """Lines of a log that contain a text or match a pattern; the search takes at most two seconds."""
+        given = self.query_as(SearchQuery)
         jobs = await self.services.jobs()
-        self.answer(await jobs.search(id, asked.pattern, **asked.model_dump(exclude={"pattern"})))
+        self.answer(await jobs.search(id, given.pattern, **given.model_dump(exclude={"pattern"})))
 
 
 class PruneHandler(IlabHandler):
@@ -105,9 +105,9 @@ class PruneHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Remove old logs of ended attempts, or tell what would be removed."""
-        asked = self.body_as(Prune)
-        self.answer(await (await self.services.jobs()).prune(**asked.model_dump()))
+        """Remove old logs of ended attempts, or list what would be removed."""
+        given = self.body_as(Prune)
+        self.answer(await (await self.services.jobs()).prune(**given.model_dump()))
 
 
 class AuditHandler(IlabHandler):
@@ -119,6 +119,6 @@ class AuditHandler(IlabHandler):
     @authorized
     async def get(self) -> None:
         """Who did what to which job, or to the queue, oldest first."""
-        asked = self.query_as(AuditQuery)
+        given = self.query_as(AuditQuery)
         jobs = await self.services.jobs()
-        self.answer(AuditList(entries=await jobs.audit(after=asked.after, limit=asked.limit)))
+        self.answer(AuditList(entries=await jobs.audit(after=given.after, limit=given.limit)))

@@ -1,4 +1,4 @@
-"""The addresses. This table makes the handlers and the OpenAPI document: neither lacks what the other has."""
+"""Table of routes, from which the handlers and the OpenAPI document are made."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ilab_jupyter.jobs.record import Job, JobPage, LogChunk, LogMatches, Pruned,
 from ilab_jupyter.kinds.serve import ServeSpec
 from ilab_jupyter.registry.entries import DatasetEntry, DatasetRows, ModelEntry, Removed
 from ilab_jupyter.server import (
-    about,
     deployments,
     docs,
     follow,
     inference,
+    info,
     jobs,
     metrics,
     operations,
@@ -88,10 +88,10 @@ class Route:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("ilab/api/info", about.InfoHandler, {"get": Operation(Info)}),
-    Route("ilab/api/health", about.HealthHandler, {"get": Operation(Health)}),
-    Route("ilab/api/system", about.SystemHandler, {"get": Operation(Machine)}),
-    Route("ilab/api/kinds", about.KindsHandler, {"get": Operation(KindList)}),
+    Route("ilab/api/info", info.InfoHandler, {"get": Operation(Info)}),
+    Route("ilab/api/health", info.HealthHandler, {"get": Operation(Health)}),
+    Route("ilab/api/system", info.SystemHandler, {"get": Operation(Machine)}),
+    Route("ilab/api/kinds", info.KindsHandler, {"get": Operation(KindList)}),
     Route(
         "ilab/api/jobs",
         jobs.JobsHandler,

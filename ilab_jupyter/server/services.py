@@ -1,6 +1,6 @@
-"""What the handlers reach: the jobs, the registry, the pulse and the limits. Slow imports come late.
+"""The services that handlers use: jobs, registry, job monitor and limits. Slow imports are deferred.
 
-A server to which nothing happens opens no store: a glance at its file tells whether there is anything to do.
+An idle server does not open the store: a look at its file shows whether there is work.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from ilab_jupyter.registry.models import Models
     from ilab_jupyter.server.health import HealthView
     from ilab_jupyter.server.machine import MachineView
-    from ilab_jupyter.server.pulse import Pulse
+    from ilab_jupyter.server.monitor import JobMonitor
 
 SILENCE_SECONDS = 600.0  # a model may think this long between two pieces of an answer
 
 
-class Gate:
-    """Bounds how many of something go on at once, and ends them all when the server stops."""
+class ConcurrencyLimit:
+    """Limits how many streams or requests run at once, and ends them when the server stops."""
 
     def __init__(self, limit: int, what: str) -> None:
         self.limit = limit
         self.what = what
         self._inside: set[asyncio.Future[None]] = set()
 
-    def enter(self) -> asyncio.Future[None]:
-        """A future, for `leave`, that is done when the holder must end; TooMany where the gate is full."""
+    def acquire(self) -> asyncio.Future[None]:
+        """A future, for `release`, that is done when the holder must end; TooMany at the limit."""
         if len(self._inside) >= self.limit:
             raise TooMany(f"{self.limit} {self.what} are open already.", "Close one, or try again later.")
         ticket = asyncio.get_running_loop().create_future()
@@ -52,21 +52,21 @@ class Gate:
         """How many are open now."""
         return len(self._inside)
 
-    def leave(self, ticket: asyncio.Future[None]) -> None:
+    def release(self, ticket: asyncio.Future[None]) -> None:
         """The holder has ended. Twice is harmless."""
         self._inside.discard(ticket)
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[asyncio.Future[None]]:
-        """`enter` and `leave` around a block."""
-        ticket = self.enter()
+        """`acquire` and `release` around a block."""
+        ticket = self.acquire()
         try:
             yield ticket
         finally:
-            self.leave(ticket)
+            self.release(ticket)
 
     def end_all(self) -> None:
-        """Tell every holder to end."""
+        """Signal every holder to end."""
         for ticket in self._inside:
             if not ticket.done():
                 ticket.set_result(None)
@@ -91,9 +91,9 @@ class Services:
     ) -> None:
         self.state_dir = state_dir
         self.log = log
-        self.streams = Gate(max_streams, "live streams")
-        self.completions = Gate(max_completions, "requests to served models")
-        self.pulse: Pulse | None = None
+        self.streams = ConcurrencyLimit(max_streams, "live streams")
+        self.completions = ConcurrencyLimit(max_completions, "requests to served models")
+        self.monitor: JobMonitor | None = None
         self.audit = AuditTrail(emit_audit, log)
         self.opened: LocalJobs | None = None
         self._open_jobs = open_jobs
@@ -143,7 +143,7 @@ class Services:
                     "The job store in %s cannot be opened: %s", self.state_dir, error, exc_info=not expected
                 )
             if isinstance(error, InvalidInput):
-                # It is the administrator who wrote it, not whoever asks.
+                # The administrator wrote it, not the caller.
                 raise Unavailable(error.message, error.hint, cause="configuration") from error
             if isinstance(error, PublicError):
                 raise
@@ -181,18 +181,20 @@ class Services:
                 return
         try:
             jobs = await self.jobs()
-            self.log.info("ilab_jupyter: live jobs are asked to save their work and end with this server")
+            self.log.info(
+                "ilab_jupyter: live jobs are requested to save their work and stop with this server"
+            )
             ended = await asyncio.to_thread(jobs.interrupt)
         except (PublicError, OSError) as error:
-            self.log.error("ilab_jupyter: live jobs could not be asked to end: %s", error)
+            self.log.error("ilab_jupyter: live jobs could not be stopped: %s", error)
             return
         for job in ended:
             self.log.info("ilab_jupyter: %s is %s (%s)", job.id, job.state, job.cause or "it goes on")
 
     async def close(self, *, interrupt: bool = False) -> None:
         """End what is open here; with `interrupt` the live jobs first. Otherwise they go on."""
-        if self.pulse is not None:
-            await self.pulse.stop()
+        if self.monitor is not None:
+            await self.monitor.stop()
         if interrupt:
             await self.interrupt()
         self.streams.end_all()
@@ -211,10 +213,10 @@ class Services:
 
     @cached_property
     def health(self) -> HealthView:
-        """What works and what does not."""
+        """The health checks."""
         from ilab_jupyter.server.health import HealthView
 
-        return HealthView(self)
+        return HealthView(self.jobs, self.machine)
 
     @property
     def models(self) -> Models:

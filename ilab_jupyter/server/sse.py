@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from tornado.iostream import StreamClosedError
 
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.record import Event
-from ilab_jupyter.server.base import IlabHandler
+from ilab_jupyter.server.base import IlabHandler, describe_error
 
 HEARTBEAT_SECONDS = 15.0
 _KEPT = 8
@@ -44,7 +43,7 @@ class Once:
 
 
 class StreamHandler(IlabHandler):
-    """A handler that may answer as a stream. An open stream is no sign of a person at work."""
+    """A handler that may answer as a stream. An open stream does not count as activity."""
 
     _track_activity = False
     _gone: asyncio.Future[None] | None = None
@@ -100,12 +99,13 @@ class StreamHandler(IlabHandler):
                 self.write(one)
                 await self._flushed()
         except PublicError as error:
+            problem = describe_error(error.status, error, self.request_id)
             # Not `error`: that is a worker's event.
-            self.write(frame(json.dumps(error.to_dict()), event="problem"))
+            self.write(frame(problem.model_dump_json(), event="problem"))
             await self._flushed()
 
     async def _flushed(self) -> None:
-        """Wait until the client has taken what was written. One that reads slowly is no silent one."""
+        """Wait until the client has taken what was written. A slow reader is not idle."""
         self._busy = True
         try:
             await self.flush()

@@ -16,8 +16,8 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ilab_jupyter.errors import PublicError, TooMany
 from ilab_jupyter.jobs.record import Event, Job
-from ilab_jupyter.server.base import Audited, problem
-from ilab_jupyter.server.pulse import WATCHED
+from ilab_jupyter.server.base import Audited, describe_error
+from ilab_jupyter.server.monitor import WATCHED
 from ilab_jupyter.server.sse import Once
 from ilab_jupyter.server.wire import Request
 
@@ -29,7 +29,7 @@ MALFORMED, TOO_LARGE, STOPPING = 4400, 4413, 4503
 
 
 class Ask(Request):
-    """What a client sends: one of `watch` (with its cursors), `unwatch`, `list`."""
+    """A message of a client: one of `watch` (with its cursors), `unwatch`, `list`."""
 
     watch: str | None = Field(default=None, max_length=200)
     after: int = Field(default=0, ge=0, le=2**62)
@@ -49,7 +49,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
     """
 
     def initialize(self) -> None:
-        """Nothing is watched yet."""
+        """Start without watches."""
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_MESSAGES)
         self._changed: dict[str, Job] = {}
         self._watches: dict[str | None, asyncio.Task[None]] = {}  # None: the list's first rows
@@ -57,28 +57,29 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Everything is checked before the upgrade; this call lasts as long as the socket."""
+        """Authorize before the upgrade; this call lasts as long as the socket."""
         allowed = self.authorizer.is_authorized(self, self.current_user, "execute", self.auth_resource)
         if not await ensure_async(allowed):
             raise web.HTTPError(403)
         try:
-            ticket = self.services.streams.enter()
+            ticket = self.services.streams.acquire()
         except TooMany as error:
             raise web.HTTPError(error.status) from error
         ticket.add_done_callback(lambda _: self.close(STOPPING, "the server is stopping"))
         try:
             await super().get(*args, **kwargs)
         finally:
-            self.services.streams.leave(ticket)
+            self.services.streams.release(ticket)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A refused upgrade is told as everywhere else."""
+        """Answer a refused upgrade with a Problem."""
         self.set_header("Content-Type", "application/json")
         error = (kwargs.get("exc_info") or (None, None))[1]
-        self.finish(json.dumps(problem(status_code, error.__cause__ or error if error else None)))
+        error = error.__cause__ or error if error else None
+        self.finish(describe_error(status_code, error, self.request_id).model_dump_json())
 
     def open(self, *args: Any, **kwargs: Any) -> None:
-        """The socket is up."""
+        """Start the writer."""
         super().open(*args, **kwargs)
         self._writer = asyncio.create_task(self._write())
 
@@ -94,10 +95,10 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             return
         if ask.unwatch is not None and (task := self._watches.pop(ask.unwatch, None)) is not None:
             task.cancel()
-        if ask.list is not None and self.services.pulse is not None:
-            self.services.pulse.unlisten(self._note)
+        if ask.list is not None and self.services.monitor is not None:
+            self.services.monitor.unlisten(self._note)
             if ask.list:
-                self.services.pulse.listen(self._note)
+                self.services.monitor.listen(self._note)
                 self._watches[None] = asyncio.create_task(self._snapshot())
         if ask.watch is not None:
             self._watch(ask.watch, ask)
@@ -113,7 +114,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
 
     async def _refuse(self, id: str, error: PublicError) -> None:
         try:
-            await self._messages.put(_error(error.to_dict(), job=id))
+            await self._messages.put(self._error(error, job=id))
         finally:
             self._forget(id)
 
@@ -124,12 +125,16 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             async for event in jobs.watch(id, after=ask.after, **cursor):
                 await self._messages.put(_message(event, id))
         except PublicError as error:
-            await self._messages.put(_error(error.to_dict(), job=id))
+            await self._messages.put(self._error(error, job=id))
         except Exception as error:
-            self.log.exception("A job could not be watched")
-            await self._messages.put(_error(problem(500, error), job=id))
+            self.log.exception("Watching job %s failed in request %s", id, self.request_id)
+            await self._messages.put(self._error(error, job=id))
         finally:
             self._forget(id)
+
+    def _error(self, error: BaseException, **of: str) -> bytes:
+        problem = describe_error(500, error, self.request_id)
+        return json.dumps({**of, "type": "error", **problem.model_dump()}).encode()
 
     def _forget(self, id: str | None) -> None:
         if self._watches.get(id) is asyncio.current_task():
@@ -140,7 +145,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             jobs = await self.services.jobs()
             self._note((await jobs.list(limit=WATCHED)).jobs)
         except PublicError as error:
-            await self._messages.put(_error(error.to_dict()))
+            await self._messages.put(self._error(error))
         finally:
             self._forget(None)
 
@@ -163,23 +168,19 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
                     await self.write_message(json.dumps({"type": "jobs", "jobs": rows}))
 
     def on_close(self) -> None:
-        """Nobody listens any more."""
-        if self.services.pulse is not None:
-            self.services.pulse.unlisten(self._note)
+        """Cancel the watches and the writer."""
+        if self.services.monitor is not None:
+            self.services.monitor.unlisten(self._note)
         for task in [*self._watches.values(), *([self._writer] if self._writer else [])]:
             task.cancel()
         self._watches.clear()
 
 
 def _make_message(event: Event, job: str) -> bytes:
-    told = event.model_dump(mode="json")
-    # `job` says of whom a message is; the row that a `state` event brings is called `row` here.
-    row = {"row": told.pop("job")} if "job" in told else {}
-    return json.dumps({**told, **row, "job": job}).encode()
-
-
-def _error(told: dict[str, str], **of: str) -> bytes:
-    return json.dumps({**of, "type": "error", **told}).encode()
+    message = event.model_dump(mode="json")
+    # `job` is the id; the row of a `state` event is called `row` here.
+    row = {"row": message.pop("job")} if "job" in message else {}
+    return json.dumps({**message, **row, "job": job}).encode()
 
 
 _message = Once(_make_message)

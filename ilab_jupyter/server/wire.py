@@ -1,4 +1,4 @@
-"""What goes over the native API beside jobs and registry entries: requests, queries and answers."""
+"""Requests, queries and responses of the native API, other than jobs and registry entries."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ilab_jupyter.client.deployment import Deployment
+from ilab_jupyter.client.problem import Problem as Problem
 from ilab_jupyter.display import TITLE
 from ilab_jupyter.jobs.record import Attempt, AuditEntry, Event, JobFilter, Resources
 from ilab_jupyter.jobs.state import JobState
@@ -15,27 +16,19 @@ from ilab_jupyter.taxonomy.finding import Finding
 
 
 class Request(BaseModel):
-    """Something a client sends; a field that nobody knows is refused."""
+    """Base of request bodies; unknown fields are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Answer(BaseModel):
-    """Something the server says."""
+    """Base of response bodies."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Problem(Answer):
-    """Every error: one sentence, what to do now, and a name for programs."""
-
-    cause: str
-    message: str
-    hint: str = ""
-
-
 class Info(Answer):
-    """Who answers. A client works with the same `api`."""
+    """Name and version of the server. A client needs the same `api`."""
 
     name: str = "ilab-jupyter"
     version: str
@@ -43,7 +36,7 @@ class Info(Answer):
 
 
 class Check(Answer):
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
     ok: bool
@@ -52,15 +45,15 @@ class Check(Answer):
 
 
 class Health(Answer):
-    """`ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
+    """`ok`, `degraded` (it works with a problem), or `failing`, which is answered with 503.
 
-    `cause`, `message` and `hint` are those of the worst check, in the form of every error.
+    `code`, `message` and `hint` are those of the worst check, named as in `Problem`.
     """
 
     status: Literal["ok", "degraded", "failing"]
     live: int = Field(description="Jobs that are queued or running, of all owners.")
     checks: list[Check]
-    cause: str = ""
+    code: str = ""
     message: str = ""
     hint: str = ""
 
@@ -92,7 +85,7 @@ class Submit(Request):
     priority: int = Field(default=0, ge=-100, le=100)
     resources: Resources = Field(
         default=Resources(),
-        description="What it needs of the machine; a field left out takes the kind's own.",
+        description="Resources that the job needs; a field left out takes the kind's own.",
     )
     key: str | None = Field(
         default=None, min_length=1, max_length=255,
@@ -116,7 +109,7 @@ class JobQuery(Request):
 
     @property
     def filter(self) -> JobFilter:
-        """The same as the job service wants it."""
+        """The filter for the job service."""
         return JobFilter(states=self.state, kinds=self.kind, text=self.text)
 
 
@@ -152,7 +145,7 @@ class EventList(Answer):
 
 
 class Pause(Request):
-    """Why the queue is to stand still, for all who see it."""
+    """Reason of the pause, shown to all users."""
 
     reason: str = Field(default="", max_length=500, pattern=TITLE)
 
@@ -187,7 +180,7 @@ class Prune(Request):
 
     days: float | None = Field(default=None, ge=0, le=100_000, allow_inf_nan=False)
     keep_bytes: int | None = Field(default=None, ge=0, le=2**62)
-    dry_run: bool = Field(default=False, description="Only tell what would be removed.")
+    dry_run: bool = Field(default=False, description="Only list what would be removed.")
 
 
 class AuditQuery(Request):
@@ -241,11 +234,11 @@ class ConfigView(Answer):
     path: str
     values: dict[str, Any] = Field(description="All sections, defaults included.")
     text: str = Field(description="The file, comments included.")
-    unused: dict[str, str] = Field(description="Keys that are set and that nothing here obeys: why.")
+    unused: dict[str, str] = Field(description="Keys that are set but have no effect, with the reason.")
 
 
 class ConfigChange(Request):
-    """Another value for one key."""
+    """New value of one key."""
 
     key: str = Field(min_length=1, max_length=200, description="Dotted, such as train.num_epochs.")
     value: Any
@@ -291,6 +284,6 @@ class TaxonomyDiff(Answer):
 
 
 class FindingList(Answer):
-    """What is wrong, by file and line."""
+    """Findings, by file and line."""
 
     findings: list[Finding]

@@ -1,4 +1,4 @@
-"""The configuration and the taxonomy over HTTP, through the SDK: what the work rests on."""
+"""The configuration and the taxonomy over HTTP, through the SDK."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class ConfigHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """InstructLab's configuration: its file, its values, and what of it nothing here obeys."""
+        """InstructLab's configuration: its file, its values, and keys without effect."""
         self.answer(_view(await asyncio.to_thread(Config.load)))
 
     @web.authenticated
     @authorized
     async def patch(self) -> None:
-        """Give one value another content, in the file too; comments and everything else stay."""
+        """Set one value in the file; comments and everything else stay."""
         self.answer(_view(await asyncio.to_thread(_changed, self.body_as(ConfigChange))))
 
 

@@ -159,7 +159,7 @@ class LiveDisplay:
                 beat_at = time.monotonic() + HEARTBEAT_SECONDS
                 view.send_heartbeat()
             try:
-                # Of a place in the queue nobody sends word: it moves with the jobs ahead.
+                # There is no event for a changed position in the queue.
                 waits = view.job["state"] == "QUEUED" and time.monotonic() >= look_at
                 if events or waits:
                     changed, look_at = True, time.monotonic() + LOOK_SECONDS

@@ -25,7 +25,7 @@ class JobView(anywidget.AnyWidget):
 
     One thread feeds it (`apply`); `resumed` is called when a click has started a new attempt. Of the curve
     and the log only what was added is sent, in custom messages; the traits `curve` and `tail` hold the whole
-    for a page that opens the view anew. `cursor` says where the next events begin, `log_attempt` and
+    for a page that opens the view again. `cursor` says where the next events begin, `log_attempt` and
     `log_offset` where the next bytes of the log do.
     """
 
@@ -56,7 +56,7 @@ class JobView(anywidget.AnyWidget):
 
     @property
     def closed(self) -> bool:
-        """True once the view was closed and nobody can see it."""
+        """True once the view was closed."""
         return self.comm is None
 
     def apply(self, events: list[Event]) -> Job:
@@ -139,7 +139,7 @@ def wire(job: Job) -> dict[str, Any]:
         "stopping": job.state.value == "STOPPING",
         "where": render.where(job),
         "fraction": job.progress.fraction,
-        # A model is served until somebody stops it: there is no end to come nearer to.
+        # A model is served until it is stopped, so that it has no progress.
         "endless": job.kind == "serve" and job.state.value == "RUNNING",
         "message": job.message or "",
         "advice": render.advice(job),

@@ -17,7 +17,7 @@ class LogTail:
 
     @property
     def rest(self) -> str:
-        """The unfinished line as it stands on the screen."""
+        """The unfinished line as shown on the screen."""
         return fold(self._open)[:LINE_LENGTH]
 
     def append(self, text: str) -> list[str]:

@@ -1,7 +1,23 @@
 import { Token } from '@lumino/coreutils';
 import type { ISignal } from '@lumino/signaling';
 
-import type { Job } from './contract';
+import type { Job } from './api/contract';
+
+export namespace CommandIDs {
+  export const openPanel = 'ilab:open-panel';
+  export const refresh = 'ilab:refresh';
+  export const openLog = 'ilab:open-log';
+  export const openDataset = 'ilab:open-dataset';
+  export const cancelJob = 'ilab:cancel-job';
+  export const resumeJob = 'ilab:resume-job';
+  export const pauseQueue = 'ilab:pause-queue';
+  export const resumeQueue = 'ilab:resume-queue';
+  export const serveModel = 'ilab:serve-model';
+  export const stopServing = 'ilab:stop-serving';
+  export const removeJob = 'ilab:remove-job';
+  export const removeModel = 'ilab:remove-model';
+  export const removeDataset = 'ilab:remove-dataset';
+}
 
 /** The jobs as the panel sees them, for other extensions. */
 export interface IInstructLabJobs {

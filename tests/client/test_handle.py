@@ -59,7 +59,7 @@ def test_following_prints_the_log_once_and_safely(scripted_jobs: SyncJobs) -> No
     assert "\x1b" not in text and "\r" not in text
 
 
-def test_an_interrupt_lets_go_of_the_job_and_says_how_to_stop_it(scripted_jobs: SyncJobs) -> None:
+def test_keyboard_interrupt_leaves_job_running_and_shows_hint(scripted_jobs: SyncJobs) -> None:
     handle, out = start(scripted_jobs, "slow", steps=200), io.StringIO()
     interrupt_after(0.5)
     with pytest.raises(Detached) as detached:
@@ -84,7 +84,7 @@ def interrupt_after(seconds: float) -> None:
     threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
-def test_the_end_of_a_job_that_this_handle_cancelled_is_no_failure(scripted_jobs: SyncJobs) -> None:
+def test_job_cancelled_by_the_handle_is_not_a_failure(scripted_jobs: SyncJobs) -> None:
     handle = start(scripted_jobs, "slow", steps=200)
     other = JobHandle(scripted_jobs, handle.id)
     handle.cancel().wait(timeout=30)
@@ -93,7 +93,7 @@ def test_the_end_of_a_job_that_this_handle_cancelled_is_no_failure(scripted_jobs
     assert failure.value.cause == "cancelled"
 
 
-def test_the_curve_goes_over_all_attempts_and_a_repeated_step_counts_once(scripted_jobs: SyncJobs) -> None:
+def test_curve_merges_attempts_and_counts_repeated_steps_once(scripted_jobs: SyncJobs) -> None:
     handle = start(scripted_jobs, "fails", steps=6)
     with pytest.raises(JobFailed):
         handle.wait(timeout=30)
@@ -105,7 +105,7 @@ def test_the_curve_goes_over_all_attempts_and_a_repeated_step_counts_once(script
     assert handle.history() == JobHandle(scripted_jobs, handle.id).history()
 
 
-def test_a_job_is_found_by_the_beginning_of_its_id_or_of_its_letters(scripted_jobs: SyncJobs) -> None:
+def test_job_is_found_by_prefix_of_its_id(scripted_jobs: SyncJobs) -> None:
     handle, other = start(scripted_jobs, "one"), start(scripted_jobs, "two")
     assert JobHandle.find(scripted_jobs, handle.id).id == handle.id
     assert JobHandle.find(scripted_jobs, handle.id[:-2]).id == handle.id
@@ -135,7 +135,7 @@ def test_the_static_view_escapes_all_that_a_job_says(scripted_jobs: SyncJobs) ->
         assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", html)
 
 
-def test_the_pictures_of_the_curve_are_an_image_in_the_html_and_a_png(scripted_jobs: SyncJobs) -> None:
+def test_curve_is_rendered_in_html_and_as_png(scripted_jobs: SyncJobs) -> None:
     handle = start(scripted_jobs, "plain")
     assert handle.wait(timeout=30)._repr_png_().startswith(b"\x89PNG")
     source = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', handle._repr_html_())
@@ -149,7 +149,7 @@ def test_a_job_without_a_curve_has_no_picture(scripted_jobs: SyncJobs) -> None:
     assert "<img" not in handle._repr_html_()
 
 
-def test_the_last_lines_of_a_log_can_be_asked_for(scripted_jobs: SyncJobs) -> None:
+def test_last_lines_of_a_log_are_returned(scripted_jobs: SyncJobs) -> None:
     handle = start(scripted_jobs, "plain").wait(timeout=30)
     last = ["step 4/5 loss 0.7500 <b>&amp;</b>", "step 5/5 loss 0.6000 <b>&amp;</b>"]
     assert handle.logs(tail=2).splitlines() == last

@@ -71,7 +71,7 @@ def test_a_deployment_from_loading_to_its_end(own_folders: Path) -> None:
 
 
 class Remote(LocalJobs):
-    """Jobs whose models are asked at a given address with given headers, as those of a service are."""
+    """Jobs whose models are called at a given address with given headers, as those of a service are."""
 
     v1_url: str
     headers: dict[str, str]

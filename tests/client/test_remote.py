@@ -75,7 +75,7 @@ def ended(jobs: SyncJobs, id: str) -> Any:
     raise AssertionError("the stream ended without an end")
 
 
-def test_a_key_gives_the_same_job_and_with_another_spec_a_conflict(jobs: SyncJobs) -> None:
+def test_remote_idempotency_key_returns_same_job_or_conflict(jobs: SyncJobs) -> None:
     key = secrets.token_hex(4)
     first = jobs.submit(spec("print:a"), key=key)
     assert jobs.submit(spec("print:a"), key=key).id == first.id
@@ -140,7 +140,7 @@ def test_a_secret_with_a_dangerous_name_is_refused(jobs: SyncJobs) -> None:
 
 
 class Relay:
-    """Passes connections on to a server; cuts each after it has brought so many bytes, or all when told."""
+    """Passes connections on to a server; cuts each after it has brought so many bytes, or all on request."""
 
     def __init__(self, port: int, cut_after: int | None = None) -> None:
         self._target = port
@@ -205,7 +205,7 @@ def test_a_watch_over_a_bad_line_loses_and_repeats_nothing(address: str) -> None
     assert [event.type for event in events].count("end") == 1 and events[-1].type == "end"
 
 
-def test_of_a_job_resumed_while_the_line_was_down_the_rest_of_both_logs_is_told(address: str) -> None:
+def test_reconnection_after_resume_delivers_both_logs(address: str) -> None:
     direct = SyncJobs(RemoteJobs(address, TOKEN))
     id = direct.submit(spec("print:one", "sleep:0.5", "print:two", "first:30", "print:done")).id
     relay = Relay(int(re.search(r":(\d+)/", address)[1]))  # type: ignore[index]
@@ -230,7 +230,7 @@ def test_of_a_job_resumed_while_the_line_was_down_the_rest_of_both_logs_is_told(
     assert event.type == "end" and event.fields["state"] == "SUCCEEDED"
 
 
-def test_a_wrong_token_a_missing_server_and_a_foreign_one_are_told_apart(address: str) -> None:
+def test_wrong_token_missing_server_and_foreign_server_are_distinguished(address: str) -> None:
     with pytest.raises(Forbidden):
         SyncJobs(RemoteJobs(address, "wrong")).list()
     with pytest.raises(Forbidden):
@@ -257,7 +257,7 @@ def test_a_page_address_with_a_token_is_cleaned_before_use(address: str) -> None
     assert service.headers == {"Authorization": f"token {TOKEN}"}
 
 
-def test_connect_takes_the_address_given_then_the_environment_then_the_disk(
+def test_connect_prefers_argument_then_environment_then_disk(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(connect(), LocalJobs)

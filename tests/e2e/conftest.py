@@ -264,12 +264,12 @@ class LabPage:
         cell = self.cell(index)
         prompt = cell.locator(".jp-InputPrompt")
         new = prompt.inner_text().strip() == "[ ]:"
-        asked = self.page.locator(".jp-Dialog")
+        dialog = self.page.locator(".jp-Dialog")
         for _ in range(5):
-            if asked.count():
+            if dialog.count():
                 # A page that is quicker than its server asks for the kernel; no other question is answered.
-                expect(asked.first).to_contain_text("Select Kernel")
-                asked.first.locator("button.jp-mod-accept").click()
+                expect(dialog.first).to_contain_text("Select Kernel")
+                dialog.first.locator("button.jp-mod-accept").click()
             try:
                 cell.scroll_into_view_if_needed(timeout=6000)
                 cell.locator(".jp-InputArea-editor").click(timeout=6000)

@@ -72,14 +72,14 @@ def test_quickstart_teaches_model_that_openai_client_can_query(lab, quickstart):
 
     model = lab.job(job["id"]).result["model"]
     assert {entry["name"] for entry in lab.get("ilab/api/models")["models"]} == {"starter", model}
-    asked = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", STREAMING, lab.url, lab.token, model],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert asked.returncode == 0, asked.stderr
-    pieces, answer = asked.stdout.strip().split(" ", 1)
+    assert completed.returncode == 0, completed.stderr
+    pieces, answer = completed.stdout.strip().split(" ", 1)
     assert int(pieces) > 3
     assert answer == ANSWER
 

@@ -25,23 +25,24 @@ from tests.support.interpreter import make_interpreter
 from tests.support.waiting import until_async
 
 BASE_URL = "/a%40b/"
+PROBLEM = {"status", "code", "message", "hint", "request_id"}
 NOT_ENDED = JobFilter(states=tuple(state for state in JobState if not state.ended))
 
 
 class Recorder(Authorizer):
     """Allows every request or none, and records each authorization request."""
 
-    asked: list[tuple[str, str, str]] = []
+    requests: list[tuple[str, str, str]] = []
     allow = True
 
     def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
-        self.asked.append((action, resource, handler.request.path))
+        self.requests.append((action, resource, handler.request.path))
         return self.allow
 
     @classmethod
     def reset(cls) -> None:
         """Forget what was recorded and allow every request."""
-        cls.asked = []
+        cls.requests = []
         cls.allow = True
 
 

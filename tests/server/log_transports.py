@@ -200,11 +200,11 @@ class Socket:
         try:
             await socket.write_message(json.dumps(request))
             while (message := await socket.read_message()) is not None:
-                told = json.loads(message)
-                assert told.pop("job") == id
-                if "row" in told:
-                    told["job"] = told.pop("row")
-                found = item(told["type"], told["seq"], told)
+                payload = json.loads(message)
+                assert payload.pop("job") == id
+                if "row" in payload:
+                    payload["job"] = payload.pop("row")
+                found = item(payload["type"], payload["seq"], payload)
                 yield found
                 if isinstance(found, End):
                     return

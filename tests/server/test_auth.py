@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from ilab_jupyter.server.routes import ROUTES
+from tests.server.in_process import PROBLEM
 
 # A cookie's user is let in as well, so these go through a client that has no token and no cookie.
 VERBS = ("get", "post", "put", "patch", "delete", "head")
@@ -15,7 +16,7 @@ ACTIONS = {"get": "read", "post": "write", "patch": "write", "delete": "write"}
 
 
 def addresses() -> list[tuple[str, str, bool]]:
-    """(verb, address, known) of every route with every verb, and some that nobody knows."""
+    """(verb, address, known) of every route with every verb, and of unknown routes."""
     known = [
         (verb, re.sub(r"\{\w+\}", "some-name", route.path), verb in route.verbs)
         for route in ROUTES
@@ -40,7 +41,7 @@ async def test_nothing_answers_without_a_token(server: Any) -> None:
                 answer = await stranger.request(verb, path, headers=headers)
                 assert answer.status_code in (401, 403), (verb, path, headers, answer.status_code)
                 if verb != "head":
-                    assert "error" in answer.json() or set(answer.json()) == {"cause", "message", "hint"}
+                    assert "error" in answer.json() or set(answer.json()) == PROBLEM
         answer = await stranger.get("ilab/api/info?token=wrong")
         assert answer.status_code == 403
 
@@ -50,10 +51,12 @@ async def test_every_verb_asks_whether_this_user_may(server: Any, recorder: Any)
     for verb, path, known in addresses():
         if not known:
             continue
-        recorder.asked.clear()
+        recorder.requests.clear()
         answer = await server.http.request(verb, path)
         assert answer.status_code == 403, (verb, path, answer.status_code)
-        assert [(action, resource) for action, resource, _ in recorder.asked] == [(ACTIONS[verb], "ilab")], (
+        assert [(action, resource) for action, resource, _ in recorder.requests] == [
+            (ACTIONS[verb], "ilab")
+        ], (
             verb,
             path,
         )
@@ -90,18 +93,18 @@ async def test_both_spellings_of_a_token_are_accepted_without_a_cookie(server: A
             assert (await client.post("ilab/api/jobs", json=body, headers=headers)).status_code == 202
 
 
-async def test_an_unknown_address_is_a_json_404_and_an_unknown_verb_a_405(server: Any) -> None:
+async def test_unknown_route_is_404_and_unknown_method_405(server: Any) -> None:
     for path in ("ilab/api", "ilab/api/", "ilab/api/nothing", "ilab/api/jobs/x/y/z", "ilab/api/../api/x"):
         answer = await server.http.get(path)
-        assert answer.status_code == 404 and answer.json()["cause"] == "not_found", path
+        assert answer.status_code == 404 and answer.json()["code"] == "not_found", path
         assert answer.headers["Connection"] == "close", "it answered before reading the body, and hangs up"
     answer = await server.http.get("ilab/v1/embeddings")
     assert answer.status_code == 404 and answer.json()["error"]["code"] == "not_found"
     answer = await server.http.delete("ilab/api/jobs")
-    assert answer.status_code == 405 and answer.json()["cause"] == "method_not_allowed"
+    assert answer.status_code == 405 and answer.json()["code"] == "method_not_allowed"
 
 
-async def test_a_bug_is_told_without_its_text_and_logged_once(
+async def test_unexpected_exception_is_hidden_and_logged_once(
     own_server: Any, monkeypatch: Any, caplog: Any
 ) -> None:
     from ilab_jupyter.server import machine
@@ -112,7 +115,9 @@ async def test_a_bug_is_told_without_its_text_and_logged_once(
     monkeypatch.setattr(machine, "look", broken)
     caplog.clear()
     answer = await own_server.http.get("ilab/api/system")
-    assert answer.status_code == 500 and answer.json()["cause"] == "internal"
+    assert answer.status_code == 500 and answer.json()["code"] == "internal"
     assert "private" not in answer.text
+    request_id = answer.json()["request_id"]
+    assert sum(request_id in record.getMessage() for record in caplog.records if record.exc_info) == 1
     assert sum("secret detail" in (record.exc_text or "") for record in caplog.records) <= 1
     assert sum(record.exc_info is not None for record in caplog.records) == 1

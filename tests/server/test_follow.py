@@ -30,7 +30,7 @@ async def test_a_range_of_a_log_is_served_as_text(server: Any, ended_job: str) -
     for bad in ("bytes=70-", "bytes=9-1", "bytes=-0", "lines=1-2", "bytes=a-b", "bytes=0-1,3-4"):
         refused = await server.http.get(path, headers={"Range": bad})
         assert refused.status_code == 416, bad
-        assert refused.json()["cause"] == "range"
+        assert refused.json()["code"] == "range"
 
 
 async def test_a_log_is_downloaded_whole_as_a_file(server: Any) -> None:
@@ -50,10 +50,10 @@ async def test_a_cursor_that_is_not_ours_is_refused(server: Any, ended_job: str)
         assert (await server.http.get(f"ilab/api/jobs/{id}/{query}")).status_code == 400, query
 
 
-async def test_a_stream_of_a_job_that_does_not_exist_is_a_plain_404(server: Any) -> None:
+async def test_stream_of_missing_job_is_a_404(server: Any) -> None:
     for path in ("log", "events"):
         answer = await server.http.get(f"ilab/api/jobs/train-aaaaaaaa/{path}", headers=SSE)
-        assert answer.status_code == 404 and answer.json()["cause"] == "not_found"
+        assert answer.status_code == 404 and answer.json()["code"] == "not_found"
 
 
 async def test_a_silent_stream_says_that_it_is_alive(server: Any, monkeypatch: Any) -> None:

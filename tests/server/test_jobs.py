@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 from ilab_jupyter.core import Config
+from tests.server.in_process import PROBLEM
 
 
-async def test_a_submitted_job_runs_to_its_end_and_tells_its_result(server: Any) -> None:
+async def test_submitted_job_runs_and_reports_its_result(server: Any) -> None:
     answer = await server.http.post(
         "ilab/api/jobs",
         json={"kind": "train", "arguments": {"data": ["print:hello", "step:1/1"]}, "name": "Greeting"},
@@ -47,7 +48,7 @@ async def test_the_list_is_paged_by_cursor_and_filtered(own_server: Any) -> None
     assert (await own_server.http.get("ilab/api/jobs?kind=serve")).json()["jobs"] == []
 
 
-async def test_the_same_key_gives_the_same_job_and_another_spec_is_a_conflict(server: Any) -> None:
+async def test_idempotency_key_returns_same_job_or_conflict(server: Any) -> None:
     body = {"kind": "train", "arguments": {"data": ["print:once"]}}
     answers = await asyncio.gather(
         *(server.http.post("ilab/api/jobs", json=body, headers={"Idempotency-Key": "k1"}) for _ in range(5)),
@@ -57,7 +58,7 @@ async def test_the_same_key_gives_the_same_job_and_another_spec_is_a_conflict(se
     assert len({answer.json()["id"] for answer in answers}) == 1
     other = {"kind": "train", "arguments": {"data": ["print:twice"]}, "key": "k1"}
     answer = await server.http.post("ilab/api/jobs", json=other)
-    assert answer.status_code == 409 and answer.json()["cause"] == "conflict"
+    assert answer.status_code == 409 and answer.json()["code"] == "conflict"
 
 
 async def test_cancel_is_idempotent_and_resume_makes_a_second_attempt(server: Any) -> None:
@@ -122,14 +123,14 @@ BAD_BODIES: list[tuple[str, Any, str]] = [
 ]
 
 
-async def test_a_bad_body_is_refused_by_the_name_of_what_is_wrong(server: Any) -> None:
+async def test_invalid_body_error_names_the_field(server: Any) -> None:
     before = await server.job_ids()
     for what, body, named in BAD_BODIES:
         sent = {"content": body} if isinstance(body, bytes) else {"json": body}
         answer = await server.http.post("ilab/api/jobs", **sent)
         assert answer.status_code in (400, 422), (what, answer.text)
         problem = answer.json()
-        assert set(problem) == {"cause", "message", "hint"}, what
+        assert set(problem) == PROBLEM, what
         assert named in problem["message"] and problem["hint"], (what, problem)
         assert not server.discloses_path(answer.text) and len(answer.text) < 5000, what
     assert await server.job_ids() == before
@@ -142,7 +143,7 @@ BAD_IDS = [
 ]  # fmt: skip
 
 
-async def test_an_id_that_is_not_a_job_is_not_found_in_the_same_words_everywhere(server: Any) -> None:
+async def test_invalid_job_id_is_not_found_on_every_route(server: Any) -> None:
     id = await server.submit()
     await server.ended(id)
     for bad in BAD_IDS:
@@ -155,7 +156,7 @@ async def test_an_id_that_is_not_a_job_is_not_found_in_the_same_words_everywhere
         ]:
             answer = await server.http.request(method, f"ilab/api/jobs/{bad}{path}")
             assert answer.status_code in (400, 404), (bad, path, answer.status_code)
-            assert set(answer.json()) == {"cause", "message", "hint"}, (bad, path)
+            assert set(answer.json()) == PROBLEM, (bad, path)
             assert not server.discloses_path(answer.text) and len(answer.text) < 1000, bad
 
 
@@ -174,7 +175,7 @@ async def test_a_bad_question_for_the_list_is_refused(server: Any) -> None:
     for query in BAD_QUESTIONS:
         answer = await server.http.get(f"ilab/api/jobs?{query}")
         assert answer.status_code == 400, query
-        assert answer.json()["cause"] == "invalid", query
+        assert answer.json()["code"] == "invalid", query
 
 
 async def test_what_is_unknown_to_the_api_passes_in_a_query(server: Any) -> None:
@@ -182,9 +183,9 @@ async def test_what_is_unknown_to_the_api_passes_in_a_query(server: Any) -> None
     assert (await server.http.get("ilab/api/jobs?1718000000&no_track_activity=1")).status_code == 200
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Any) -> None:
+async def test_too_large_body_is_rejected_before_it_is_read(server: Any) -> None:
     answer = await server.http.post("ilab/api/jobs", content=b" " * (2 * 1024 * 1024))
-    assert answer.status_code == 413 and answer.json()["cause"] == "too_large"
+    assert answer.status_code == 413 and answer.json()["code"] == "too_large"
 
     async def pieces() -> Any:
         for _ in range(20):

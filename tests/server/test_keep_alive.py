@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 def last_activity(server: JupyterServerProcess) -> datetime:
     # The question itself is no activity, or a culler would keep alive what it looks at.
-    told = server.http.get("api/status?no_track_activity=1").json()
-    return datetime.fromisoformat(told["last_activity"])
+    payload = server.http.get("api/status?no_track_activity=1").json()
+    return datetime.fromisoformat(payload["last_activity"])
 
 
 def idle(server: JupyterServerProcess) -> bool:
@@ -30,7 +30,7 @@ def idle(server: JupyterServerProcess) -> bool:
 
 
 @pytest.mark.parametrize("hours", [1.0, 0.0])
-def test_a_live_job_keeps_the_server_alive_up_to_the_cap(tmp_path: Path, hours: float) -> None:
+def test_live_job_keeps_server_alive_up_to_the_limit(tmp_path: Path, hours: float) -> None:
     server = JupyterServerProcess(
         tmp_path, "--ServerApp.shutdown_no_activity_timeout=3", f"--IlabApp.keep_alive_hours={hours}"
     )

@@ -227,7 +227,7 @@ async def test_reconnecting_after_each_piece_loses_and_repeats_nothing(
 
 @over(ALL)
 @pytest.mark.parametrize(
-    ("cursor", "told"),
+    ("cursor", "payload"),
     [
         (Cursor(1, 4), [(1, "TWO\n"), (2, "one\nTWO\nthree\n")]),
         (Cursor(1, 8), [(2, "one\nTWO\nthree\n")]),
@@ -236,9 +236,9 @@ async def test_reconnecting_after_each_piece_loses_and_repeats_nothing(
     ],
 )
 async def test_cursor_in_an_attempt_leads_through_later_attempts(
-    transport: Transport, resumed_job: str, cursor: Cursor, told: list[tuple[int, str]]
+    transport: Transport, resumed_job: str, cursor: Cursor, payload: list[tuple[int, str]]
 ) -> None:
-    assert by_attempt(await read(transport, resumed_job, cursor)) == told
+    assert by_attempt(await read(transport, resumed_job, cursor)) == payload
 
 
 @over(STREAMS)

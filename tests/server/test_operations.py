@@ -44,7 +44,7 @@ class TestTheQueue(OwnServer):
     def ilab_config(self) -> dict[str, Any]:
         return {"slots": {"batch": 1}}
 
-    async def test_what_waits_is_told_moved_and_held_back(self, server: Any, remote: RemoteJobs) -> None:
+    async def test_queued_jobs_are_listed_moved_and_paused(self, server: Any, remote: RemoteJobs) -> None:
         first = await server.submit("sleep:60")
         waiting = [await server.submit("print:x") for _ in range(3)]
         state = (await server.http.get("ilab/api/queue")).json()
@@ -101,7 +101,7 @@ class TestTheAudit(OwnServer):
     def server_config(self) -> dict[str, Any]:
         return {"identity_provider_class": Ada}
 
-    async def test_names_the_user_of_each_request_and_is_told_as_events(
+    async def test_records_the_user_of_requests_and_emits_events(
         self, server: Any, remote: RemoteJobs
     ) -> None:
         url = server.url.replace("http", "ws", 1) + f"api/events/subscribe?token={server.token}"
@@ -113,13 +113,13 @@ class TestTheAudit(OwnServer):
             assert (await stranger.get(f"ilab/api/jobs/{id}")).status_code == 403
         with pytest.raises(HTTPClientError):
             await websocket_connect(server.url.replace("http", "ws", 1) + "ilab/api/stream")
-        told: list[tuple[str, str, str]] = []
-        while len(told) < 5:
+        payload: list[tuple[str, str, str]] = []
+        while len(payload) < 5:
             event = json.loads(await asyncio.wait_for(socket.read_message(), 15))
             if event["schema_id"] == AUDIT and event["target"] != "queue":
-                told.append((event["actor"], event["action"], event["target"]))
+                payload.append((event["actor"], event["action"], event["target"]))
         socket.close()
-        assert sorted(told) == [
+        assert sorted(payload) == [
             ("", "refused", f"GET ilab/api/jobs/{id}"),
             ("", "refused", "GET ilab/api/stream"),
             ("ada", "cancel", id),
@@ -130,17 +130,17 @@ class TestTheAudit(OwnServer):
         assert [(entry.actor, entry.action) for entry in entries] == [("ada", "submit"), ("ada", "cancel")]
         assert await remote.audit(after=entries[-1].seq) == []
         settings = [entry.actor for entry in await remote.audit() if entry.action == "configure"]
-        assert set(settings) == {"ilab-jupyter"}, "what the administrator set is nobody's request"
+        assert set(settings) == {"ilab-jupyter"}, "settings of the administrator are not a request"
 
 
-async def test_a_shared_token_stands_for_the_owner_of_the_jobs(server: Any, remote: RemoteJobs) -> None:
+async def test_shared_token_acts_as_the_owner_of_jobs(server: Any, remote: RemoteJobs) -> None:
     id = await server.submit("print:x")
     owner = (await remote.get(id)).owner
     assert [entry.actor for entry in await remote.audit() if entry.target == id] == [owner]
 
 
 class TestHealthOfAWorkingServer:
-    async def test_every_check_is_told_with_its_name_and_costs_little(self, server: Any) -> None:
+    async def test_every_health_check_is_named_and_fast(self, server: Any) -> None:
         answer = await server.http.get("ilab/api/health")
         health = answer.json()
         assert answer.status_code == 200, health
@@ -158,15 +158,15 @@ class TestHealthOfAWorkingServer:
 
 
 class TestHealth(OwnServer):
-    async def test_a_supervisor_that_is_gone_is_told(self, server: Any) -> None:
+    async def test_killed_supervisor_is_reported(self, server: Any) -> None:
         id = await server.submit("sleep:60")
 
         async def running() -> bool:
             return bool(await server.state(id) == "RUNNING")
 
         await until_async(running)
-        # The pulse would find it out within a second, so it is stopped.
-        await server.app.web_app.settings["ilab"].pulse.stop()
+        # The monitor would find out within a second, so it is stopped.
+        await server.app.web_app.settings["ilab"].monitor.stop()
         jobs = await server.app.web_app.settings["ilab"].jobs()
         jobs._background.stop()
         record = json.loads((jobs.folder(id) / "attempts/1/supervisor.json").read_text())
@@ -175,13 +175,13 @@ class TestHealth(OwnServer):
         os.kill(record["pid"], signal.SIGKILL)
 
         async def degraded() -> Any:
-            told = (await server.http.get("ilab/api/health")).json()
-            return told if told["status"] == "degraded" else None
+            payload = (await server.http.get("ilab/api/health")).json()
+            return payload if payload["status"] == "degraded" else None
 
-        told = await until_async(degraded)
-        assert told["cause"] == "supervisors" and id in told["message"]
+        payload = await until_async(degraded)
+        assert payload["code"] == "supervisors" and id in payload["message"]
 
-    async def test_a_queue_that_nobody_moves_is_failing(
+    async def test_queue_without_scheduler_is_failing(
         self, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from ilab_jupyter.jobs import health
@@ -189,17 +189,17 @@ class TestHealth(OwnServer):
         services = server.app.web_app.settings["ilab"]
         await server.ended(await server.submit("print:x"))
         jobs = await services.jobs()
-        await services.pulse.stop()
+        await services.monitor.stop()
         jobs.configure(slots={"batch": 0})
         await server.submit("print:x")
         assert (await server.http.get("ilab/api/health")).status_code == 200
         jobs._background.stop()
         monkeypatch.setattr(health, "STALLED_SECONDS", 0.0)
         answer = await server.http.get("ilab/api/health")
-        assert (answer.status_code, answer.json()["cause"]) == (503, "queue_stalled")
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue_stalled")
         assert "1 job" in answer.json()["message"]
 
-    async def test_who_holds_the_queue_too_long_is_named(
+    async def test_process_that_holds_the_queue_lock_is_named(
         self, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from ilab_jupyter.jobs import health
@@ -209,36 +209,36 @@ class TestHealth(OwnServer):
         services = server.app.web_app.settings["ilab"]
         await server.ended(await server.submit("print:x"))
         jobs = await services.jobs()
-        await services.pulse.stop()
+        await services.monitor.stop()
         monkeypatch.setattr(health, "LONG_TURN_SECONDS", 0.2)
         with locked(jobs.state.turn_lock, 5):
             turns.note(jobs.state)
             await asyncio.sleep(0.5)
             answer = await server.http.get("ilab/api/health")
-        assert (answer.status_code, answer.json()["cause"]) == (200, "queue_held")
+        assert (answer.status_code, answer.json()["code"]) == (200, "queue_held")
         assert f"process {os.getpid()}" in answer.json()["message"]
 
-    async def test_a_disk_that_hangs_is_told_in_time_and_holds_no_more_than_one_thread(
+    async def test_hanging_disk_is_reported_and_blocks_only_one_thread(
         self, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from ilab_jupyter.jobs import health
 
         await server.http.get("ilab/api/health")
-        asked: list[float] = []
+        requests: list[float] = []
 
         def hang(path: Path) -> None:
-            asked.append(time.monotonic())
+            requests.append(time.monotonic())
             time.sleep(6)
 
         monkeypatch.setattr(health, "free_bytes", hang)
         began = time.monotonic()
         answers = await asyncio.gather(*(server.http.get("ilab/api/health") for _ in range(5)))
         assert time.monotonic() - began < 3
-        assert {(answer.status_code, answer.json()["cause"]) for answer in answers} == {(503, "too_slow")}
-        assert len(asked) == 1
+        assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "too_slow")}
+        assert len(requests) == 1
 
 
-class TestAnInterpreterThatHasNoEngine(OwnServer):
+class TestInterpreterWithoutEngine(OwnServer):
     @pytest.fixture
     def quick_python(self, tmp_path: Path) -> Path:
         path = tmp_path / "bare-python"
@@ -246,24 +246,22 @@ class TestAnInterpreterThatHasNoEngine(OwnServer):
         path.chmod(0o755)
         return path
 
-    async def test_is_told_with_what_it_lacks(self, server: Any) -> None:
+    async def test_missing_libraries_are_reported(self, server: Any) -> None:
         answer = await server.http.get("ilab/api/health")
         health = answer.json()
-        assert (answer.status_code, health["status"], health["cause"]) == (200, "degraded", "engine_missing")
+        assert (answer.status_code, health["status"], health["code"]) == (200, "degraded", "engine_missing")
         assert "torch, trl" in health["message"] and "pip install" in health["hint"]
 
 
-async def test_a_store_that_cannot_be_written_is_a_503_without_a_path(
-    own_server: Any, tmp_path: Path
-) -> None:
+async def test_unwritable_store_is_a_503_without_a_path(own_server: Any, tmp_path: Path) -> None:
     await own_server.ended(await own_server.submit("print:x"))
     jobs = await own_server.app.web_app.settings["ilab"].jobs()
     database = jobs.state.database
     database.rename(database.with_name("moved.db"))
     answer = await own_server.http.get("ilab/api/health")
-    told = answer.json()
-    assert (answer.status_code, told["status"], told["cause"]) == (503, "failing", "store_damaged")
-    assert told["hint"] and str(tmp_path) not in answer.text
+    payload = answer.json()
+    assert (answer.status_code, payload["status"], payload["code"]) == (503, "failing", "store_damaged")
+    assert payload["hint"] and str(tmp_path) not in answer.text
     database.with_name("moved.db").rename(database)
     assert (await own_server.http.get("ilab/api/health")).status_code == 200
 

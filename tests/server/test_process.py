@@ -61,7 +61,7 @@ def test_idle_server_loads_the_job_engine_once_it_is_needed(tmp_path: Path) -> N
     late = {"sqlalchemy", "pydantic", "ilab_jupyter.jobs.local"}
     try:
         time.sleep(1)
-        assert "ilab_jupyter.server.pulse" in loaded()
+        assert "ilab_jupyter.server.monitor" in loaded()
         assert loaded() & {*HEAVY, *late, "ilab_jupyter.server.routes"} == set()
         assert not process.state.exists(), "the state folder was created before it was used"
         # No request names the job that a kernel submits.
@@ -78,7 +78,7 @@ def test_idle_server_loads_the_job_engine_once_it_is_needed(tmp_path: Path) -> N
         process.kill()
 
 
-def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: JupyterServerProcess) -> None:
+def test_server_never_loads_a_heavy_library(process: JupyterServerProcess) -> None:
     body = {"kind": "train", "arguments": {"data": ["step:1/1", "print:x"]}}
     id = process.http.post("ilab/api/jobs", json=body).json()["id"]
     model = {"model": "starter", "name": "taught"}
@@ -106,7 +106,7 @@ def test_no_heavy_library_is_loaded_in_the_server_whatever_is_called(process: Ju
     assert "Traceback" not in process.log
 
 
-def test_the_page_of_the_api_draws_and_calls_in_a_browser(process: JupyterServerProcess) -> None:
+def test_api_page_renders_and_sends_requests_in_a_browser(process: JupyterServerProcess) -> None:
     from playwright.sync_api import sync_playwright
 
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -128,7 +128,7 @@ def test_the_page_of_the_api_draws_and_calls_in_a_browser(process: JupyterServer
         browser.close()
 
 
-def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: JupyterServerProcess) -> None:
+def test_job_survives_killed_server_and_is_adopted(process: JupyterServerProcess) -> None:
     todo = ["mark:begun", "step:1/2", "print:before", "sleep:6", "step:2/2", "print:after", "mark:done"]
     id = process.http.post("ilab/api/jobs", json={"kind": "train", "arguments": {"data": todo}}).json()["id"]
     quick = {"kind": "train", "arguments": {"data": ["sleep:2", "fail:as told"]}}
@@ -147,7 +147,7 @@ def test_a_job_outlives_a_killed_server_and_the_next_one_adopts_it(process: Jupy
     assert (job["state"], job["attempt"], job["progress"]["step"]) == ("SUCCEEDED", 1, 2)
     marks = process.state / "jobs" / id / "artifacts" / "marks"
     assert marks.read_text() == "begun\ndone\n", "the work was done once"
-    # Nobody asked about the second job: the server itself has moved the queue.
+    # No request concerned the second job: the server itself ran the scheduler.
     ended = until(lambda: (j := process.http.get(f"ilab/api/jobs/{waiting}").json())["ended_at"] and j)
     assert (ended["state"], ended["message"]) == ("FAILED", "as told")
 

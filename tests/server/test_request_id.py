@@ -43,6 +43,17 @@ async def test_request_id_that_cannot_be_passed_on_is_replaced(server: Any, give
     assert seen["x-request-id"].isascii() and seen["x-request-id"].isalnum()
 
 
+async def test_native_error_has_status_and_request_id(server: Any) -> None:
+    answer = await server.http.get("ilab/api/jobs/train-aaaaaaaa", headers={"X-Request-Id": "mine:1"})
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["code"]) == (404, 404, "not_found")
+    assert problem["request_id"] == answer.headers["X-Request-Id"] == "mine:1"
+    answer = await server.http.get("ilab/api/nothing", headers={"X-Request-Id": "not valid"})
+    assert answer.json()["request_id"] == answer.headers["X-Request-Id"] != "not valid"
+    good = await server.http.get("ilab/api/info")
+    assert good.headers["X-Request-Id"] not in ("", answer.headers["X-Request-Id"])
+
+
 async def test_client_retrieves_a_served_model_by_its_name(server: Any) -> None:
     await serve(server)
     async with openai.AsyncOpenAI(base_url=f"{server.url}ilab/v1", api_key=server.token, max_retries=0) as ai:

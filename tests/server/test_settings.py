@@ -22,13 +22,13 @@ def test_every_setting_is_described_and_nothing_else_is() -> None:
 
 
 def test_the_defaults_in_the_document_are_those_of_the_code() -> None:
-    traits, told = IlabApp.class_own_traits(config=True), described()
+    traits, payload = IlabApp.class_own_traits(config=True), described()
     for name in ("keep_alive_hours", "max_streams", "max_completions"):
-        assert float(told[name]) == traits[name].default()
-    assert told["stop_jobs"] == f"`{traits['stop_jobs'].default()}`"
-    assert (told["resume_at_start"] == "on") is traits["resume_at_start"].default()
-    assert float(told["grace_seconds"]) == GRACE_SECONDS
-    assert told["slots"] == "`{" + ", ".join(f'"{name}": {count}' for name, count in SLOTS.items()) + "}`"
+        assert float(payload[name]) == traits[name].default()
+    assert payload["stop_jobs"] == f"`{traits['stop_jobs'].default()}`"
+    assert (payload["resume_at_start"] == "on") is traits["resume_at_start"].default()
+    assert float(payload["grace_seconds"]) == GRACE_SECONDS
+    assert payload["slots"] == "`{" + ", ".join(f'"{name}": {count}' for name, count in SLOTS.items()) + "}`"
 
 
 def test_each_setting_explains_itself() -> None:

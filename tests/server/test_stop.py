@@ -61,7 +61,7 @@ def at_step(server: JupyterServerProcess, id: str, step: int) -> int:
     return int(until(look, 120))
 
 
-def test_a_server_that_is_told_to_stop_lets_its_training_save_and_the_next_one_goes_on_from_there(
+def test_stopping_server_saves_training_and_next_server_resumes_it(
     started: Callable[..., JupyterServerProcess], tmp_path: Path
 ) -> None:
     server = started("--IlabApp.stop_jobs=always", python=Path(sys.executable))
@@ -98,14 +98,14 @@ def test_a_server_beside_which_jobs_live_on_leaves_them_alone(
     id = submit(server, data=["step:2/9", "sleep:60"])
     at_step(server, id, 2)
     server.stop(20)
-    assert "asked to save" not in server.log
+    assert "save their work" not in server.log
     server = started()
     job = server.http.get(f"ilab/api/jobs/{id}").json()
     assert (job["state"], job["attempt"]) == ("RUNNING", 1)
     server.http.post(f"ilab/api/jobs/{id}/cancel")
 
 
-def test_what_somebody_cancelled_is_not_taken_up_again_nor_anything_where_that_is_not_wanted(
+def test_cancelled_jobs_are_not_resumed_and_resuming_can_be_disabled(
     started: Callable[..., JupyterServerProcess],
 ) -> None:
     server = started("--IlabApp.stop_jobs=always", "--IlabApp.slots={'batch': 2}")
@@ -118,14 +118,14 @@ def test_what_somebody_cancelled_is_not_taken_up_again_nor_anything_where_that_i
     server = started("--IlabApp.resume_at_start=False")
     time.sleep(1)
 
-    def stands(id: str) -> tuple[str, str, int]:
+    def outcome(id: str) -> tuple[str, str, int]:
         job = server.http.get(f"ilab/api/jobs/{id}").json()
         return job["state"], job["cause"], job["attempt"]
 
-    assert stands(cancelled) == ("CANCELLED", "cancelled", 1)
-    assert stands(stopped) == ("INTERRUPTED", "shutdown", 1)
+    assert outcome(cancelled) == ("CANCELLED", "cancelled", 1)
+    assert outcome(stopped) == ("INTERRUPTED", "shutdown", 1)
     server.stop(20)
     server = started()
-    until(lambda: stands(stopped)[2] == 2)
-    assert stands(cancelled) == ("CANCELLED", "cancelled", 1)
+    until(lambda: outcome(stopped)[2] == 2)
+    assert outcome(cancelled) == ("CANCELLED", "cancelled", 1)
     server.http.post(f"ilab/api/jobs/{stopped}/cancel")

@@ -50,7 +50,7 @@ async def test_one_socket_carries_many_jobs_each_to_its_end(server: Any) -> None
     socket.close()
 
 
-async def test_a_watch_begins_at_its_cursors_and_without_a_log_where_none_is_asked(server: Any) -> None:
+async def test_watch_starts_at_its_cursors_and_log_is_optional(server: Any) -> None:
     id = await server.submit("step:1/2", "step:2/2", "print:0123456789")
     await server.ended(id)
     first = (await server.http.get(f"ilab/api/jobs/{id}/events")).json()["events"]
@@ -98,16 +98,17 @@ async def test_the_list_comes_whole_and_then_row_by_row(server: Any) -> None:
     states = [job["state"] for one in seen for job in one["jobs"] if job["id"] == new]
     assert states[-1] == "SUCCEEDED"
     assert not [job for one in seen for job in one["jobs"] if job["id"] == old], (
-        "an unchanged row was told again"
+        "an unchanged row was sent again"
     )
     socket.close()
 
 
-async def test_a_job_that_does_not_exist_is_an_error_event_and_the_socket_lives(server: Any) -> None:
+async def test_missing_job_is_an_error_event_and_socket_stays_open(server: Any) -> None:
     socket = await server.websocket()
     await socket.write_message(json.dumps({"watch": "train-aaaaaaaa"}))
-    told = await read(socket)
-    assert (told["job"], told["type"], told["cause"]) == ("train-aaaaaaaa", "error", "not_found")
+    payload = await read(socket)
+    assert (payload["job"], payload["type"], payload["code"]) == ("train-aaaaaaaa", "error", "not_found")
+    assert payload["status"] == 404 and payload["message"] and payload["request_id"]
     id = await server.submit()
     await socket.write_message(json.dumps({"watch": id}))
     assert (await read(socket))["job"] == id
@@ -133,9 +134,7 @@ async def test_a_malformed_message_closes_the_socket_with_its_reason(
     assert socket.close_code == code and socket.close_reason
 
 
-async def test_nobody_gets_a_socket_without_a_token_or_leave_or_from_a_foreign_page(
-    server: Any, recorder: Any
-) -> None:
+async def test_socket_requires_token_permission_and_same_origin(server: Any, recorder: Any) -> None:
     cookie = await cookie_of(server)
     foreign = {"Authorization": "", "Cookie": cookie, "Origin": "http://evil.example"}
     for headers in ({"Authorization": "token wrong"}, {"Authorization": ""}, foreign):
@@ -146,10 +145,10 @@ async def test_nobody_gets_a_socket_without_a_token_or_leave_or_from_a_foreign_p
     with pytest.raises(HTTPClientError) as refused:
         await server.websocket()
     assert refused.value.code == 403
-    assert recorder.asked[-1][:2] == ("execute", "ilab")
+    assert recorder.requests[-1][:2] == ("execute", "ilab")
 
 
-class TestALimit:
+class TestStreamLimit:
     """With room for two streams."""
 
     @pytest.fixture
@@ -168,7 +167,7 @@ class TestALimit:
         assert refused.value.code == 429
         id = await server.submit("sleep:5")
         stream = await server.http.get(f"ilab/api/jobs/{id}/events", headers={"Accept": "text/event-stream"})
-        assert stream.status_code == 429 and stream.json()["cause"] == "too_many"
+        assert stream.status_code == 429 and stream.json()["code"] == "too_many"
         first.close()
         for _ in range(50):
             try:

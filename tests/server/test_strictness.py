@@ -104,7 +104,7 @@ async def test_queue_of_an_owner_is_bounded(server: Any) -> None:
         assert (await server.http.post("ilab/api/jobs", json=JOB)).status_code == 202
     refused = await server.http.post("ilab/api/jobs", json=JOB)
     assert refused.status_code == 429 and refused.headers["Retry-After"].isdigit()
-    assert refused.json()["cause"] == "too_many" and "3 of your jobs" in refused.json()["message"]
+    assert refused.json()["code"] == "too_many" and "3 of your jobs" in refused.json()["message"]
     jobs = (await server.http.get("ilab/api/jobs")).json()["jobs"]
     await server.http.post(f"ilab/api/jobs/{jobs[0]['id']}/cancel")
     assert (await server.http.post("ilab/api/jobs", json=JOB)).status_code == 202

@@ -11,7 +11,7 @@ from ilab_jupyter import paths
 from ilab_jupyter.core import Config, Taxonomy
 
 
-async def test_a_configuration_is_shown_with_its_profiles_and_changed_by_one_line(server: Any) -> None:
+async def test_configuration_is_returned_with_profiles_and_changed(server: Any) -> None:
     missing = await server.http.get("ilab/api/config")
     assert missing.status_code == 404 and "Config.init" in missing.json()["hint"]
     profiles = (await server.http.get("ilab/api/config/profiles")).json()["profiles"]
@@ -28,11 +28,11 @@ async def test_a_configuration_is_shown_with_its_profiles_and_changed_by_one_lin
         assert refused.status_code == 400 and refused.json()["hint"], wrong
 
 
-async def test_a_broken_configuration_is_told_with_its_line(server: Any) -> None:
+async def test_invalid_configuration_error_names_the_line(server: Any) -> None:
     paths.config_file().parent.mkdir(parents=True)
     paths.config_file().write_text("version: 1.0.0\ntrain:\n\tnum_epochs: 3\n")
-    told = await server.http.get("ilab/api/config")
-    assert told.status_code == 422 and "line 3" in told.json()["message"]
+    payload = await server.http.get("ilab/api/config")
+    assert payload.status_code == 422 and "line 3" in payload.json()["message"]
 
 
 async def test_a_taxonomy_is_shown_compared_and_judged(server: Any, tmp_path: Path) -> None:
@@ -63,5 +63,5 @@ async def test_what_is_no_taxonomy_or_revision_is_refused(
 ) -> None:
     place = Taxonomy.init(tmp_path / "taxonomy")
     for address in ("taxonomy", "taxonomy/diff", "taxonomy/findings"):
-        told = await server.http.get(f"ilab/api/{address}", params={"path": str(place), **query})
-        assert told.status_code in (400, 404, 422) and told.json()["hint"], (address, told.text)
+        payload = await server.http.get(f"ilab/api/{address}", params={"path": str(place), **query})
+        assert payload.status_code in (400, 404, 422) and payload.json()["hint"], (address, payload.text)

@@ -17,7 +17,7 @@ def displayed(cell: NotebookNode) -> list[NotebookNode]:
     return [output.data for output in cell.outputs if output.output_type != "stream"]
 
 
-def test_a_job_that_ended_is_kept_as_html_and_a_picture_without_the_live_view(run_cells) -> None:
+def test_ended_job_is_saved_as_html_and_picture(run_cells) -> None:
     shown, waited, ended = run_cells(
         "job = %ilab train data.jsonl --name mine --max-steps 12\njob",
         "job.wait();",
@@ -40,7 +40,7 @@ def test_waiting_in_a_cell_shows_the_job_once(run_cells) -> None:
     assert not [output for output in cell.outputs if output.output_type == "stream"]
 
 
-def test_a_job_that_fails_leaves_its_state_and_an_error_without_a_traceback(run_cells) -> None:
+def test_failed_job_saves_state_and_error_without_traceback(run_cells) -> None:
     (cell,) = run_cells("%ilab train data.jsonl --name fails --max-steps 6 --wait")
     static, live, error = cell.outputs
     assert "FAILED" in static.data["text/html"] and "%ilab logs" in static.data["text/html"]
@@ -52,9 +52,7 @@ def test_a_job_that_fails_leaves_its_state_and_an_error_without_a_traceback(run_
     assert "Correct row 7." in error.evalue and ".py" not in "".join(error.traceback)
 
 
-def test_a_running_job_is_kept_with_both_views_and_goes_on_without_the_kernel(
-    run_cells, scripted_jobs: SyncJobs
-) -> None:
+def test_running_job_is_saved_with_both_views(run_cells, scripted_jobs: SyncJobs) -> None:
     first, _ = run_cells(
         "job = %ilab train data.jsonl --name slow --max-steps 120\njob",
         "import time; time.sleep(3.5)",
@@ -95,7 +93,7 @@ def test_assigned_job_shows_both_views_once(run_cells) -> None:
     assert "SUCCEEDED" in once["text/html"]
 
 
-def test_a_kernel_that_has_unloaded_the_extension_shows_the_static_view(run_cells) -> None:
+def test_static_view_is_shown_after_extension_is_unloaded(run_cells) -> None:
     _, cell = run_cells(
         "job = %ilab train data.jsonl --name slow --max-steps 400",
         "%unload_ext ilab_jupyter\ndisplay(job)\njob.cancel();",

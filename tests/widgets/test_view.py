@@ -18,7 +18,7 @@ view.comm.send = lambda *args, **kwargs: (sent.append((args, kwargs)), send(*arg
 """
 
 
-def test_the_view_holds_the_whole_and_sends_only_what_is_new(run_cells) -> None:
+def test_view_keeps_all_lines_and_sends_new_ones(run_cells) -> None:
     *_, facts = run_cells(
         LIVE.format(name="slow", steps=25),
         "job.wait();",
@@ -42,7 +42,7 @@ def test_the_view_holds_the_whole_and_sends_only_what_is_new(run_cells) -> None:
     assert seen["hides"].startswith("ilab-job-")
 
 
-def test_a_waiting_view_moves_up_with_the_jobs_ahead_of_it(run_cells) -> None:
+def test_view_of_queued_job_updates_its_position(run_cells) -> None:
     *_, shown = run_cells(
         "service.configure(slots={'batch': 1})\n"
         "first = %ilab train data.jsonl --name slow --max-steps 2000\n"
@@ -60,7 +60,7 @@ def test_a_waiting_view_moves_up_with_the_jobs_ahead_of_it(run_cells) -> None:
     assert "number 2 in its queue" in before and "number 1 in its queue" in after
 
 
-def test_a_click_on_cancel_stops_the_job_and_a_wrong_click_is_answered(run_cells) -> None:
+def test_cancel_button_stops_job_and_invalid_message_is_rejected(run_cells) -> None:
     _, notice, done = run_cells(
         LIVE.format(name="slow", steps=2000),
         "import time\n"

@@ -1,6 +1,6 @@
 """A log as a terminal displays it: text after a carriage return overwrites what was before it.
 
-The panel's log window (labextension/src/logwindow.ts) follows the same rules.
+The panel's log window (labextension/src/models/logwindow.ts) follows the same rules.
 """
 
 from __future__ import annotations

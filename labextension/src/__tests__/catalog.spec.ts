@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 
-import { CatalogModel } from '../catalog';
-import type { Job } from '../contract';
-import { JobsModel } from '../model';
-import { JobStream } from '../stream';
+import { CatalogModel } from '../models/catalog';
+import type { Job } from '../api/contract';
+import { JobsModel } from '../models/jobs';
+import { JobStream } from '../api/stream';
 import { makeJob, makePage, OPEN_QUEUE } from './support/jobs';
 import { Reply, ScriptedServer } from './support/server';
 import { pause, until } from './support/wait';

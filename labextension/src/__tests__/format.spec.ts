@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { nullTranslator } from '@jupyterlab/translation';
 
-import type { JobState } from '../contract';
+import type { JobState } from '../api/contract';
 import {
   age,
   canCancel,
@@ -15,7 +15,7 @@ import {
   stateLabel,
   title,
   waitingFor
-} from '../format';
+} from '../models/format';
 import { makeJob, makeSpec } from './support/jobs';
 
 const trans = nullTranslator.load('ilab_jupyter');

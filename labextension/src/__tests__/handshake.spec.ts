@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { nullTranslator } from '@jupyterlab/translation';
 
-import { shakeHands } from '../handshake';
-import { compatible, VERSION } from '../version';
+import { shakeHands } from '../api/handshake';
+import { compatible, VERSION } from '../api/version';
 import { NOT_FOUND, Reply, ScriptedServer } from './support/server';
 
 const trans = nullTranslator.load('ilab_jupyter');

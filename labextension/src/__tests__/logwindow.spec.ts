@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 
-import { LogWindow } from '../logwindow';
+import { LogWindow } from '../models/logwindow';
 
 function bytes(text: string): number {
   return new TextEncoder().encode(text).length;

@@ -2,8 +2,8 @@ import { afterEach, expect, test } from '@jest/globals';
 import { Notification } from '@jupyterlab/apputils';
 import { nullTranslator } from '@jupyterlab/translation';
 
-import type { Job, JobState } from '../contract';
-import { tellEnd } from '../notifications';
+import type { Job, JobState } from '../api/contract';
+import { tellEnd } from '../plugins/notifications';
 import { makeJob } from './support/jobs';
 
 const trans = nullTranslator.load('ilab_jupyter');

@@ -3,12 +3,12 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
 import { Widget } from '@lumino/widgets';
 
-import { CatalogModel } from '../catalog';
-import { CommandIDs } from '../commands';
-import type { Job } from '../contract';
-import { JobsModel } from '../model';
-import { InstructLabPanel } from '../panel';
-import { JobStream } from '../stream';
+import { CatalogModel } from '../models/catalog';
+import { CommandIDs } from '../tokens';
+import type { Job } from '../api/contract';
+import { JobsModel } from '../models/jobs';
+import { InstructLabPanel } from '../views/panel';
+import { JobStream } from '../api/stream';
 import { makeJob, makePage, OPEN_QUEUE } from './support/jobs';
 import { ScriptedServer } from './support/server';
 import { until } from './support/wait';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 
-import type { Job } from '../contract';
-import { IJobFrame, JobStream } from '../stream';
+import type { Job } from '../api/contract';
+import { IJobFrame, JobStream } from '../api/stream';
 import { makeJob } from './support/jobs';
 import { ScriptedServer } from './support/server';
 import { pause, TIMERS_ONLY, until } from './support/wait';
@@ -165,7 +165,7 @@ describe('a watch', () => {
     server.send(logFrame('one\n', 0));
     await until(() => frames.length === 1);
     jest.useFakeTimers(TIMERS_ONLY);
-    const error = { job: 'a', type: 'error', cause: 'unavailable', message: 'The disk is slow.' };
+    const error = { job: 'a', type: 'error', code: 'unavailable', message: 'The disk is slow.' };
     server.send(error);
     await until(() => frames.length === 2);
     expect(frames[1]).toEqual(error);
@@ -178,7 +178,7 @@ describe('a watch', () => {
   });
 
   test.each([
-    ['the job does not exist', { cause: 'not_found' }],
+    ['the job does not exist', { code: 'not_found' }],
     ['the error is an event of the worker', { cause: 'bad_data', seq: 7 }]
   ])('is not requested again where %s', async (_, fields) => {
     const frames = watch();

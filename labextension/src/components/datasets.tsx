@@ -2,9 +2,9 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import type { CatalogModel } from '../catalog';
-import { CommandIDs } from '../commands';
-import { age, size } from '../format';
+import type { CatalogModel } from '../models/catalog';
+import { CommandIDs } from '../tokens';
+import { age, size } from '../models/format';
 import { Empty } from './empty';
 
 interface IDatasetsProps {

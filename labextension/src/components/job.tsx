@@ -3,8 +3,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import { CommandIDs } from '../commands';
-import type { Job, JobState } from '../contract';
+import { CommandIDs } from '../tokens';
+import type { Job, JobState } from '../api/contract';
 import {
   age,
   canCancel,
@@ -16,7 +16,7 @@ import {
   stateLabel,
   title,
   waitingFor
-} from '../format';
+} from '../models/format';
 import { JobProgress } from './progress';
 
 /** A state in words, with a colour and a shape. */
@@ -57,7 +57,7 @@ interface IJobProps {
   trans: TranslationBundle;
 }
 
-/** One job: what it is, where it stands, and what can be done with it. */
+/** One job: title, progress and actions. */
 export function JobCard({ job, busy, paused, commands, trans }: IJobProps): React.JSX.Element {
   const name = title(job);
   const run = (command: string) => (): void => void commands.execute(command, { id: job.id });

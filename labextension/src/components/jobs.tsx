@@ -2,8 +2,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import type { JobState } from '../contract';
-import type { JobsModel } from '../model';
+import type { JobState } from '../api/contract';
+import type { JobsModel } from '../models/jobs';
 import { Empty } from './empty';
 import { JobCard } from './job';
 import { PausedQueue } from './queue';

@@ -2,10 +2,10 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import type { CatalogModel } from '../catalog';
-import { CommandIDs } from '../commands';
-import type { ModelEntry } from '../contract';
-import { age, count, lastPart, size } from '../format';
+import type { CatalogModel } from '../models/catalog';
+import { CommandIDs } from '../tokens';
+import type { ModelEntry } from '../api/contract';
+import { age, count, lastPart, size } from '../models/format';
 import { Empty } from './empty';
 
 interface IModelsProps {

@@ -1,14 +1,14 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import type { Job } from '../contract';
-import { duration } from '../format';
+import type { Job } from '../api/contract';
+import { duration } from '../models/format';
 
 function number(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }
 
-/** Where a live job stands: phase, a bar with step of total, the loss and the time left. */
+/** Progress of a live job: phase, a bar with step of total, the loss and the time left. */
 export function JobProgress(props: { job: Job; trans: TranslationBundle }): React.JSX.Element {
   const { trans } = props;
   const { phase, message, step, total, eta_seconds: eta, metrics } = props.job.progress;
@@ -26,7 +26,7 @@ export function JobProgress(props: { job: Job; trans: TranslationBundle }): Reac
     loss === null ? '' : trans.__('loss %1', loss.toPrecision(3)),
     eta === null ? '' : trans.__('%1 left', duration(eta, trans))
   ].filter(Boolean);
-  // A model is served until somebody stops it: there is no end to come nearer to.
+  // A model is served until it is stopped, so that it has no progress.
   const endless = props.job.kind === 'serve' && props.job.state === 'RUNNING' && !known;
   return (
     <div className="jp-IlabProgress">

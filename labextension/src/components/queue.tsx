@@ -2,8 +2,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import { CommandIDs } from '../commands';
-import type { QueueState } from '../contract';
+import { CommandIDs } from '../tokens';
+import type { QueueState } from '../api/contract';
 
 interface IQueueProps {
   state: QueueState | null;

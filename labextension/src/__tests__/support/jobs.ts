@@ -1,4 +1,4 @@
-import type { Job, JobPage, JobState, QueueState } from '../../contract';
+import type { Job, JobPage, JobState, QueueState } from '../../api/contract';
 
 /** A job as the server describes it; `fields` replace the defaults. */
 export function makeJob(id: string, state: JobState, fields: Partial<Job> = {}): Job {

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 
-import type { Job } from '../contract';
-import { JobsModel } from '../model';
-import { JobStream } from '../stream';
+import type { Job } from '../api/contract';
+import { JobsModel } from '../models/jobs';
+import { JobStream } from '../api/stream';
 import { makeJob, makePage, OPEN_QUEUE } from './support/jobs';
 import { Reply, ScriptedServer } from './support/server';
 import { pause, TIMERS_ONLY, until } from './support/wait';
@@ -261,9 +261,15 @@ describe('an action', () => {
   );
 
   test('that the server refuses is no longer busy, and throws', async () => {
-    const body = { message: 'The job has ended.', hint: '', cause: 'conflict' };
+    const body = {
+      status: 409,
+      message: 'The job has ended.',
+      hint: '',
+      code: 'conflict',
+      request_id: 'r1'
+    };
     server.on('jobs/a/cancel', () => new Reply(409, body));
-    await expect(model.cancel('a')).rejects.toMatchObject({ status: 409, reason: 'conflict' });
+    await expect(model.cancel('a')).rejects.toMatchObject({ status: 409, code: 'conflict' });
     expect(model.busy.size).toBe(0);
   });
 

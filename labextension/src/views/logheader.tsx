@@ -3,14 +3,14 @@ import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import { CommandIDs } from './commands';
-import { StateBadge } from './components/job';
-import { JobProgress } from './components/progress';
-import { canCancel, canResume, hasEnded, title } from './format';
-import type { LogView } from './logview';
-import type { JobsModel } from './model';
+import { CommandIDs } from '../tokens';
+import { StateBadge } from '../components/job';
+import { JobProgress } from '../components/progress';
+import { canCancel, canResume, hasEnded, title } from '../models/format';
+import type { LogView } from './log';
+import type { JobsModel } from '../models/jobs';
 
-/** Above a log: whose it is, where the job stands, and following. */
+/** Header of a log: the job, its progress, and the switch for following. */
 export class LogHeader extends ReactWidget {
   constructor(
     private readonly view: LogView,

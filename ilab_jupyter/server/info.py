@@ -1,4 +1,4 @@
-"""What this server is and offers: its version, its health, the machine, the kinds of job."""
+"""Version, health, machine and job kinds of this server."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class HealthHandler(IlabHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """200 where all is well or only needs care (`degraded`), 503 where nothing goes, with what to do."""
+        """200 where the service works (`ok` or `degraded`), 503 where it does not (`failing`)."""
         health = await self.services.health.now()
-        told = health.model_dump_json().replace(str(self.services.state_dir), "[state folder]")
+        text = health.model_dump_json().replace(str(self.services.state_dir), "[state folder]")
         self.set_status(503 if health.status == "failing" else 200)
-        self.finish(told)
+        self.finish(text)
 
 
 class SystemHandler(IlabHandler):

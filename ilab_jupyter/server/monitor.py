@@ -1,16 +1,17 @@
-"""The server's heartbeat: adopts jobs at start, moves the queue while jobs are live, tells what changed.
+"""Background task: adopts jobs at start, runs the scheduler while jobs are live, reports changes.
 
-While nothing happens it only looks whether the job database was written, and nothing heavy is imported.
+While the server is idle it only checks whether the job database was written, and imports nothing heavy.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ilab_jupyter.errors import Unavailable
 from ilab_jupyter.jobs.distribution import Distribution
@@ -19,22 +20,47 @@ if TYPE_CHECKING:
     from ilab_jupyter.jobs.local import LocalJobs
     from ilab_jupyter.jobs.record import Job
     from ilab_jupyter.jobs.store.summaries import JobSummary
-    from ilab_jupyter.server.services import Services
+    from ilab_jupyter.server.audit import AuditTrail
 
 TURN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
-WATCHED = 200  # newest jobs whose changes are told
+WATCHED = 200  # newest jobs whose changes are reported
 SPACING_SECONDS = 0.25
-MOST_TURNING = 20  # the pulse turns the queue at most a twentieth of the time
+MOST_TURNING = 20  # the scheduler takes at most a twentieth of the time
 
 Listener = Callable[[list["Job"]], None]
 
 
-class Pulse:
-    """Beats every second while jobs are live or somebody listens, more slowly otherwise."""
+class JobSource(Protocol):
+    """The job service, opened when it is needed."""
+
+    @property
+    def opened(self) -> LocalJobs | None:
+        """The service where it is open."""
+
+    @property
+    def audit(self) -> AuditTrail:
+        """Where entries of the audit are sent."""
+
+    @property
+    def log(self) -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+        """The server's log."""
+
+    def changed(self) -> bool:
+        """Return whether the store may have been written since the last call."""
+
+    async def needed(self) -> bool:
+        """Return whether the store must be opened though no request needs it."""
+
+    async def jobs(self) -> LocalJobs:
+        """Open the service, or raise Unavailable."""
+
+
+class JobMonitor:
+    """Polls every second while jobs are live or listeners are registered, less often otherwise."""
 
     def __init__(
         self,
-        services: Services,
+        services: JobSource,
         *,
         keep_alive: timedelta,
         on_active: Callable[[], None],
@@ -60,28 +86,28 @@ class Pulse:
         self.turns = Distribution(TURN_BUCKETS)
 
     def start(self) -> None:
-        """Beat from now on, in the running loop."""
+        """Start polling in the running loop."""
         self._since = datetime.now(UTC)
-        self._task = asyncio.create_task(self._run(), name="ilab pulse")
+        self._task = asyncio.create_task(self._run(), name="ilab job monitor")
 
     async def stop(self) -> None:
-        """Beat no more. Jobs go on without this server."""
+        """Stop polling. Jobs go on without this server."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
 
     def wake(self) -> None:
-        """Beat now: something was just changed here."""
+        """Poll now: something was just changed here."""
         self._wake.set()
 
     def listen(self, listener: Listener) -> None:
-        """Call `listener` with the jobs that have changed, after each beat."""
+        """Call `listener` with the jobs that have changed, after each poll."""
         self._listeners.add(listener)
         self.wake()
 
     def unlisten(self, listener: Listener) -> None:
-        """No longer."""
+        """Remove a listener."""
         self._listeners.discard(listener)
 
     @property
@@ -91,9 +117,9 @@ class Pulse:
         return tuple(job for job in self.live if now - (job.started_at or job.created_at) < self._keep_alive)
 
     async def _run(self) -> None:
-        due = True  # stays so until a beat has succeeded
+        due = True  # stays so until a poll has succeeded
         while True:
-            # Cleared before the beat, so that what happens during it leads to another one.
+            # Cleared before the poll, so that what happens during it leads to another one.
             self._wake.clear()
             try:
                 due = self._services.changed() or due
@@ -101,22 +127,22 @@ class Pulse:
                 if jobs is None and due and await self._services.needed():
                     jobs = await self._services.jobs()
                 if jobs is not None and (due or self._first or self.live):
-                    await self._beat(jobs)
+                    await self._poll(jobs)
                 due = False
                 pause = self._busy if self.live or self._listeners else self._idle
             except Unavailable:
                 pause = self._idle
             except Exception:
-                self._services.log.exception("The job queue could not be moved")
+                self._services.log.exception("The scheduler failed")
                 pause = self._idle
             began = time.monotonic()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
                 due = True
-            # Any number of changes in so short a time lead to one beat: who makes them needs the processor.
+            # Changes within so short a time lead to one poll, which leaves the processor to requests.
             await asyncio.sleep(began + SPACING_SECONDS - time.monotonic())
 
-    async def _beat(self, jobs: LocalJobs) -> None:
+    async def _poll(self, jobs: LocalJobs) -> None:
         if self._first or (self.live and time.monotonic() >= self._next_turn):
             began = time.monotonic()
             await asyncio.to_thread(jobs.turn)
@@ -143,7 +169,7 @@ class Pulse:
         if not self._listeners:
             self._shown = {}
             return
-        # What is told of a job that has not ended is more than its mark: progress, place in the queue.
+        # The row of a live job has more than its mark: progress, position in the queue.
         ids = [mark.id for mark in seen.values() if known.get(mark.id) != mark or not mark.state.ended]
         shown = await asyncio.to_thread(jobs.get_many, ids)
         changed = [job for job in shown if self._shown.get(job.id) != job]
@@ -154,7 +180,7 @@ class Pulse:
 
 
 def state_event(job: JobSummary) -> dict[str, Any]:
-    """What everybody on this server may hear of a job: no title, no argument, no log."""
+    """The event of a state change, for every listener on this server: no title, argument or log."""
     return {
         "job": job.id,
         "kind": job.kind,

@@ -1,13 +1,13 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-/** An answer that is not 2xx, with what the server tells a person. */
+/** A response that is not 2xx: the server's `Problem`. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
     readonly hint: string = '',
-    readonly reason: string = ''
+    readonly code: string = ''
   ) {
     super(message);
     this.name = 'ApiError';
@@ -42,14 +42,14 @@ export async function requestAPI<T>(
   try {
     body = text ? JSON.parse(text) : null;
   } catch {
-    // A proxy in between answers in HTML; its status is all that can be told.
+    // A proxy in between answers in HTML; only its status is known.
   }
   if (!response.ok) {
     throw new ApiError(
       response.status,
       field(body, 'message') || `The server answered ${response.status} ${response.statusText}.`,
       field(body, 'hint'),
-      field(body, 'cause')
+      field(body, 'code')
     );
   }
   return body as T;

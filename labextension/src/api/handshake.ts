@@ -1,7 +1,7 @@
 import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { ApiError, describeError, requestAPI } from './api';
+import { ApiError, describeError, requestAPI } from './request';
 import type { Info } from './contract';
 import { compatible, VERSION } from './version';
 

@@ -121,7 +121,7 @@ export class LogWindow {
    */
   prepend(text: string, offset: number): { added: number; removed: number } {
     const feed = offset > 0 ? text.indexOf('\n') : -1;
-    // A single line longer than what was asked for is shown from where it was cut.
+    // A single line longer than requested is shown from where it was cut.
     const cut = feed === text.length - 1 ? 0 : feed + 1;
     const pieces = text.slice(cut).split('\n');
     if (pieces[pieces.length - 1] === '') {

@@ -34,8 +34,8 @@ async def test_kinds_carry_the_schema_of_their_arguments(server: Any) -> None:
     assert kinds["model"]["positional"] == ["operation", "model"]
 
 
-async def test_the_document_names_every_address_of_the_running_server_and_no_other(server: Any) -> None:
-    told = (await server.http.get("ilab/api/openapi.json")).json()
+async def test_openapi_lists_exactly_the_routes_of_the_server(server: Any) -> None:
+    payload = (await server.http.get("ilab/api/openapi.json")).json()
     served = {}
     for rule in server.app.web_app.default_router.rules:
         for inner in getattr(rule.target, "rules", []):
@@ -45,36 +45,36 @@ async def test_the_document_names_every_address_of_the_running_server_and_no_oth
     base = server.app.base_url.rstrip("/")
     assert {base + route.pattern + "$": route.handler for route in ROUTES} == served
     for route in ROUTES:
-        told_verbs = set(told["paths"][f"/{route.path}"]) - {"parameters"}
+        documented_verbs = set(payload["paths"][f"/{route.path}"]) - {"parameters"}
         has = {
             verb
             for verb in VERBS
             if getattr(route.handler, verb).__qualname__.split(".")[0] != "RequestHandler"
         }
-        assert told_verbs == has, route.path
-    assert told["servers"] == [{"url": server.app.base_url}]
+        assert documented_verbs == has, route.path
+    assert payload["servers"] == [{"url": server.app.base_url}]
 
 
 def test_the_document_is_whole() -> None:
-    told = document()
-    assert told["openapi"] == "3.1.0"
-    text = json.dumps(told)
+    payload = document()
+    assert payload["openapi"] == "3.1.0"
+    text = json.dumps(payload)
     for reference in set(re.findall(r'"#/components/schemas/([^"]+)"', text)):
-        assert reference in told["components"]["schemas"], reference
+        assert reference in payload["components"]["schemas"], reference
     ids = [
         operation["operationId"]
-        for path in told["paths"].values()
+        for path in payload["paths"].values()
         for verb, operation in path.items()
         if verb != "parameters"
     ]
     assert len(ids) == len(set(ids))
     assert all(
         operation["summary"]
-        for path in told["paths"].values()
+        for path in payload["paths"].values()
         for verb, operation in path.items()
         if verb != "parameters"
     )
-    for name, path in told["paths"].items():
+    for name, path in payload["paths"].items():
         declared = {parameter["name"] for parameter in path.get("parameters", [])}
         assert declared == set(re.findall(r"\{(\w+)\}", name))
 
@@ -92,7 +92,7 @@ async def test_the_page_of_the_api_needs_nothing_from_elsewhere(server: Any) -> 
         assert answer.status_code == 404, bad
 
 
-def test_importing_the_extension_loads_neither_a_store_nor_a_client_nor_anything_heavy() -> None:
+def test_importing_the_extension_loads_only_light_modules() -> None:
     script = (
         "import sys, jupyter_server.serverapp; before = set(sys.modules); import ilab_jupyter.server.app; "
         "print(sorted({name.split('.')[0] for name in set(sys.modules) - before}))"

@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { nullTranslator } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
-import type { JobState } from '../contract';
-import { LogView } from '../logview';
-import { JobsModel } from '../model';
-import { JobStream } from '../stream';
+import type { JobState } from '../api/contract';
+import { LogView } from '../views/log';
+import { JobsModel } from '../models/jobs';
+import { JobStream } from '../api/stream';
 import { makeJob, makePage, OPEN_QUEUE } from './support/jobs';
 import { IRequest, Reply, ScriptedServer } from './support/server';
 import { until } from './support/wait';
@@ -155,7 +155,7 @@ describe('a running job', () => {
   test('shows the error of a watch that the server gave up', async () => {
     await open();
     const error = { message: 'The disk is slow.', hint: 'Wait.' };
-    server.send({ job: 'a', type: 'error', cause: 'unavailable', ...error });
+    server.send({ job: 'a', type: 'error', code: 'unavailable', ...error });
     await until(() => status() === 'The disk is slow. Wait.');
   });
 });

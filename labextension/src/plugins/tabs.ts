@@ -4,14 +4,14 @@ import { URLExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { SplitPanel, TabPanel, type Widget } from '@lumino/widgets';
 
-import type { CatalogModel } from './catalog';
-import { CommandIDs } from './commands';
-import { DatasetView } from './datasetview';
-import { title } from './format';
-import { instructLabIcon } from './icons';
-import { LogHeader } from './logheader';
-import { LogView } from './logview';
-import type { JobsModel } from './model';
+import type { CatalogModel } from '../models/catalog';
+import { CommandIDs } from '../tokens';
+import { DatasetView } from '../views/dataset';
+import { title } from '../models/format';
+import { instructLabIcon } from '../components/icons';
+import { LogHeader } from '../views/logheader';
+import { LogView } from '../views/log';
+import type { JobsModel } from '../models/jobs';
 
 /** The part of the page's height that the down area has at least when a tab is opened in it. */
 const DOWN_SHARE = 0.4;

@@ -22,7 +22,7 @@ def server(own_server: Server) -> Server:
     return own_server
 
 
-async def test_a_running_job_is_activity_and_an_ended_one_is_not(server: Any) -> None:
+async def test_only_running_jobs_count_as_activity(server: Any) -> None:
     settings = server.app.web_app.settings
     assert server.extension.current_activity() is None
     assert "ilab_last_activity" not in settings
@@ -57,7 +57,7 @@ async def test_a_page_that_only_looks_is_no_activity(server: Any) -> None:
     assert settings.get("api_last_activity") == before
 
 
-class TestACap:
+class TestLifetimeLimit:
     """With no patience for jobs at all."""
 
     @pytest.fixture
@@ -68,40 +68,40 @@ class TestACap:
         id = await server.submit("sleep:3")
 
         async def seen() -> bool:
-            return [job.id for job in server.app.web_app.settings["ilab"].pulse.live] == [id]
+            return [job.id for job in server.app.web_app.settings["ilab"].monitor.live] == [id]
 
         await until_async(seen)
         assert server.extension.current_activity() is None
         assert "ilab_last_activity" not in server.app.web_app.settings
 
 
-async def test_a_change_of_state_is_told_to_every_listener_of_the_server_without_secrets(server: Any) -> None:
+async def test_state_change_events_reach_all_listeners_without_secrets(server: Any) -> None:
     url = server.url.replace("http", "ws", 1) + f"api/events/subscribe?token={server.token}"
     socket = await websocket_connect(url)
     id = await server.submit(
         "sleep:1.5", "fail:private words", name="private title", secrets={"A_KEY": "private key"}
     )
-    told: list[dict[str, Any]] = []
-    while not told or told[-1]["state"] != "FAILED":
+    payload: list[dict[str, Any]] = []
+    while not payload or payload[-1]["state"] != "FAILED":
         event = json.loads(await asyncio.wait_for(socket.read_message(), 15))
         if event["schema_id"] == EVENTS:
-            told.append(event)
-    assert {event["job"] for event in told} == {id}
-    states = [event["state"] for event in told]
+            payload.append(event)
+    assert {event["job"] for event in payload} == {id}
+    states = [event["state"] for event in payload]
     assert states == sorted(set(states), key=["QUEUED", "STARTING", "RUNNING", "FAILED"].index)
-    assert told[-1]["cause"] == "requested"
-    assert "private" not in json.dumps(told)
+    assert payload[-1]["cause"] == "requested"
+    assert "private" not in json.dumps(payload)
     socket.close()
 
 
-class TestAStateFolderThatCannotBeUsed:
+class TestUnusableStateFolder:
     @pytest.fixture
     def ilab_config(self, tmp_path: Path) -> dict[str, Any]:
         blocked = tmp_path / "blocked"
         blocked.write_text("a file, where a folder should be")
         return {"state_dir": str(blocked)}
 
-    async def test_the_server_starts_says_what_is_wrong_and_recovers_by_itself(
+    async def test_server_reports_unusable_state_folder_and_recovers(
         self, server: Any, tmp_path: Path, caplog: Any
     ) -> None:
         assert (await server.http.get("api/status")).status_code == 200
@@ -114,8 +114,8 @@ class TestAStateFolderThatCannotBeUsed:
         ]:  # fmt: skip
             answer = await server.http.request(method, path, json=body if method == "POST" else None)
             assert answer.status_code == 503, path
-            told = answer.json()
-            assert told["error"]["code"] if "error" in told else told["hint"], path
+            payload = answer.json()
+            assert payload["error"]["code"] if "error" in payload else payload["hint"], path
             assert str(tmp_path) not in answer.text, path
         assert any(str(tmp_path / "blocked") in record.getMessage() for record in caplog.records)
         (tmp_path / "blocked").unlink()
@@ -123,7 +123,7 @@ class TestAStateFolderThatCannotBeUsed:
         assert job["state"] == "SUCCEEDED"
 
 
-class TestASettingThatCannotBeUsed:
+class TestInvalidSetting:
     @pytest.fixture
     def ilab_config(self, request: pytest.FixtureRequest) -> dict[str, Any]:
         return dict(request.param)
@@ -137,13 +137,13 @@ class TestASettingThatCannotBeUsed:
         ],
         indirect=["ilab_config"],
     )
-    async def test_it_is_named_and_whoever_asks_is_not_blamed(self, server: Any, words: str) -> None:
+    async def test_invalid_setting_is_reported_as_configuration_error(self, server: Any, words: str) -> None:
         answer = await server.http.get("ilab/api/jobs")
-        assert answer.status_code == 503 and answer.json()["cause"] == "configuration"
+        assert answer.status_code == 503 and answer.json()["code"] == "configuration"
         assert words in answer.json()["message"] and answer.json()["hint"]
 
 
-async def test_the_end_of_the_server_closes_streams_without_calling_it_the_end_of_a_job(
+async def test_server_shutdown_closes_streams_without_an_end_event(
     server: Any,
 ) -> None:
     id = await server.submit("sleep:20")

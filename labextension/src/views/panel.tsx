@@ -4,17 +4,17 @@ import type { CommandRegistry } from '@lumino/commands';
 import { Signal } from '@lumino/signaling';
 import * as React from 'react';
 
-import type { CatalogModel } from './catalog';
-import { CommandIDs } from './commands';
-import { Datasets } from './components/datasets';
-import { Deployments } from './components/deployments';
-import { Jobs } from './components/jobs';
-import { Models } from './components/models';
-import { PauseQueue } from './components/queue';
-import { Section } from './components/section';
-import type { Handshake } from './handshake';
-import { instructLabIcon } from './icons';
-import type { JobsModel } from './model';
+import type { CatalogModel } from '../models/catalog';
+import { CommandIDs } from '../tokens';
+import { Datasets } from '../components/datasets';
+import { Deployments } from '../components/deployments';
+import { Jobs } from '../components/jobs';
+import { Models } from '../components/models';
+import { PauseQueue } from '../components/queue';
+import { Section } from '../components/section';
+import type { Handshake } from '../api/handshake';
+import { instructLabIcon } from '../components/icons';
+import type { JobsModel } from '../models/jobs';
 
 export interface IPanelOptions {
   jobs: JobsModel;

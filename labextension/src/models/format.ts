@@ -1,6 +1,6 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { Job, JobState } from './contract';
+import type { Job, JobState } from '../api/contract';
 
 const ENDED: ReadonlySet<JobState> = new Set<JobState>([
   'SUCCEEDED',

@@ -4,17 +4,17 @@ import type { Message } from '@lumino/messaging';
 import { ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
-import { describeError, requestAPI } from './api';
-import type { Job, LogChunk } from './contract';
-import { duration, elapsed, hasEnded, stateLabel, waitingFor } from './format';
-import { LogWindow } from './logwindow';
-import type { JobsModel } from './model';
-import { IJobFrame, isLogFrame, ILogFrame } from './stream';
+import { describeError, requestAPI } from '../api/request';
+import type { Job, LogChunk } from '../api/contract';
+import { duration, elapsed, hasEnded, stateLabel, waitingFor } from '../models/format';
+import { LogWindow } from '../models/logwindow';
+import type { JobsModel } from '../models/jobs';
+import { IJobFrame, isLogFrame, ILogFrame } from '../api/stream';
 
 const PAGE_BYTES = 131_072;
 /** What a hidden tab keeps waiting before it would rather read the end of the log again. */
 const MOST_PENDING = 4_000_000;
-/** Above so many new lines at once a screen reader is not told each of them. */
+/** Above so many new lines at once a screen reader does not announce each of them. */
 const MOST_SPOKEN = 20;
 
 /**
@@ -148,9 +148,9 @@ export class LogView extends Widget {
     const offset = Math.max(0, this.window.start - PAGE_BYTES);
     this.earlier.disabled = true;
     try {
-      const asked = this.window.start;
-      const chunk = await this.read(offset, asked - offset);
-      if (this.window.start !== asked || this.isDisposed) {
+      const start = this.window.start;
+      const chunk = await this.read(offset, start - offset);
+      if (this.window.start !== start || this.isDisposed) {
         return;
       }
       this.follow = false;
@@ -267,13 +267,13 @@ export class LogView extends Widget {
   private showStatus(job: Job): void {
     const { trans } = this;
     if (!hasEnded(job)) {
-      const stands =
+      const status =
         job.state === 'QUEUED'
           ? waitingFor(job, trans)
           : trans.__('%1 …', stateLabel(job.state, trans));
       this.tell(
         job.state,
-        this.model.stream.connected ? stands : trans.__('Not connected; trying again.')
+        this.model.stream.connected ? status : trans.__('Not connected; trying again.')
       );
       return;
     }

@@ -3,7 +3,7 @@ import { IDisposable } from '@lumino/disposable';
 import { Debouncer } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { describeError, postAPI, requestAPI } from './api';
+import { describeError, postAPI, requestAPI } from '../api/request';
 import type {
   DatasetEntry,
   DatasetList,
@@ -13,10 +13,10 @@ import type {
   Job,
   ModelEntry,
   ModelList
-} from './contract';
+} from '../api/contract';
 import { hasEnded } from './format';
-import type { JobsModel } from './model';
-import type { JobStream } from './stream';
+import type { JobsModel } from './jobs';
+import type { JobStream } from '../api/stream';
 
 const SETTLE_MS = 400;
 const READY_MS = 2_000;

@@ -3,28 +3,13 @@ import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apput
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-import { describeError } from './api';
-import type { CatalogModel } from './catalog';
-import { size } from './format';
-import { instructLabIcon } from './icons';
-import type { JobsModel } from './model';
+import { describeError } from '../api/request';
+import type { CatalogModel } from '../models/catalog';
+import { size } from '../models/format';
+import { instructLabIcon } from '../components/icons';
+import type { JobsModel } from '../models/jobs';
+import { CommandIDs } from '../tokens';
 import type { Tabs } from './tabs';
-
-export namespace CommandIDs {
-  export const openPanel = 'ilab:open-panel';
-  export const refresh = 'ilab:refresh';
-  export const openLog = 'ilab:open-log';
-  export const openDataset = 'ilab:open-dataset';
-  export const cancelJob = 'ilab:cancel-job';
-  export const resumeJob = 'ilab:resume-job';
-  export const pauseQueue = 'ilab:pause-queue';
-  export const resumeQueue = 'ilab:resume-queue';
-  export const serveModel = 'ilab:serve-model';
-  export const stopServing = 'ilab:stop-serving';
-  export const removeJob = 'ilab:remove-job';
-  export const removeModel = 'ilab:remove-model';
-  export const removeDataset = 'ilab:remove-dataset';
-}
 
 export interface ICommandOptions {
   app: JupyterFrontEnd;
@@ -60,12 +45,12 @@ function describedBy(
 
 /** What to tell those whose jobs wait; null where the person thought better of it. */
 async function askReason(trans: TranslationBundle): Promise<string | null> {
-  const asked = await InputDialog.getText({
+  const result = await InputDialog.getText({
     title: trans.__('Pause the queue'),
     label: trans.__('No job starts until it is resumed. Why, for those who wait?'),
     okLabel: trans.__('Pause')
   });
-  return asked.button.accept ? (asked.value ?? '') : null;
+  return result.button.accept ? (result.value ?? '') : null;
 }
 
 /** Whether the user confirms that something is removed for good. */
@@ -141,7 +126,7 @@ export function addCommands(options: ICommandOptions): void {
   commands.addCommand(CommandIDs.pauseQueue, {
     label: trans.__('Pause the Queue'),
     caption: trans.__('Start no more jobs for now; those that run go on'),
-    describedBy: describedBy({ reason: trans.__('Why; asked for where left out') }, []),
+    describedBy: describedBy({ reason: trans.__('The reason; a dialog opens where left out') }, []),
     execute: args =>
       attempt(async () => {
         const reason = given(args, 'reason') || (await askReason(trans));

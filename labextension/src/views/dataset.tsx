@@ -2,9 +2,9 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { describeError } from './api';
-import type { CatalogModel } from './catalog';
-import type { DatasetRow, DatasetRows } from './contract';
+import { describeError } from '../api/request';
+import type { CatalogModel } from '../models/catalog';
+import type { DatasetRow, DatasetRows } from '../api/contract';
 
 const PAGE = 20;
 

@@ -1,8 +1,8 @@
 import { Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { Job } from './contract';
-import { stateLabel, title } from './format';
+import type { Job } from '../api/contract';
+import { stateLabel, title } from '../models/format';
 
 const SHOWN_MS = 8000;
 

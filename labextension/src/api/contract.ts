@@ -28,14 +28,14 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** InstructLab's configuration: its file, its values, and what of it nothing here obeys. */
+    /** InstructLab's configuration: its file, its values, and keys without effect. */
     get: operations['get_api_config'];
     put?: never;
     post?: never;
     delete?: never;
     options?: never;
     head?: never;
-    /** Give one value another content, in the file too; comments and everything else stay. */
+    /** Set one value in the file; comments and everything else stay. */
     patch: operations['patch_api_config'];
     trace?: never;
   };
@@ -192,7 +192,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** 200 where all is well or only needs care (`degraded`), 503 where nothing goes, with what to do. */
+    /** 200 where the service works (`ok` or `degraded`), 503 where it does not (`failing`). */
     get: operations['get_api_health'];
     put?: never;
     post?: never;
@@ -229,7 +229,7 @@ export interface paths {
     /** A page of jobs, newest first. */
     get: operations['get_api_jobs'];
     put?: never;
-    /** Submit a job. When the answer arrives, the job is stored durably. */
+    /** Submit a job. It is stored durably before the response. */
     post: operations['post_api_jobs'];
     delete?: never;
     options?: never;
@@ -287,7 +287,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Ask a job to stop; asking twice is the same. */
+    /** Stop a job. A second call does nothing. */
     post: operations['post_api_jobs_id_cancel'];
     delete?: never;
     options?: never;
@@ -342,7 +342,7 @@ export interface paths {
       };
       cookie?: never;
     };
-    /** Lines of a log that hold a text or match a regular expression; at most two seconds of looking. */
+    /** Lines of a log that contain a text or match a pattern; the search takes at most two seconds. */
     get: operations['get_api_jobs_id_log_search'];
     put?: never;
     post?: never;
@@ -487,7 +487,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Remove old logs of ended attempts, or tell what would be removed. */
+    /** Remove old logs of ended attempts, or list what would be removed. */
     post: operations['post_api_prune'];
     delete?: never;
     options?: never;
@@ -502,7 +502,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** What moves and what waits. */
+    /** The running and the waiting jobs. */
     get: operations['get_api_queue'];
     put?: never;
     post?: never;
@@ -553,7 +553,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Everything is checked before the upgrade; this call lasts as long as the socket. */
+    /** Authorize before the upgrade; this call lasts as long as the socket. */
     get: operations['get_api_stream'];
     put?: never;
     post?: never;
@@ -640,7 +640,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** The model's answer, streamed as it comes; it stops when the client goes. */
+    /** The model's response, streamed; generation stops when the client disconnects. */
     post: operations['post_v1_chat_completions'];
     delete?: never;
     options?: never;
@@ -657,7 +657,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** The model's answer, streamed as it comes; it stops when the client goes. */
+    /** The model's response, streamed; generation stops when the client disconnects. */
     post: operations['post_v1_completions'];
     delete?: never;
     options?: never;
@@ -939,7 +939,7 @@ export interface components {
     };
     /**
      * Check
-     * @description One thing that was looked at.
+     * @description Result of one check.
      */
     Check: {
       /** Message */
@@ -1040,7 +1040,7 @@ export interface components {
     };
     /**
      * ConfigChange
-     * @description Another value for one key.
+     * @description New value of one key.
      */
     ConfigChange: {
       /**
@@ -1065,7 +1065,7 @@ export interface components {
       text: string;
       /**
        * Unused
-       * @description Keys that are set and that nothing here obeys: why.
+       * @description Keys that are set but have no effect, with the reason.
        */
       unused: {
         [key: string]: string;
@@ -1292,7 +1292,7 @@ export interface components {
     };
     /**
      * FindingList
-     * @description What is wrong, by file and line.
+     * @description Findings, by file and line.
      */
     FindingList: {
       /** Findings */
@@ -1321,18 +1321,18 @@ export interface components {
     };
     /**
      * Health
-     * @description `ok`, `degraded` (it works, and something needs care), or `failing`, which is answered with 503.
+     * @description `ok`, `degraded` (it works with a problem), or `failing`, which is answered with 503.
      *
-     *     `cause`, `message` and `hint` are those of the worst check, in the form of every error.
+     *     `code`, `message` and `hint` are those of the worst check, named as in `Problem`.
      */
     Health: {
-      /**
-       * Cause
-       * @default
-       */
-      cause: string;
       /** Checks */
       checks: components['schemas']['Check'][];
+      /**
+       * Code
+       * @default
+       */
+      code: string;
       /**
        * Live
        * @description Jobs that are queued or running, of all owners.
@@ -1356,7 +1356,7 @@ export interface components {
     };
     /**
      * Info
-     * @description Who answers. A client works with the same `api`.
+     * @description Name and version of the server. A client needs the same `api`.
      */
     Info: {
       /**
@@ -1871,7 +1871,7 @@ export interface components {
     };
     /**
      * OpenAIError
-     * @description What an OpenAI client understands as an error.
+     * @description An error in OpenAI's form.
      */
     OpenAIError: {
       /** Error */
@@ -1881,7 +1881,7 @@ export interface components {
     };
     /**
      * Pause
-     * @description Why the queue is to stand still, for all who see it.
+     * @description Reason of the pause, shown to all users.
      */
     Pause: {
       /**
@@ -1892,18 +1892,33 @@ export interface components {
     };
     /**
      * Problem
-     * @description Every error: one sentence, what to do now, and a name for programs.
+     * @description An error: a sentence for the user, the next step, and a code for programs.
      */
     Problem: {
-      /** Cause */
-      cause: string;
-      /** Message */
-      message: string;
       /**
-       * Next Step
+       * Code
+       * @description The same for every error of this kind, such as not_found.
+       */
+      code: string;
+      /**
+       * Hint
+       * @description What to do next.
        * @default
        */
       hint: string;
+      /** Message */
+      message: string;
+      /**
+       * Request Id
+       * @description The header X-Request-Id of the response; the server's log has it too.
+       * @default
+       */
+      request_id: string;
+      /**
+       * Status
+       * @description The HTTP status.
+       */
+      status: number;
     };
     /**
      * ProfileEntry
@@ -1975,7 +1990,7 @@ export interface components {
           days: number | null;
           /**
            * Dry Run
-           * @description Only tell what would be removed.
+           * @description Only list what would be removed.
            * @default false
            */
           dry_run: boolean;
@@ -2003,7 +2018,7 @@ export interface components {
     };
     /**
      * QueueState
-     * @description What moves and what waits. `waiting` holds the ids of the owner's QUEUED jobs, the next one first.
+     * @description The running and the waiting jobs. `waiting` holds the ids of the owner's QUEUED jobs, the next one first.
      */
     QueueState: {
       /** Devices */
@@ -2184,7 +2199,7 @@ export interface components {
     };
     /**
      * StreamOptions
-     * @description What a stream says at its end.
+     * @description Options of the last chunk of a stream.
      */
     StreamOptions: {
       /**
@@ -2229,7 +2244,7 @@ export interface components {
        */
       priority: number;
       /**
-       * @description What it needs of the machine; a field left out takes the kind's own.
+       * @description Resources that the job needs; a field left out takes the kind's own.
        * @default {
        *       "cpus": null,
        *       "disk_gb": null,

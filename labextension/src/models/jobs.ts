@@ -3,14 +3,14 @@ import { IDisposable } from '@lumino/disposable';
 import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { describeError, postAPI, requestAPI } from './api';
-import type { Job, JobPage, JobState, QueueState } from './contract';
+import { describeError, postAPI, requestAPI } from '../api/request';
+import type { Job, JobPage, JobState, QueueState } from '../api/contract';
 import { hasEnded } from './format';
-import { JobStream } from './stream';
-import { IInstructLabJobs } from './tokens';
+import { JobStream } from '../api/stream';
+import { IInstructLabJobs } from '../tokens';
 
 const PAGE = 50;
-/** How often the list is asked for while the stream is open: it tells all changes, this only mends. */
+/** Pause between polls while the stream is open, which sends all changes; a poll corrects missed ones. */
 const CONNECTED_MS = 30_000;
 const DISCONNECTED_MS = 3_000;
 
@@ -48,7 +48,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     return this._filter;
   }
 
-  /** True where older jobs can be asked for. */
+  /** True where older jobs can be loaded. */
   get hasMore(): boolean {
     return this.cursor !== null;
   }
@@ -58,12 +58,12 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     return this._loaded;
   }
 
-  /** Why the list could not be asked for, or '' where it could. */
+  /** Why the list could not be loaded, or '' where it could. */
   get error(): string {
     return this._error;
   }
 
-  /** Whether jobs are started, as the server told when it was last asked; null before that. */
+  /** Whether jobs are started, as of the last response; null before it. */
   get queue(): QueueState | null {
     return this._queue;
   }
@@ -104,14 +104,14 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   }
 
   async refresh(): Promise<void> {
-    const asked = this._filter;
+    const filter = this._filter;
     try {
       const [page, queue] = await Promise.all([
         this.page(null),
         requestAPI<QueueState>(this.settings, 'queue')
       ]);
       this._queue = queue;
-      if (asked !== this._filter) {
+      if (filter !== this._filter) {
         return;
       }
       // Older pages that were loaded stay: their cursor is still good.
@@ -146,7 +146,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     }
   }
 
-  /** Narrow the list; the server is asked, since it knows jobs that were never loaded here. */
+  /** Narrow the list; the server filters, since it has jobs that were never loaded here. */
   setFilter(filter: IJobFilter): void {
     this._filter = filter;
     this.cursor = null;
@@ -176,7 +176,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
     }
   }
 
-  /** Start nothing more; everybody whose job waits is told the reason. */
+  /** Start nothing more; the owners of waiting jobs see the reason. */
   async pause(reason: string): Promise<void> {
     this._queue = await postAPI<QueueState>(this.settings, 'queue/pause', { reason });
     this._changed.emit();
@@ -235,7 +235,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   private take(jobs: readonly Job[]): void {
     for (const job of jobs) {
       const before = this.known.get(job.id);
-      // The stream may have told something newer while an answer was on its way.
+      // The stream may have sent something newer before the response arrived.
       if (before && before.version > job.version) {
         continue;
       }
@@ -265,7 +265,7 @@ export class JobsModel implements IInstructLabJobs, IDisposable {
   }
 
   private onJobs(_: JobStream, jobs: readonly Job[]): void {
-    // The stream begins with more of the past than was asked for; that is for "Load more".
+    // The stream begins with more of the past than was requested; that is for "Load more".
     this.take(
       jobs.filter(
         job =>

@@ -173,7 +173,7 @@ export class JobStream implements IDisposable {
       const known = frame as IJobFrame;
       if (isLogFrame(known)) {
         watch.next = { attempt: known.attempt, offset: known.next_offset };
-      } else if (type === 'error' && known.seq === undefined && known.cause !== 'not_found') {
+      } else if (type === 'error' && known.seq === undefined && known.code !== 'not_found') {
         // The server has given this watch up; the job goes on, and the next look at it may succeed.
         window.setTimeout(() => this.again(job, watch), WATCH_RETRY_MS);
       }
