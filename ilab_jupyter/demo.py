@@ -99,10 +99,10 @@ def run(jobs: SyncJobs, *, output: Path, say: Callable[[str], None] = print) -> 
     return {
         "generated_rows": int(generated.result["rows"]),
         "train_steps": int(trained.result["steps"]),
-        "asked": len(seen),
+        "questions": len(seen),
         "base_correct": sum(answer.base_correct for answer in seen),
         "tuned_correct": sum(answer.tuned_correct for answer in seen),
-        "unseen_asked": len(unseen),
+        "unseen_questions": len(unseen),
         "unseen_correct": sum(answer.tuned_correct for answer in unseen),
         "teacher": "embedded (extractive, no language model)",
         "model": model,

@@ -101,7 +101,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     assert not wrong
 
 
-def test_modules_of_server_do_not_import_each_other_in_a_cycle() -> None:
+def test_server_modules_have_no_import_cycle() -> None:
     prefix = "ilab_jupyter.server."
     graph = {
         path.stem: {

@@ -40,9 +40,9 @@ def test_worker_python_without_engine_reports_missing_packages(
 def versions(folder: Path, monkeypatch: pytest.MonkeyPatch, **found: str) -> None:
     """Make these distributions the ones that are found first."""
     for name, version in found.items():
-        place = folder / f"{name}-{version}.dist-info"
-        place.mkdir()
-        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        position = folder / f"{name}-{version}.dist-info"
+        position.mkdir()
+        (position / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     monkeypatch.syspath_prepend(str(folder))
 
 

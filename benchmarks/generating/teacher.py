@@ -60,11 +60,11 @@ class Decoder:
         self._since = now
         while self._active and self._active[0][0] <= self._steps + 1e-6:
             heapq.heappop(self._active)[2].set_result(None)
-        places = SLOTS - len(self._active)
-        for tokens, done in self._waiting[:places]:
+        positions = SLOTS - len(self._active)
+        for tokens, done in self._waiting[:positions]:
             heapq.heappush(self._active, (self._steps + tokens, next(self._numbers), done))
             self.tokens += tokens
-        del self._waiting[:places]
+        del self._waiting[:positions]
         if self._timer is not None:
             self._timer.cancel()
         if self._active:

@@ -42,14 +42,14 @@ def describe(curve: Sequence[Point]) -> str:
 def svg(curve: Sequence[Point]) -> str:
     """A picture made of numbers only; needs two points."""
     (low, high), (bottom, top) = _span(x for x, _ in curve), _span(y for _, y in curve)
-    place = [
+    position = [
         (
             LEFT + (x - low) / (high - low) * (WIDTH - LEFT - RIGHT),
             HEIGHT - BOTTOM - (y - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM),
         )
         for x, y in curve
     ]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in place)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in position)
     base, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     labels = (
         f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end">{top:.3g}</text>'

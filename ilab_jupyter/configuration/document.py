@@ -86,8 +86,8 @@ class Document:
         except MarkedYAMLError as error:
             raise _located(error) from None
         except ReaderError as error:
-            place = _position_after(text[: error.position])
-            raise InvalidYaml(f"the character U+{error.character:04X} is not allowed", *place) from None
+            location = _position_after(text[: error.position])
+            raise InvalidYaml(f"the character U+{error.character:04X} is not allowed", *location) from None
         except (YAMLError, ValueError) as error:  # ValueError: such as a date with month 13
             raise InvalidYaml(f"not valid YAML: {error}", *_unreadable(text)) from None
         return cls(text, dict(contents or {}), root, byte_order_mark, encoding)

@@ -73,19 +73,19 @@ def check(document: Document, file: str) -> Settings:
     except ValidationError as error:
         found = sorted((document.position(detail["loc"]), wrong_field(detail)) for detail in error.errors())
     (line, column), message = found[0]
-    others = len({place for place, _ in found}) - 1
+    others = len({location for location, _ in found}) - 1
     raise BadFile(file, message + (f" ({others} more wrong)" if others else ""), line, column)
 
 
 def write(path: Path, data: bytes) -> None:
     """Write `data` to the file, or to the target of a link, and keep its mode; Unavailable."""
-    place = path.resolve()
+    location = path.resolve()
     try:
-        mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644
-        existed = place.exists()
-        write_durably(place, data, mode)
+        mode = stat.S_IMODE(location.stat().st_mode) if location.exists() else 0o644
+        existed = location.exists()
+        write_durably(location, data, mode)
         if existed:
-            place.chmod(mode)
+            location.chmod(mode)
     except OSError as error:
         raise unusable(error, path) from None
 
@@ -102,9 +102,9 @@ def back_up(path: Path) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Inside, no other process changes the file: InstructLab's own lock file is held. Unavailable."""
-    place = path.resolve()
+    location = path.resolve()
     try:
-        lock = place.with_name(f"{place.name}.lock")
+        lock = location.with_name(f"{location.name}.lock")
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise unusable(error, path) from None
@@ -128,7 +128,7 @@ def unusable(error: OSError, path: Path) -> Unavailable:
     """The error for a path that cannot be read or written."""
     if is_disk_full(error):
         return Unavailable(f"The disk of {path} is full.", "Free some space there.", cause="disk_full")
-    existing = next((place for place in (path, *path.parents) if paths.exists(place)), Path("/"))
+    existing = next((location for location in (path, *path.parents) if paths.exists(location)), Path("/"))
     try:
         owner = f", which belongs to {existing.owner()}"
     except (KeyError, OSError):

@@ -131,8 +131,8 @@ class Config:
 
         NotFound where there is none; Unprocessable names the line and column of what is wrong in it.
         """
-        place = paths.given(path) if path is not None else paths.config_file()
-        return cls._holding(file.read(place), place)
+        location = paths.given(path) if path is not None else paths.config_file()
+        return cls._holding(file.read(location), location)
 
     @classmethod
     def of(cls, configuration: Config | Mapping[str, Any] | PathArgument | None) -> Config:
@@ -201,16 +201,16 @@ class Config:
 
         Return the configuration. Unprocessable where another value is still wrong; the new one is written.
         """
-        place = paths.given(path) if path is not None else paths.config_file()
-        file.parsed(place)  # before a lock file is made beside one that does not exist
-        with file.locked(place):
-            document = keys.changed(file.parsed(place), key, value)
-            file.write(place, document.encoded())
+        location = paths.given(path) if path is not None else paths.config_file()
+        file.parsed(location)  # before a lock file is made beside one that does not exist
+        with file.locked(location):
+            document = keys.changed(file.parsed(location), key, value)
+            file.write(location, document.encoded())
         try:
-            return cls._holding(document, place)
+            return cls._holding(document, location)
         except file.BadFile as error:
             raise Unprocessable(
-                f"{key} is set, but line {error.line} of {place} is still wrong: {error.problem}.",
+                f"{key} is set, but line {error.line} of {location} is still wrong: {error.problem}.",
                 "Correct that value the same way, or by hand.",
                 cause="bad_config",
             ) from None

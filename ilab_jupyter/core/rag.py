@@ -168,7 +168,7 @@ class RAG:
         text = indexing.check_question(query)
         limit = _between("top_k", self.top_k if top_k is None else top_k, 1, 1000)
         engine.require("RAG", "lancedb", extra="rag")
-        collection = store.Collection.open(store.place_of(self.uri), store.check_name(self.collection))
+        collection = store.Collection.open(store.store_path(self.uri), store.check_name(self.collection))
         vector = None
         if mode != "text":
             model = self._model()

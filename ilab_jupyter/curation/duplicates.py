@@ -128,7 +128,7 @@ class Kept:
         self._buckets = None if threshold is None else Buckets(threshold)
         self._sides: Callable[[int], _Sides] = lru_cache(_REMEMBERED)(self._read)
 
-    def place(self, item: int) -> tuple[Path, int]:
+    def position(self, item: int) -> tuple[Path, int]:
         """File and row of a kept row."""
         return self._names[self._file[item]], self._row[item]
 
@@ -157,7 +157,7 @@ class Kept:
         return None
 
     def _read(self, item: int) -> _Sides:
-        file, row = self.place(item)
+        file, row = self.position(item)
         return _sides(sources.again(file, row, self._start[item]).conversation, self._shingle)
 
 
@@ -198,7 +198,7 @@ def dedup(
             if match is None:
                 lines.write(record.line + b"\n")
                 continue
-            duplicate = _duplicate(record.conversation, match, *kept.place(match.item))
+            duplicate = _duplicate(record.conversation, match, *kept.position(match.item))
             exact += duplicate.kind == "exact"
             near += duplicate.kind == "near"
             records.write(targets.line(duplicate.model_dump()))

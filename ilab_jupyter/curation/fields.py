@@ -65,8 +65,8 @@ def _of_row(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         # MT-Bench: the questions of one conversation, its reference answers beside them.
         answers = value.get("reference")
         known = answers if isinstance(answers, list) else []
-        for place, turn in enumerate(turns):
-            yield _plain(turn), _plain(known[place]) if place < len(known) else ""
+        for position, turn in enumerate(turns):
+            yield _plain(turn), _plain(known[position]) if position < len(known) else ""
         return
     names = [pair for pair in PAIRS if _plain(value.get(pair[0]))]
     # two pairs share the name of their question
@@ -77,9 +77,9 @@ def _of_row(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _of_messages(messages: list[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
     """Each user turn, its last paragraph where a document precedes it, with its answer."""
-    for place, message in enumerate(messages):
+    for position, message in enumerate(messages):
         if message["role"] == "user" and message["content"].strip():
-            following = messages[place + 1 : place + 2]
+            following = messages[position + 1 : position + 2]
             answer = following[0]["content"] if following and following[0]["role"] == "assistant" else ""
             yield text.last_paragraph(message["content"]), answer
 

@@ -124,11 +124,11 @@ def _pour(
     replacement: bool,
     reporter: Reporter | None,
 ) -> Share:
-    places = _Places(ingredient.files)
+    positions = _Places(ingredient.files)
     drawn = empty = 0
-    for place in _drawn(len(places), ingredient.amount, seed, replacement):
+    for position in _drawn(len(positions), ingredient.amount, seed, replacement):
         drawn += 1
-        row = places.read(place)
+        row = positions.read(position)
         if row is None:
             empty += 1
         else:
@@ -138,7 +138,7 @@ def _pour(
     return Share(
         files=tuple(map(str, ingredient.files)),
         amount=ingredient.amount,
-        available=len(places),
+        available=len(positions),
         drawn=drawn,
         empty=empty,
     )
@@ -186,13 +186,13 @@ class _Places:
     def __len__(self) -> int:
         return sum(map(len, self._starts))
 
-    def read(self, place: int) -> dict[str, Any] | None:
+    def read(self, position: int) -> dict[str, Any] | None:
         """The fields of a row; None where a turn of the user or assistant has no text."""
         for file, starts, rows in zip(self._files, self._starts, self._rows, strict=True):
-            if place < len(starts):
-                return _read(file, rows[place], starts[place])
-            place -= len(starts)
-        raise IndexError(place)
+            if position < len(starts):
+                return _read(file, rows[position], starts[position])
+            position -= len(starts)
+        raise IndexError(position)
 
 
 def _read(file: Path, number: int, start: int) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ def rows(judged: Sequence[Judged], format: Format) -> Iterator[dict[str, Any]]:
 
 def split(messages: Messages) -> tuple[Messages, str]:
     """The turns before the last answer, and the answer."""
-    last = max(place for place, message in enumerate(messages) if message["role"] == "assistant")
+    last = max(position for position, message in enumerate(messages) if message["role"] == "assistant")
     return messages[:last], messages[last]["content"]
 
 

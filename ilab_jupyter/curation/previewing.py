@@ -132,13 +132,13 @@ def _row(file: str, number: int, rendering: Rendering, length: int) -> PreviewRo
 def _spans(rendering: Rendering, length: int) -> Iterator[Span]:
     """Neighbouring tokens of one kind as one stretch; characters between two tokens go with the first."""
     kinds: list[Kind] = [
-        "cut" if place >= length else "read" if label == IGNORED else "trained"
-        for place, label in enumerate(rendering.labels)
+        "cut" if position >= length else "read" if label == IGNORED else "trained"
+        for position, label in enumerate(rendering.labels)
     ]
     starts = [start for start, _ in rendering.offsets]
     begin = 0
-    for kind, places in groupby(range(len(kinds)), kinds.__getitem__):
-        last = list(places)[-1]
+    for kind, positions in groupby(range(len(kinds)), kinds.__getitem__):
+        last = list(positions)[-1]
         # the bytes of one character may be several tokens; it is shown once, with the first of them
         end = max(begin, starts[last + 1]) if last + 1 < len(starts) else len(rendering.text)
         if end > begin:

@@ -55,10 +55,10 @@ def read(recipe: Source | Mapping[str, Any]) -> Recipe:
 
 
 class _Wrong(Exception):
-    def __init__(self, what: str, *place: str | int) -> None:
+    def __init__(self, what: str, *position: str | int) -> None:
         super().__init__(what)
         self.what = what
-        self.place = place
+        self.position = position
 
 
 def _from_file(file: Path) -> Recipe:
@@ -77,7 +77,7 @@ def _from_file(file: Path) -> Recipe:
     try:
         return _made(text.contents, file)
     except _Wrong as error:
-        line, column = text.place(error.place)
+        line, column = text.position(error.position)
         where = f"{file.name}:{line}:{column}"
         raise Unprocessable(f"{where}: {error.what}.", _LOOKS_LIKE) from None
 
@@ -94,21 +94,23 @@ def _made(contents: Any, file: Path | None) -> Recipe:
     prompt = (metadata or {}).get("sys_prompt")
     if prompt is not None and not isinstance(prompt, str):
         raise _Wrong("`sys_prompt` is not text", "metadata", "sys_prompt")
-    return Recipe(tuple(_ingredient(place, one, file) for place, one in enumerate(listed)), prompt, file)
+    return Recipe(
+        tuple(_ingredient(position, one, file) for position, one in enumerate(listed)), prompt, file
+    )
 
 
-def _ingredient(place: int, listing: Any, file: Path | None) -> Ingredient:
+def _ingredient(position: int, listing: Any, file: Path | None) -> Ingredient:
     if not isinstance(listing, Mapping):
-        raise _Wrong("a dataset is not a mapping with path and sampling_size", "datasets", place)
+        raise _Wrong("a dataset is not a mapping with path and sampling_size", "datasets", position)
     path, amount = listing.get("path"), listing.get("sampling_size", 1.0)
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise _Wrong("`path` is missing or not text", "datasets", place, "path")
+        raise _Wrong("`path` is missing or not text", "datasets", position, "path")
     number = isinstance(amount, int | float) and not isinstance(amount, bool)
     if not number or not 0 <= amount < 1e12:
         raise _Wrong(
             f"`sampling_size` is {str(amount)[:40]!r}, neither a number of rows nor a share",
             "datasets",
-            place,
+            position,
             "sampling_size",
         )
     named: Source = path

@@ -25,12 +25,12 @@ def beside(data: Sources, ending: str) -> Path:
     """
     first = listed(data)[0]
     text = os.fspath(first)
-    place = paths.given(text).absolute()
-    if not place.exists():
-        place = Datasets().root / text
-    parent = place.parent
+    position = paths.given(text).absolute()
+    if not position.exists():
+        position = Datasets().root / text
+    parent = position.parent
     inside = parent.parent == paths.datasets_dir().absolute()
-    stem = place.stem if place.is_file() else place.name
+    stem = position.stem if position.is_file() else position.name
     return (parent.parent if inside else parent) / f"{stem}{ending}"
 
 

@@ -70,7 +70,7 @@ def last_paragraph(text: str) -> str:
 def parts(messages: Iterable[Mapping[str, str]]) -> Parts:
     """The parts of a conversation; its system prompt is none of them."""
     turns = [message for message in messages if message["role"] != "system"]
-    last = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
+    last = max((position for position, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
     before = [turn["content"] for turn in turns[: max(last, 0)]]
     question = ""
     if last >= 0:

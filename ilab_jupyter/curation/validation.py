@@ -180,6 +180,6 @@ def _of_line(path: Path, number: int, line: bytes) -> Iterator[Problem]:
         yield _problem(path, number, column, fault.path, fault.what)
 
 
-def _problem(path: Path, number: int, column: int, place: Sequence[str | int], what: str) -> Problem:
-    field = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+def _problem(path: Path, number: int, column: int, position: Sequence[str | int], what: str) -> Problem:
+    field = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in position)
     return Problem(file=str(path), row=number, column=column, field=field.lstrip("."), message=what)

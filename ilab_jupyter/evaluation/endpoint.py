@@ -15,7 +15,7 @@ from typing import Literal
 import httpx
 
 from ilab_jupyter.errors import TeacherError
-from ilab_jupyter.evaluation.answers import Answers, Place
+from ilab_jupyter.evaluation.answers import Answers, Position
 from ilab_jupyter.progress import Reporter
 from ilab_jupyter.synthesis.teachers.network import CheckedTransport
 
@@ -80,8 +80,10 @@ class Connection(httpx.BaseTransport):
         """The answer of an earlier attempt; or send with the key, a few times where the server is busy or out
         of reach.
         """
-        place = self._answers.place(self._who, request.read().decode()) if request.method == "POST" else None
-        if place is not None and (known := self._answers.get(place)) is not None:
+        position = (
+            self._answers.position(self._who, request.read().decode()) if request.method == "POST" else None
+        )
+        if position is not None and (known := self._answers.get(position)) is not None:
             self._count()
             return httpx.Response(
                 200, headers={"Content-Type": "application/json"}, content=known.encode(), request=request
@@ -103,7 +105,7 @@ class Connection(httpx.BaseTransport):
                 reason = f"gives no answer ({type(error).__name__})"
             else:
                 if response.status_code not in BUSY:
-                    return self._answered(request, response, place)
+                    return self._answered(request, response, position)
                 reason = f"answers with status {response.status_code}"
                 pause = _requested_pause(response, pause)
                 response.close()
@@ -117,7 +119,7 @@ class Connection(httpx.BaseTransport):
         self._inner.close()
 
     def _answered(
-        self, request: httpx.Request, response: httpx.Response, place: Place | None
+        self, request: httpx.Request, response: httpx.Response, position: Position | None
     ) -> httpx.Response:
         status, who = response.status_code, f"The {self._role} at {self._endpoint.url}"
         if status in (401, 403):
@@ -125,12 +127,12 @@ class Connection(httpx.BaseTransport):
         elif status == 404 or 300 <= status < 400:
             missing = f"{who} has no {self._endpoint.model!r} to chat with."
             self._broken = self._error(missing, cause="judge_failed")
-        elif place is not None:
+        elif position is not None:
             with self._lock:
                 self._reached, self._failed_in_a_row = True, 0
             if status == 200:
                 try:
-                    self._answers.put(place, response.text)
+                    self._answers.put(position, response.text)
                 except OSError as error:
                     self._broken = error
             self._count()

@@ -50,7 +50,7 @@ class _Checked:
         self._unended = unended
 
     def model(self, given: Any) -> None:
-        """A model in the registry, a folder or the hub's cache; for another hub id the hub is asked."""
+        """A model in the registry, a folder or the hub's cache; another hub id is looked up on the hub."""
         if not given:
             return
         name = str(given)

@@ -92,9 +92,9 @@ def convert(
 
 def _found(names: tuple[str, ...], said: str) -> Path:
     """The tool on PATH or in the folder that LLAMA_CPP names."""
-    places = os.environ.get("LLAMA_CPP", "")
+    positions = os.environ.get("LLAMA_CPP", "")
     for name in names:
-        beside = [Path(places) / inner / name for inner in (".", "build/bin")] if places else []
+        beside = [Path(positions) / inner / name for inner in (".", "build/bin")] if positions else []
         on_path = shutil.which(name)
         for tool in (*beside, *([Path(on_path)] if on_path else [])):
             if tool.is_file():

@@ -117,40 +117,40 @@ def column(line: bytes, path: Sequence[str | int]) -> int:
     """
     text = line.decode("utf-8")
     decoder = json.JSONDecoder()
-    place = _skip(text, 0)
+    position = _skip(text, 0)
     for step in path:
         found = None
-        for key, start in _children(decoder, text, place):
+        for key, start in _children(decoder, text, position):
             if key == step:
                 found = start
         if found is None:
             break
-        place = found
-    return place + 1
+        position = found
+    return position + 1
 
 
-def _children(decoder: json.JSONDecoder, text: str, place: int) -> Iterator[tuple[str | int, int]]:
+def _children(decoder: json.JSONDecoder, text: str, position: int) -> Iterator[tuple[str | int, int]]:
     """(key or index, where its value begins) of the object or list at `place`; nothing for other values."""
-    opening = text[place]
+    opening = text[position]
     if opening not in "[{":
         return
     index = 0
-    place = _skip(text, place + 1)
-    while text[place] not in "]}":
+    position = _skip(text, position + 1)
+    while text[position] not in "]}":
         key: str | int = index
         if opening == "{":
-            key, place = decoder.raw_decode(text, place)
-            place = _skip(text, _skip(text, place) + 1)
-        yield key, place
-        place = _skip(text, decoder.raw_decode(text, place)[1])
-        if text[place] == ",":
-            place = _skip(text, place + 1)
+            key, position = decoder.raw_decode(text, position)
+            position = _skip(text, _skip(text, position) + 1)
+        yield key, position
+        position = _skip(text, decoder.raw_decode(text, position)[1])
+        if text[position] == ",":
+            position = _skip(text, position + 1)
         index += 1
 
 
-def _skip(text: str, place: int) -> int:
-    found = _BLANK.match(text, place)
-    return found.end() if found else place
+def _skip(text: str, position: int) -> int:
+    found = _BLANK.match(text, position)
+    return found.end() if found else position
 
 
 def document(path: Path) -> str | None:
@@ -177,11 +177,11 @@ def document(path: Path) -> str | None:
 def _values(text: str) -> Iterator[Any]:
     """The JSON values that follow each other; ValueError where something else is between them."""
     decoder = json.JSONDecoder()
-    place = 0
-    while place < len(text):
-        value, end = decoder.raw_decode(text, place)
+    position = 0
+    while position < len(text):
+        value, end = decoder.raw_decode(text, position)
         yield value
-        place = _skip(text, end)
+        position = _skip(text, end)
 
 
 def other_format(head: bytes) -> str | None:

@@ -24,8 +24,8 @@ _CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 def messages(question: str, hits: Sequence[Hit]) -> list[dict[str, str]]:
     """The chat that asks `question` about `hits`, which are numbered from 1."""
     passages = [
-        {"passage": place, "document": hit.document, "headings": hit.headings, "text": hit.text}
-        for place, hit in enumerate(hits, 1)
+        {"passage": position, "document": hit.document, "headings": hit.headings, "text": hit.text}
+        for position, hit in enumerate(hits, 1)
     ]
     quoted = json.dumps(passages, ensure_ascii=False, indent=1)
     content = f"Passages:\n{quoted}\n\nQuestion: {question}"

@@ -101,7 +101,7 @@ def chunk(
             text = _BEFORE.sub("(", _AFTER.sub("", piece.text)).strip().replace("&#124;", r"\|")
             if not text:
                 continue
-            pages = [place.page_no for item in piece.meta.doc_items for place in item.prov]
+            pages = [position.page_no for item in piece.meta.doc_items for position in item.prov]
             yield {
                 "number": number,
                 "headings": list(piece.meta.headings or ()),

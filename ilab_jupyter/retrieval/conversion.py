@@ -28,7 +28,7 @@ class Leaves:
 
     root: Path
     files: tuple[str, ...]
-    places: Mapping[str, str] = field(default_factory=dict)
+    positions: Mapping[str, str] = field(default_factory=dict)
 
     def gather(self, target: Path, reporter: Reporter) -> Path:
         """Copy the documents of the knowledge leaves into the new folder `target`, below the leaves' paths.
@@ -46,7 +46,7 @@ class Leaves:
             knowledge += 1
             aside = target.with_name(f"{target.name}.leaf")
             shutil.rmtree(aside, ignore_errors=True)
-            findings = leaf_documents.gather(self.root, file, text, aside, self.places, limits)
+            findings = leaf_documents.gather(self.root, file, text, aside, self.positions, limits)
             for finding in findings:
                 if finding.severity == "error":
                     raise Unprocessable(str(finding), cause="no_documents")

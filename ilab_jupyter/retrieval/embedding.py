@@ -80,9 +80,9 @@ _QUIETLY = {
 def find(name: str) -> Path:
     """The folder of an embedding model on this machine; NotFound says how to get it."""
     named = HUB_ID.fullmatch(name) or PART.fullmatch(name)
-    for place in (existing(name), existing(str(paths.models_dir() / name)) if named else None):
-        if place is not None and place.is_dir():
-            return place.absolute()
+    for position in (existing(name), existing(str(paths.models_dir() / name)) if named else None):
+        if position is not None and position.is_dir():
+            return position.absolute()
     if HUB_ID.fullmatch(name):
         engine.require("RAG", "huggingface_hub", extra="rag")
         from huggingface_hub import snapshot_download

@@ -20,7 +20,7 @@ from ilab_jupyter.retrieval.folder_lock import claimed
 from ilab_jupyter.retrieval.reading import Known, read
 from ilab_jupyter.retrieval.results import Document, Failure, Loss, StoreResult
 from ilab_jupyter.retrieval.settings import StoreSettings
-from ilab_jupyter.retrieval.store import Collection, Embedding, place_of
+from ilab_jupyter.retrieval.store import Collection, Embedding, store_path
 
 # Chunks that are written at once: one commit of the store, which a reader sees whole or not at all.
 BATCH = 512
@@ -42,7 +42,7 @@ class _Tally:
 
 def index(settings: StoreSettings, reporter: Reporter) -> StoreResult:
     """See `core.RAG.ingest`."""
-    place = place_of(settings.uri)
+    position = store_path(settings.uri)
     given = settings.input_dir or str(paths.data_dir() / "converted_documents")
     reporter.phase("looking", given)
     root = existing(given)
@@ -50,13 +50,13 @@ def index(settings: StoreSettings, reporter: Reporter) -> StoreResult:
     found = sources.Found()
     if not ingested:
         formats = {**sources.FORMATS, **sources.DOCLING}
-        found = sources.find([given], max_documents=settings.max_documents, formats=formats, output=place)
+        found = sources.find([given], max_documents=settings.max_documents, formats=formats, output=position)
     folder = str(paths.given(given).resolve())
     reporter.phase("loading", settings.embedding_model)
     model = EmbeddingModel(settings.embedding_model)
     embedding = Embedding(settings.embedding_model, model.dimension, model.fingerprint)
-    with claimed(place / f".{settings.collection}") as work:
-        collection = Collection.open_or_make(place, settings.collection, embedding)
+    with claimed(position / f".{settings.collection}") as work:
+        collection = Collection.open_or_make(position, settings.collection, embedding)
         known = collection.versions(folder)
         tally = _Tally()
         if ingested:
@@ -79,7 +79,7 @@ def index(settings: StoreSettings, reporter: Reporter) -> StoreResult:
             warnings=tuple(tally.warnings),
             skipped=dict(found.skipped),
             unchanged=tally.unchanged,
-            uri=str(place),
+            uri=str(position),
             collection=settings.collection,
             embedding_model=settings.embedding_model,
             dimension=model.dimension,

@@ -51,10 +51,10 @@ def ingest(
             write_durably(folder / MANIFEST, manifest, mode=0o666)
         commit = None
         if as_knowledge:
-            place = default_repository(folder) if as_knowledge is True else paths.given(as_knowledge)
+            position = default_repository(folder) if as_knowledge is True else paths.given(as_knowledge)
             made = [str(record.document.output) for record in records]
             commit = knowledge.commit(
-                folder, [file for file in made if (folder / file).is_file()], place.absolute()
+                folder, [file for file in made if (folder / file).is_file()], position.absolute()
             )
         reporter.artifact("file", folder.name, folder)
         return IngestResult(

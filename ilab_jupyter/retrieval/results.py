@@ -196,10 +196,10 @@ class Hits(Result):
 
     def __str__(self) -> str:
         lines = []
-        for place, hit in enumerate(self.hits, 1):
+        for position, hit in enumerate(self.hits, 1):
             where = " > ".join([hit.document, *hit.headings])
             page = "" if hit.page is None else f", page {hit.page}"
-            lines.append(f"{place}. {where}{page} ({hit.score:.3f})\n   {hit.text}")
+            lines.append(f"{position}. {where}{page} ({hit.score:.3f})\n   {hit.text}")
         return "\n".join(lines) or "Nothing found."
 
     def _repr_html_(self) -> str:
@@ -224,7 +224,7 @@ class Answer(Result):
 
     @property
     def _sources(self) -> list[str]:
-        numbers = {hit: place for place, hit in enumerate(self.passages, 1)}
+        numbers = {hit: position for position, hit in enumerate(self.passages, 1)}
         return [f"[{numbers[hit]}] {hit.document}" for hit in self.cited]
 
     def __str__(self) -> str:

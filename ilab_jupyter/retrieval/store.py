@@ -33,7 +33,7 @@ class Embedding:
     fingerprint: str
 
 
-def place_of(uri: str | None) -> Path:
+def store_path(uri: str | None) -> Path:
     """The folder of a store; InvalidInput for an address of another machine, Conflict for a file."""
     folder = paths.data_dir() / "embeddings.db"
     if uri is not None:

@@ -31,7 +31,7 @@ def decode(raw: bytes, *, html: bool = False) -> tuple[str, str]:
     try:
         return raw.decode(marked or "utf-8"), ""
     except UnicodeDecodeError as error:
-        place = error.start
+        position = error.start
     if marked is None:
         declared = _DECLARED.search(raw[:4096]) if html else None
         guess = "It is not UTF-8 and was read as Windows-1252; look at its accents and quotes."
@@ -41,7 +41,7 @@ def decode(raw: bytes, *, html: bool = False) -> tuple[str, str]:
             except (UnicodeDecodeError, LookupError, ValueError):
                 continue
     raise Unreadable(
-        "encoding", f"It is in an unknown encoding (byte {place + 1} fits none).", "Save it as UTF-8."
+        "encoding", f"It is in an unknown encoding (byte {position + 1} fits none).", "Save it as UTF-8."
     )
 
 

@@ -52,9 +52,9 @@ const older = value => {
 };
 fetch(node.dataset.document, authorize({ headers: {} }))
   .then(answer => answer.json())
-  .then(told =>
+  .then(schema =>
     SwaggerUIBundle({
-      spec: { ...older(told), openapi: "3.0.3" },
+      spec: { ...older(schema), openapi: "3.0.3" },
       domNode: node,
       validatorUrl: null,
       requestInterceptor: authorize,

@@ -50,7 +50,7 @@ def load(folder: Path, *, device: str = "auto") -> Loaded:
     """
     engine.require("Serving", *LIBRARIES)
     with engine.importing():
-        place = engine.choose_device(device)
+        position = engine.choose_device(device)
     facts = model_folder.inspect(folder, follow_links=True)
     adapter = facts.kind == "adapter"
     base = _base(folder, facts.base) if adapter else folder
@@ -65,13 +65,13 @@ def load(folder: Path, *, device: str = "auto") -> Loaded:
             f"The model in {folder.name!r} cannot be loaded: {_short(error, folder, base)}",
             "Check that the folder is complete, and that an adapter belongs to its base model.",
         ) from error
-    model.to(place).eval()
+    model.to(position).eval()
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     return Loaded(
         model=model,
         tokenizer=tokenizer,
-        device=place,
+        device=position,
         positions=_positions(model, tokenizer),
         end_ids=frozenset(end for end in [*ends, tokenizer.eos_token_id] if end is not None),
         defaults=_defaults(folder, base, model.generation_config),

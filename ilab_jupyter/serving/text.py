@@ -51,7 +51,7 @@ class TextStream:
 
     def _release(self, new: str) -> str:
         text = self._held + new
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        found = [position for stop in self._stops if (position := text.find(stop)) >= 0]
         if found:
             self.stopped = True
             self._held = ""

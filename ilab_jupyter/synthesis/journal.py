@@ -37,10 +37,10 @@ class Journal:
 
     def get(self, key: str, index: int) -> Answer | None:
         """The answer number `index` to the question `key`, if it was ever given."""
-        place = self._places.get((key.encode(), index))
-        if place is None:
+        position = self._places.get((key.encode(), index))
+        if position is None:
             return None
-        entry = json.loads(os.pread(self._file.fileno(), place[1], place[0]))
+        entry = json.loads(os.pread(self._file.fileno(), position[1], position[0]))
         return Answer(entry["t"], bool(entry.get("cut")))
 
     def add(self, key: str, answers: Mapping[int, Answer], spent: Spent = Spent()) -> None:  # noqa: B008

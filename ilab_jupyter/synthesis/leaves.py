@@ -57,8 +57,8 @@ def copy(
     for file in files:
         text = _read(root, file)
         kind = qna.kind_of(text.contents)
-        place = _place(root, file, kind)
-        leaf = Leaf(file, node_name(place), kind, str(place))
+        position = _position(root, file, kind)
+        leaf = Leaf(file, node_name(position), kind, str(position))
         twin = next((other for other in leaves if other.node == leaf.node), None)
         if twin is not None:
             raise Unprocessable(
@@ -69,7 +69,7 @@ def copy(
         if kind == "knowledge":
             below = folder / "repositories" / leaf.node
             source = _with_documents(root, file, text, below, documents, limits)
-        target = folder / "taxonomy" / place
+        target = folder / "taxonomy" / position
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source, encoding="utf-8", newline="")
         leaves.append(leaf)
@@ -85,12 +85,12 @@ def _read(root: Path, file: str) -> yamltext.Text:
         ) from None
 
 
-def _place(root: Path, file: str, kind: str) -> PurePosixPath:
-    place = PurePosixPath(file)
-    if place.parts[0] in DOMAINS:
-        return place
+def _position(root: Path, file: str, kind: str) -> PurePosixPath:
+    position = PurePosixPath(file)
+    if position.parts[0] in DOMAINS:
+        return position
     return PurePosixPath(
-        "knowledge" if kind == "knowledge" else "compositional_skills", root.name or "leaf", place.name
+        "knowledge" if kind == "knowledge" else "compositional_skills", root.name or "leaf", position.name
     )
 
 

@@ -105,19 +105,19 @@ def compare(path: Path, base: str | None) -> Diff:
     For `empty` all of them; for None InstructLab's usual base, or `empty` where the repository has none.
     InvalidInput for an unknown revision, Unprocessable for a taxonomy that is not in a git repository.
     """
-    place = Path(os.path.normpath(path.absolute()))
-    root, present = taxonomy_root(place), file_names(place)
+    position = Path(os.path.normpath(path.absolute()))
+    root, present = taxonomy_root(position), file_names(position)
     found = None
     if base is None:
         found = _usual(root)
-    elif base != EMPTY and not place.is_file():
+    elif base != EMPTY and not position.is_file():
         found = base, _resolved(root, path, base)
     if found is None:
         changes = [Change(name, "added") for name in present if is_leaf(name)]
         return Diff(root, EMPTY, None, tuple(changes), tuple(name for name in present if not is_leaf(name)))
     start = _start(root, found[1])
     changed = _changes_since(root, start)
-    there, below = set(present), place.relative_to(root)
+    there, below = set(present), position.relative_to(root)
     changes = [
         change
         for name, change in sorted(changed.items())

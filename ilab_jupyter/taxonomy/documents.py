@@ -58,7 +58,7 @@ def gather(
     name: str,
     text: yamltext.Text,
     target: Path,
-    places: Mapping[str, str] | None = None,
+    positions: Mapping[str, str] | None = None,
     limits: Limits = DEFAULT,
 ) -> list[Finding]:
     """Copy the documents of the valid knowledge leaf `name` into the new folder `target`, by their own paths.
@@ -71,7 +71,7 @@ def gather(
     document = text.contents["document"]
     patterns = [str(pattern) for pattern in document["patterns"]]
     try:
-        found = _source(root, str(document["repo"]), str(document["commit"]), places or {}, limits)
+        found = _source(root, str(document["repo"]), str(document["commit"]), positions or {}, limits)
         chosen = _chosen(found, patterns, limits)
         target.mkdir(parents=True)
         problems = list(_copy(chosen, target))
@@ -87,7 +87,7 @@ def gather(
         qna.finding(
             name,
             problem.severity,
-            text.place(["document", *problem.path]),
+            text.position(["document", *problem.path]),
             problem.message,
             problem.hint,
         )
@@ -95,11 +95,11 @@ def gather(
     ]
 
 
-def _source(root: Path, repo: str, commit: str, places: Mapping[str, str], limits: Limits) -> list[_Found]:
+def _source(root: Path, repo: str, commit: str, positions: Mapping[str, str], limits: Limits) -> list[_Found]:
     """Every file of the repository that the leaf names."""
     folder = held = None
-    if repo in places:
-        folder = paths.given(places[repo]).absolute()
+    if repo in positions:
+        folder = paths.given(positions[repo]).absolute()
         held = repository.local(folder, commit)
         if held is None and repository.is_repository(folder):
             raise _Wrong(
@@ -172,19 +172,19 @@ def _on_disk(folder: Path) -> Iterator[_Found]:
                 raise _Wrong(
                     ["repo"], f"the folder has more than {MAX_FILES:,} files", "Choose a smaller folder."
                 )
-            place = Path(here) / file
-            facts = place.lstat()
+            position = Path(here) / file
+            facts = position.lstat()
             kind = (
                 "file" if stat.S_ISREG(facts.st_mode) else "link" if stat.S_ISLNK(facts.st_mode) else "other"
             )
-            if kind == "link" and place.is_file() and place.resolve().is_relative_to(folder):
+            if kind == "link" and position.is_file() and position.resolve().is_relative_to(folder):
                 # a link to another document of the same folder is as good as that
-                kind, facts = "file", place.stat()
+                kind, facts = "file", position.stat()
 
-            def save(target: Path, place: Path = place) -> None:
-                shutil.copyfile(place, target)
+            def save(target: Path, position: Path = position) -> None:
+                shutil.copyfile(position, target)
 
-            yield _Found(place.relative_to(folder).as_posix(), facts.st_size, kind, save)
+            yield _Found(position.relative_to(folder).as_posix(), facts.st_size, kind, save)
 
 
 def _chosen(found: Sequence[_Found], patterns: Sequence[str], limits: Limits) -> list[tuple[int, _Found]]:
@@ -254,28 +254,28 @@ def _copy(chosen: Sequence[tuple[int, _Found]], target: Path) -> Iterator[_Wrong
     silent: list[str] = []
     for index, file in chosen:
         parts = PurePosixPath(file.path).parts
-        place = target.joinpath(*parts)
+        position = target.joinpath(*parts)
         named = shown(file.path)
         where: tuple[str | int, ...] = ("patterns", index)
         if any(part in ("..", ".git") for part in parts) or file.path.startswith("/"):
             yield _Wrong(where, f"{named!r} is no path of a document", "Rename it.")
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        position.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file.save(place)
+            file.save(position)
         except git.Failed as error:
             yield _Wrong(where, f"{named!r}: {error.said}", "Check the repository.")
             continue
-        if _is_empty(place):
-            place.unlink()
+        if _is_empty(position):
+            position.unlink()
             yield _Wrong(where, f"{named!r} is empty", "Write it, or take it out of the patterns.", "style")
             continue
-        wrong = _unreadable(place)
+        wrong = _unreadable(position)
         if wrong is not None:
             copied += 1
             yield _Wrong(where, f"{named!r} {wrong[0]}", wrong[1])
-        elif place.suffix.lower() == ".md" and not markdown.has_text(place):
-            place.unlink()
+        elif position.suffix.lower() == ".md" and not markdown.has_text(position):
+            position.unlink()
             silent.append(named)
             yield _Wrong(
                 where, f"{named!r} has no text below its headings", "Write sentences in it.", "style"

@@ -17,13 +17,13 @@ def taxonomy_root(path: str | os.PathLike[str]) -> Path:
     """The folder that holds compositional_skills/ and knowledge/; for a path inside one of these, found
     upwards from it.
     """
-    place = Path(os.path.normpath(paths.given(path).absolute()))
-    if paths.is_folder(place) and any(paths.is_folder(place / domain) for domain in DOMAINS):
-        return place
-    for parent in (place, *place.parents):
+    position = Path(os.path.normpath(paths.given(path).absolute()))
+    if paths.is_folder(position) and any(paths.is_folder(position / domain) for domain in DOMAINS):
+        return position
+    for parent in (position, *position.parents):
         if parent.name in DOMAINS and paths.is_folder(parent):
             return parent.parent
-    return place.parent if paths.is_file(place) else place
+    return position.parent if paths.is_file(position) else position
 
 
 def file_names(path: str | os.PathLike[str]) -> list[str]:
@@ -32,16 +32,16 @@ def file_names(path: str | os.PathLike[str]) -> list[str]:
 
     NotFound for a path that is not there.
     """
-    place = Path(os.path.normpath(paths.given(path).absolute()))
-    root = taxonomy_root(place)
-    if paths.is_file(place):
-        return [place.relative_to(root).as_posix()]
-    if not paths.is_folder(place):
+    position = Path(os.path.normpath(paths.given(path).absolute()))
+    root = taxonomy_root(position)
+    if paths.is_file(position):
+        return [position.relative_to(root).as_posix()]
+    if not paths.is_folder(position):
         raise NotFound(
             f"There is no taxonomy at {path} that you may read.",
             "Give a folder with qna.yaml files, or one qna.yaml; Taxonomy.init() makes one.",
         )
-    tops: Iterable[Path] = [root / domain for domain in DOMAINS] if place == root else [place]
+    tops: Iterable[Path] = [root / domain for domain in DOMAINS] if position == root else [position]
     found = []
     for top in tops:
         for here, _, files in os.walk(top):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 100
 
 Kind = Literal["knowledge", "grounded", "freeform"]
-Problem = tuple[yamltext.Place, str, str]
+Problem = tuple[yamltext.Position, str, str]
 
 
 def judge(root: Path, name: str) -> list[Finding]:
@@ -42,8 +42,8 @@ def look(root: Path, name: str) -> tuple[yamltext.Text | None, list[Finding]]:
     try:
         text = read(root, name)
     except yamltext.Broken as broken:
-        place = (broken.line, broken.column)
-        return None, [finding(name, "error", place, broken.message, broken.hint)]
+        position = (broken.line, broken.column)
+        return None, [finding(name, "error", position, broken.message, broken.hint)]
     found = [finding(name, "error", *problem) for problem in _errors(text, name)]
     found += [finding(name, "style", *problem) for problem in _style(text)]
     # an error is never left out for the number of the others
@@ -77,18 +77,18 @@ def read(root: Path, name: str) -> yamltext.Text:
     if not isinstance(text.contents, Mapping):
         raise yamltext.Broken(
             "the top level is not a set of keys with values",
-            text.place([]),
+            text.position([]),
             "Start with keys such as `version: 3`, not with a list or a sentence.",
         )
     return text
 
 
-def finding(name: str, severity: Severity, place: yamltext.Place, message: str, hint: str) -> Finding:
+def finding(name: str, severity: Severity, position: yamltext.Position, message: str, hint: str) -> Finding:
     """A finding in the file `name`, whose name may hold what cannot be shown."""
     return Finding(
         file=shown(name, 1000),
-        line=place[0],
-        column=place[1],
+        line=position[0],
+        column=position[1],
         severity=severity,
         message=message,
         hint=hint,
@@ -158,15 +158,15 @@ def _errors(text: yamltext.Text, name: str) -> Iterator[Problem]:
         said = shown(repr(version) if isinstance(version, str | float | bool) else _given(version))
         if isinstance(version, int) and not isinstance(version, bool):
             said = str(version) if abs(version) < 10**20 else "a huge number"
-        yield text.place(["version"]), f"version is {said}, not one of {[*known]}", hint
+        yield text.position(["version"]), f"version is {said}, not one of {[*known]}", hint
         return
     domain = PurePosixPath(name).parts[0]
     if domain not in DOMAINS:
         domain = "knowledge" if "document" in text.contents else "compositional_skills"
     if _schema(version, f"{domain}.json").contents.get("deprecated"):
         has = "has no `version`" if "version" not in text.contents else f"has version {version}"
-        place = text.place(["version"], key=True)
-        yield place, f"{domain} {has}, and the least that is read is {known[-1]}", hint
+        position = text.position(["version"], key=True)
+        yield position, f"{domain} {has}, and the least that is read is {known[-1]}", hint
         return
     for error in itertools.islice(_validator(version, domain).iter_errors(text.contents), MOST_ERRORS):
         yield from _explain(text, error)
@@ -187,39 +187,39 @@ def _explain(text: yamltext.Text, error: ValidationError) -> Iterator[Problem]:
             unknown = [have for have in given if have not in _properties(error)]
             misspelt = difflib.get_close_matches(key, unknown, 1, 0.8)
             if not misspelt:
-                yield text.place(path), f"{key} is missing{within}", f"Add `{key}:`."
+                yield text.position(path), f"{key} is missing{within}", f"Add `{key}:`."
             elif not closed:
                 # a misspelt key is reported once, at its position
-                place = text.place([*path, misspelt[0]], key=True)
-                yield place, f"{shown(misspelt[0])} is not known{within}", f"Did you mean `{key}`?"
+                position = text.position([*path, misspelt[0]], key=True)
+                yield position, f"{shown(misspelt[0])} is not known{within}", f"Did you mean `{key}`?"
     elif rule in ("unevaluatedProperties", "additionalProperties"):
         wanted = sorted(_properties(error))
         for key in given:
             if key not in wanted:
                 close = difflib.get_close_matches(key[:80], wanted, 1, 0.6)
                 hint = f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(wanted)}."
-                yield text.place([*path, key], key=True), f"{shown(key)} is not known{within}", hint
+                yield text.position([*path, key], key=True), f"{shown(key)} is not known{within}", hint
     elif rule == "minItems":
         need = int(error.validator_value)
         message = f"{where} has {len(given)} of at least {need} items"
-        yield text.place(path, key=True), message, f"Add {need - len(given)} more."
+        yield text.position(path, key=True), message, f"Add {need - len(given)} more."
     elif rule == "uniqueItems":
         hint = "Remove or change one of them."
         repeated = list(_repeated(given))
         for first, second in repeated:
-            yield text.place([*path, second]), f"{where} #{second + 1} is the same as #{first + 1}", hint
+            yield text.position([*path, second]), f"{where} #{second + 1} is the same as #{first + 1}", hint
         if not repeated:
-            yield text.place(path, key=True), f"{where} has the same item twice", hint
+            yield text.position(path, key=True), f"{where} has the same item twice", hint
     elif rule == "minLength":
-        yield text.place(path, key=True), f"{where} is empty", "Write something."
+        yield text.position(path, key=True), f"{where} is empty", "Write something."
     elif rule == "type":
         wanted_type = _WANTED.get(str(error.validator_value), str(error.validator_value))
         quotes = error.validator_value == "string" and not isinstance(given, list | dict | type(None))
         hint = "Put it in quotes." if quotes else f"Write {wanted_type}."
-        yield text.place(path, key=True), f"{where} is {_given(given)}, not {wanted_type}", hint
+        yield text.position(path, key=True), f"{where} is {_given(given)}, not {wanted_type}", hint
     else:
         hint = f"Compare with a leaf of version {_versions()[-1]} that is valid."
-        yield text.place(path, key=True), f"{where}: {shown(error.message, 200)}", hint
+        yield text.position(path, key=True), f"{where}: {shown(error.message, 200)}", hint
 
 
 def _given(value: Any) -> str:
@@ -264,28 +264,28 @@ def _document(text: yamltext.Text) -> Iterator[Problem]:
         return
     repo, commit, patterns = document.get("repo"), document.get("commit"), document.get("patterns")
     if isinstance(repo, str) and repo and (wrong := address.wrong(repo)):
-        place = text.place(["document", "repo"])
+        position = text.position(["document", "repo"])
         yield (
-            place,
+            position,
             f"repo {shown(repo)!r} is no address of a git repository: {wrong}",
             "Give a URL such as https://host/name, or the path of a folder.",
         )
     if isinstance(commit, str) and commit and not address.COMMIT.fullmatch(commit):
-        place = text.place(["document", "commit"])
-        yield place, f"commit {shown(commit)!r} is no git revision", "Give the commit's id."
+        position = text.position(["document", "commit"])
+        yield position, f"commit {shown(commit)!r} is no git revision", "Give the commit's id."
     for index, pattern in enumerate(patterns if isinstance(patterns, list) else []):
-        place = text.place(["document", "patterns", index])
+        position = text.position(["document", "patterns", index])
         if not isinstance(pattern, str) or not pattern:
             continue
         if pattern.startswith(("/", "~")) or ".." in PurePosixPath(pattern).parts:
             yield (
-                place,
+                position,
                 f"the pattern {shown(pattern)!r} leads out of the repository",
                 "Give a path inside the repository.",
             )
         elif not pattern.lower().endswith((".md", ".pdf", "*", "]")):
             yield (
-                place,
+                position,
                 f"the pattern {shown(pattern)!r} matches neither .md nor .pdf",
                 "Convert the document to markdown.",
             )
@@ -302,8 +302,8 @@ def _style(text: yamltext.Text) -> Iterator[Problem]:
             yield (number, len(bare.rstrip(" \t")) + 1), "spaces at the end of the line", "Remove them."
     windows = next((number for number, line in enumerate(lines, 1) if line.endswith("\r")), 0)
     if windows:
-        place = (windows, len(lines[windows - 1]))
-        yield place, "the lines end as on Windows", "Save the file with LF line ends."
+        position = (windows, len(lines[windows - 1]))
+        yield position, "the lines end as on Windows", "Save the file with LF line ends."
     if not text.source.endswith("\n"):
         yield (len(lines), len(lines[-1]) + 1), "no line end at the end of the file", "Add one."
     elif text.source.endswith(("\n\n", "\n\r\n")):
@@ -319,9 +319,9 @@ def _cut_by_comments(text: yamltext.Text) -> Iterator[Problem]:
     for node in yamltext.scalars(text.root):
         comment = yamltext.comment_behind(text.source, node)
         if comment is not None:
-            place = yamltext.place_of(text.source, node.end_mark.index)
+            position = yamltext.position_of(text.source, node.end_mark.index)
             said = f"the text ends before {shown(comment, 40)!r}, which YAML takes for a comment"
-            yield place, said, "Put the text in quotes, or write the comment on a line of its own."
+            yield position, said, "Put the text in quotes, or write the comment on a line of its own."
 
 
 def _uneven(text: yamltext.Text, seeds: Sequence[Any]) -> Iterator[Problem]:
@@ -332,6 +332,6 @@ def _uneven(text: yamltext.Text, seeds: Sequence[Any]) -> Iterator[Problem]:
     for index, has in known.items():
         if has != next(iter(known.values())):
             said = "has a context, unlike" if has else "has no context, unlike"
-            place = text.place(["seed_examples", index])
-            yield place, f"seed_examples #{index + 1} {said} the first", "Make all alike."
+            position = text.position(["seed_examples", index])
+            yield position, f"seed_examples #{index + 1} {said} the first", "Make all alike."
             return

@@ -185,7 +185,7 @@ def _fetch(folder: Path, repo: str, commit: str, limits: git.Limits, started: fl
         "--no-write-fetch-head",
     ]
     git.fetch(
-        folder, [*command, "--", _place(repo), f"{commit}:refs/documents/commit"], repo, limits, started
+        folder, [*command, "--", _position(repo), f"{commit}:refs/documents/commit"], repo, limits, started
     )
     return git.ask(folder, "rev-parse", "--verify", "refs/documents/commit^{commit}").strip()
 
@@ -198,7 +198,7 @@ def _looked_up(cache: Path, repo: str, commit: str, limits: git.Limits, started:
         git.ask(folder, "init", "--quiet", "--bare", "--template=", more=git.OURS)
         command = ["fetch", "--quiet", "--filter=tree:0", "--no-tags", "--no-recurse-submodules"]
         refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        git.fetch(folder, [*command, "--", _place(repo), *refs], repo, limits, started)
+        git.fetch(folder, [*command, "--", _position(repo), *refs], repo, limits, started)
         try:
             answer = git.ask(
                 folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"
@@ -208,7 +208,7 @@ def _looked_up(cache: Path, repo: str, commit: str, limits: git.Limits, started:
         return answer.strip()
 
 
-def _place(repo: str) -> str:
+def _position(repo: str) -> str:
     # git itself knows no `~` in a path
     return str(paths.given(repo)) if repo.startswith("~") else repo
 

@@ -21,16 +21,16 @@ MAX_DEPTH = 32
 MAX_ALIASES = 20
 MAX_VALUES = 100_000
 
-Place = tuple[int, int]
+Position = tuple[int, int]
 
 
 class Broken(Exception):
     """The text is no YAML that we read; `line` and `column` count from 1, `hint` says what to do there."""
 
-    def __init__(self, message: str, place: Place = (1, 1), hint: str = "") -> None:
+    def __init__(self, message: str, position: Position = (1, 1), hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.line, self.column = place
+        self.line, self.column = position
         self.hint = hint or "Mend the YAML at this line."
 
 
@@ -42,7 +42,7 @@ class Text:
     contents: Any
     root: yaml.Node | None
 
-    def place(self, path: Sequence[str | int], key: bool = False) -> Place:
+    def position(self, path: Sequence[str | int], key: bool = False) -> Position:
         """Line and column of the value at `path`, or of its key; of the nearest parent that exists."""
         node = self.root
         found = node.start_mark if node is not None else None
@@ -59,7 +59,7 @@ class Text:
                 found = node.start_mark
             else:
                 break
-        return place_of(self.source, found.index) if found is not None else (1, 1)
+        return position_of(self.source, found.index) if found is not None else (1, 1)
 
     def span(self, path: Sequence[str]) -> tuple[int, int]:
         """Start and end, in characters, of the scalar at `path`; KeyError where there is none."""
@@ -152,7 +152,7 @@ def comment_behind(source: str, node: yaml.ScalarNode) -> str | None:
     return behind if behind.startswith("#") else None
 
 
-def place_of(source: str, index: int) -> Place:
+def position_of(source: str, index: int) -> Position:
     """Counted as editors count: for YAML itself, some rarer characters end a line too."""
     start = source.rfind("\n", 0, index) + 1
     return source.count("\n", 0, index) + 1, index - start + 1
@@ -166,12 +166,12 @@ def _decoded(data: bytes) -> str:
         source = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
-        raise Broken("the file is not UTF-8 text", place_of(before, len(before)), hint) from None
+        raise Broken("the file is not UTF-8 text", position_of(before, len(before)), hint) from None
     wrong = yaml.reader.Reader.NON_PRINTABLE.search(source)
     if wrong is not None:
         raise Broken(
             f"not valid YAML: the character #x{ord(wrong.group()):04x} is not allowed",
-            place_of(source, wrong.start()),
+            position_of(source, wrong.start()),
             "Remove this character.",
         )
     return source
@@ -187,11 +187,13 @@ def _explained(source: str, error: yaml.MarkedYAMLError) -> Broken:
         # what was never closed is mended where it was opened, not where the text ran out
         is_quote = source[opened.index : opened.index + 1] in ("'", '"')
         hint = "Close the quote." if is_quote else "Close what opens here."
-        return Broken(f"not valid YAML: {problem}", place_of(source, opened.index), hint)
+        return Broken(f"not valid YAML: {problem}", position_of(source, opened.index), hint)
     quote = _open_quote(source, mark)
     if quote is not None:
-        place = place_of(source, quote.index)
-        return Broken("not valid YAML: this quote is closed only some lines later", place, "Close the quote.")
+        position = position_of(source, quote.index)
+        return Broken(
+            "not valid YAML: this quote is closed only some lines later", position, "Close the quote."
+        )
     if source[mark.index : mark.index + 1] == "\t":
         hint = "Indent with spaces, not with tabs."
     elif "mapping values" in problem or "cannot start any token" in problem:
@@ -200,7 +202,7 @@ def _explained(source: str, error: yaml.MarkedYAMLError) -> Broken:
         hint = "Remove the tag, the word that starts with `!`."
     else:
         hint = ""
-    return Broken(f"not valid YAML: {problem}", place_of(source, mark.index), hint)
+    return Broken(f"not valid YAML: {problem}", position_of(source, mark.index), hint)
 
 
 def _open_quote(source: str, mark: Any) -> Any:
@@ -251,8 +253,8 @@ def _check_bounds(source: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
             if any(event.anchor == collection.anchor for collection in around):
-                place = place_of(source, start.index)
-                raise Broken(f"{event.anchor!r} contains itself", place, "Write the value out.")
+                position = position_of(source, start.index)
+                raise Broken(f"{event.anchor!r} contains itself", position, "Write the value out.")
             size, height = anchored.get(str(event.anchor), (1, 0))
             values += size
         elif isinstance(event, yaml.ScalarEvent):
@@ -265,7 +267,7 @@ def _check_bounds(source: str) -> None:
             (values > MAX_VALUES, f"more than {MAX_VALUES:,} values", "Split the leaf."),
         ):
             if too_much:
-                raise Broken(f"{what} is not read", place_of(source, start.index), hint)
+                raise Broken(f"{what} is not read", position_of(source, start.index), hint)
 
 
 def _check_keys(source: str, node: yaml.Node) -> None:
@@ -276,11 +278,11 @@ def _check_keys(source: str, node: yaml.Node) -> None:
     elif isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            place = place_of(source, key.start_mark.index)
+            position = position_of(source, key.start_mark.index)
             if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith((":str", ":merge")):
-                raise Broken("a key that is not a text", place, "Put the key in quotes.")
+                raise Broken("a key that is not a text", position, "Put the key in quotes.")
             if key.value in seen:
                 name = key.value[:60]
-                raise Broken(f"the key {name!r} is here a second time", place, "Keep one of the two.")
+                raise Broken(f"the key {name!r} is here a second time", position, "Keep one of the two.")
             seen.add(key.value)
             _check_keys(source, value)

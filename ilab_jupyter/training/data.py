@@ -138,8 +138,8 @@ def faults(value: Any) -> Iterator[Fault]:
     elif not isinstance(messages, list) or not messages:
         yield Fault(("messages",), "`messages` is not a list with at least one message")
     else:
-        for place, message in enumerate(messages):
-            yield from _of_message(place, message)
+        for position, message in enumerate(messages):
+            yield from _of_message(position, message)
         answers = [
             message
             for message in messages
@@ -157,8 +157,8 @@ def faults(value: Any) -> Iterator[Fault]:
         yield Fault(("unmask",), "`unmask` is neither true nor false")
 
 
-def _of_message(place: int, message: Any) -> Iterator[Fault]:
-    at, where = ("messages", place), f"`messages[{place}]"
+def _of_message(position: int, message: Any) -> Iterator[Fault]:
+    at, where = ("messages", position), f"`messages[{position}]"
     if not isinstance(message, dict):
         yield Fault(at, f"{where}` is not an object with role and content")
         return
@@ -176,7 +176,7 @@ def _of_message(place: int, message: Any) -> Iterator[Fault]:
     elif role not in ROLES:
         what = f"{where}.role` is {str(role)[:40]!r}, not one of {', '.join(ROLES)}"
         yield Fault((*at, "role"), what)
-    elif role == "system" and place:
+    elif role == "system" and position:
         yield Fault((*at, "role"), f"{where}.role` is 'system', which only the first message may be")
     if not isinstance(content, str):
         yield Fault((*at, "content"), f"{where}.content` is not text")

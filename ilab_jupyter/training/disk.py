@@ -31,10 +31,10 @@ class Need:
 
 def check(need: Need, count: int, checkpoints: Path, models: Path) -> None:
     """Unavailable (cause disk_full) with the numbers, where `count` checkpoints and the model do not fit."""
-    places = [(_existing(checkpoints), need.checkpoints(count)), (_existing(models), need.model)]
-    if places[0][0].stat().st_dev == places[1][0].stat().st_dev:
-        places = [(places[0][0], places[0][1] + places[1][1])]
-    for folder, size in places:
+    positions = [(_existing(checkpoints), need.checkpoints(count)), (_existing(models), need.model)]
+    if positions[0][0].stat().st_dev == positions[1][0].stat().st_dev:
+        positions = [(positions[0][0], positions[0][1] + positions[1][1])]
+    for folder, size in positions:
         free = shutil.disk_usage(folder).free
         if free < size + MARGIN:
             raise Unavailable(

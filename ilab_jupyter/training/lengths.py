@@ -71,8 +71,8 @@ def _before_answer(conversation: Conversation, counts: list[int]) -> int:
         return 0
     roles = [message["role"] for message in conversation.messages]
     first = next(
-        place
-        for place, role in enumerate(roles)
-        if role == "assistant" and place not in conversation.untrained
+        position
+        for position, role in enumerate(roles)
+        if role == "assistant" and position not in conversation.untrained
     )
     return sum(counts[:first]) + TOKENS_AROUND_A_TURN

@@ -107,7 +107,7 @@ class Encoder:
         except Unprocessable as refusal:
             if conversation.messages[0]["role"] != "system" or len(conversation.messages) < 2:
                 raise
-            untrained = frozenset(place - 1 for place in conversation.untrained)
+            untrained = frozenset(position - 1 for position in conversation.untrained)
             bare = replace(conversation, messages=conversation.messages[1:], untrained=untrained)
             try:
                 rendered = self._rendered(bare)
@@ -121,32 +121,32 @@ class Encoder:
         whole = self._render(conversation, messages)
         if conversation.unmask:
             counted = [(self._end_of_system(conversation, whole), len(whole))]
-            for place in sorted(conversation.untrained):
-                if messages[place]["role"] == "assistant":
-                    counted = _less(counted, self._turn(conversation, messages, place)[1])
+            for position in sorted(conversation.untrained):
+                if messages[position]["role"] == "assistant":
+                    counted = _less(counted, self._turn(conversation, messages, position)[1])
             return [(whole, counted)]
         turns = [
-            place
-            for place, message in enumerate(messages)
-            if message["role"] == "assistant" and place not in conversation.untrained
+            position
+            for position, message in enumerate(messages)
+            if message["role"] == "assistant" and position not in conversation.untrained
         ]
-        rendered = [self._turn(conversation, messages, place) for place in turns]
+        rendered = [self._turn(conversation, messages, position) for position in turns]
         if all(whole.startswith(text) for text, _ in rendered):
             return [(whole, [span for _, span in rendered])]
         return [(text, [span]) for text, span in rendered]
 
     def _turn(
-        self, conversation: Conversation, messages: list[dict[str, str]], place: int
+        self, conversation: Conversation, messages: list[dict[str, str]], position: int
     ) -> tuple[str, Span]:
         """The text up to the end of one answer, and the span of the answer in it."""
-        text = self._render(conversation, messages[: place + 1])
-        if not place:
+        text = self._render(conversation, messages[: position + 1])
+        if not position:
             return text, (self._header(conversation, messages[0], text), len(text))
-        prompt = self._render(conversation, messages[:place], add_generation_prompt=True)
+        prompt = self._render(conversation, messages[:position], add_generation_prompt=True)
         if not text.startswith(prompt):
             # Some templates add to the prompt what a finished turn leaves out, such as an empty thought.
-            prompt = self._render(conversation, messages[:place])
-            answer = text.find(messages[place]["content"].strip(), len(prompt))
+            prompt = self._render(conversation, messages[:position])
+            answer = text.find(messages[position]["content"].strip(), len(prompt))
             if not text.startswith(prompt) or answer < 0:
                 raise _unusable(conversation, "does not show where the assistant's answer begins")
             return text, (answer, len(text))
@@ -164,8 +164,8 @@ class Encoder:
         first = conversation.messages[0]
         if first["role"] != "system" or not first["content"]:
             return 0
-        place = whole.find(first["content"])
-        return place + len(first["content"]) if place >= 0 else 0
+        position = whole.find(first["content"])
+        return position + len(first["content"]) if position >= 0 else 0
 
     def _render(self, conversation: Conversation, messages: list[dict[str, str]], **options: Any) -> str:
         if not messages:
@@ -192,7 +192,7 @@ def _less(spans: list[Span], taken: Span) -> list[Span]:
 
 def _unusable(conversation: Conversation, why: str) -> Unprocessable:
     roles = [message["role"] for message in conversation.messages if message["role"] != "system"]
-    in_turn = all(role == ("user", "assistant")[place % 2] for place, role in enumerate(roles))
+    in_turn = all(role == ("user", "assistant")[position % 2] for position, role in enumerate(roles))
     advice = "C" if in_turn else "Let user and assistant take turns, beginning with the user, or c"
     return Unprocessable(
         f"{conversation.file.name}, row {conversation.row}: the model's chat template {why}.",

@@ -43,9 +43,11 @@ def test_init_creates_file_and_folders_with_reasons(own_folders: Path) -> None:
 
 def test_every_field_of_a_fresh_file_is_explained() -> None:
     lines = Config.init(write=False).show().splitlines()
-    keys = [place for place, line in enumerate(lines) if line.strip() and not line.strip().startswith("#")]
+    keys = [
+        position for position, line in enumerate(lines) if line.strip() and not line.strip().startswith("#")
+    ]
     assert len(keys) > 120
-    assert all(lines[place - 1].strip().startswith("# ") for place in keys)
+    assert all(lines[position - 1].strip().startswith("# ") for position in keys)
 
 
 def test_existing_file_is_backed_up_when_overwritten(own_folders: Path) -> None:

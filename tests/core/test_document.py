@@ -114,17 +114,17 @@ def model_serve(world: World) -> None:
     class Reporter(ConsoleReporter):
         stopping = False
 
-    reporter, place = Reporter(), world.folder / "endpoint.json"
+    reporter, position = Reporter(), world.folder / "endpoint.json"
 
     def serve() -> None:
         with pytest.raises(Stopped):
-            Model(world.student).serve(device="cpu", endpoint_file=place, reporter=reporter)
+            Model(world.student).serve(device="cpu", endpoint_file=position, reporter=reporter)
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
         deadline = time.monotonic() + 60
-        while (endpoint := durable.read_json(place)) is None and time.monotonic() < deadline:
+        while (endpoint := durable.read_json(position)) is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert endpoint is not None
         address = f"http://{endpoint['host']}:{endpoint['port']}/v1/models"

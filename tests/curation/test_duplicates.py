@@ -14,7 +14,7 @@ from ilab_jupyter.curation.text import jaccard, shingles, words
 from ilab_jupyter.errors import Conflict, InvalidInput, Unprocessable
 from tests.curation.making import questions, read, row, run_folder, write
 
-DOCUMENT = " ".join(f"word{place}" for place in range(300)) + ".\n\n"
+DOCUMENT = " ".join(f"word{position}" for position in range(300)) + ".\n\n"
 LONG = "The ferry leaves from the old harbour after the second bell on every day but Sunday in winter"
 
 
@@ -88,7 +88,7 @@ def test_near_rows_are_found_in_any_script(tmp_path: Path) -> None:
 def test_nearly_all_near_pairs_of_many_rows_are_found(tmp_path: Path) -> None:
     """Against the comparison of every pair, which is the definition."""
     chance = random.Random(7)
-    vocabulary = [f"w{chr(97 + place % 26)}{chr(97 + place // 26)}" for place in range(400)]
+    vocabulary = [f"w{chr(97 + position % 26)}{chr(97 + position // 26)}" for position in range(400)]
     originals = [[chance.choice(vocabulary) for _ in range(40)] for _ in range(120)]
     rows = [row("Tell it", " ".join(told)) for told in originals]
     for told in originals:

@@ -25,7 +25,7 @@ def ended(arguments: dict[str, Any]) -> Any:
 
 
 def test_a_large_dataset_is_deduplicated_by_a_job(tmp_path: Path) -> None:
-    rows = [row(f"Question {place // 2} of many?", f"Answer {place // 2}.") for place in range(1200)]
+    rows = [row(f"Question {position // 2} of many?", f"Answer {position // 2}.") for position in range(1200)]
     job = ended({"operation": "dedup", "data": [str(write(tmp_path / "a.jsonl", rows))]})
     assert job.state is JobState.SUCCEEDED, job.message
     assert (job.result["rows"], job.result["kept"]) == (1200, 600)

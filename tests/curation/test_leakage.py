@@ -104,7 +104,7 @@ def test_overlap_threshold_can_be_set(tmp_path: Path) -> None:
 
 def test_the_form_of_a_benchmark_is_no_leak(tmp_path: Path) -> None:
     form = "Read the following text with care and then answer the question that is asked below it in one word"
-    asked = [{"question": f"{form}: topic {place}?", "answer": "x"} for place in range(12)]
+    asked = [{"question": f"{form}: topic {position}?", "answer": "x"} for position in range(12)]
     train = write(tmp_path / "train.jsonl", [row(f"{form}, please.", "Nothing of it.")])
     assert kinds(train, write(tmp_path / "many.jsonl", asked), threshold=1.0) == []
     assert len(kinds(train, write(tmp_path / "few.jsonl", asked[:3]), threshold=1.0)) == 3

@@ -17,8 +17,8 @@ from tests.curation.making import questions, read, row, write
 
 def many(start: int, count: int, **fields: Any) -> list[dict[str, Any]]:
     return [
-        row(f"Question {place}?", f"Answer {place}.", id=f"row-{place}", unmask=False, **fields)
-        for place in range(start, start + count)
+        row(f"Question {position}?", f"Answer {position}.", id=f"row-{position}", unmask=False, **fields)
+        for position in range(start, start + count)
     ]
 
 
@@ -32,7 +32,8 @@ def recipe(tmp_path: Path) -> Path:
     )
     write(folder / "node_datasets_T" / "number.jsonl", many(100, 11, metadata="{}", leaf_node_path="a_b"))
     prompted = [
-        row(f"P{place}?", "A.", system="old", id=str(place), metadata="{}", unmask=True) for place in range(9)
+        row(f"P{position}?", "A.", system="old", id=str(position), metadata="{}", unmask=True)
+        for position in range(9)
     ]
     prompted[4]["messages"][1]["content"] = ""
     write(folder / "share.jsonl", prompted)

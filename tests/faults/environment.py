@@ -38,8 +38,11 @@ class FaultEnvironment:
 
     def jupyter(self) -> ForkServerProcess:
         """Start a Jupyter server."""
-        places = {"JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"), "JUPYTER_CONFIG_DIR": str(self.folder)}
-        return self._pool.start(actions.jupyter, self.folder, **places)
+        positions = {
+            "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
+            "JUPYTER_CONFIG_DIR": str(self.folder),
+        }
+        return self._pool.start(actions.jupyter, self.folder, **positions)
 
     def address(self, server: ForkServerProcess) -> str:
         """Return its URL once it is reachable."""

@@ -262,17 +262,17 @@ def test_invalid_archive_leaves_nothing(
     assert restore_backup(other, archive, actor="ada").jobs == 1, "the folder can still be used"
 
 
-def changed(intact: bytes, place: int) -> bytes:
+def changed(intact: bytes, position: int) -> bytes:
     """Flip a bit at the offset, or next to it if the gzip would still decode equally."""
     while True:
         data = bytearray(intact)
-        data[place] ^= 4
+        data[position] ^= 4
         try:
             if gzip.decompress(data) != gzip.decompress(intact):
                 return bytes(data)
         except (OSError, EOFError, zlib.error):
             return bytes(data)
-        place += 1
+        position += 1
 
 
 def test_truncated_or_changed_archive_is_refused(archive: Path, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ def test_second_batch_job_waits_with_a_reason(harness: Any, state: Path) -> None
     second = harness.jobs.get(harness.submit(["print"]).id)
     third = harness.jobs.get(harness.submit(["print"]).id)
     assert (second.state, third.state) == (JobState.QUEUED, JobState.QUEUED)
-    place = f"in the queue 'batch' (1 slot, used by {first.id})."
-    assert (second.position, second.pending_reason) == (1, f"1 job is ahead of it {place}")
-    assert (third.position, third.pending_reason) == (2, f"2 jobs are ahead of it {place}")
+    location = f"in the queue 'batch' (1 slot, used by {first.id})."
+    assert (second.position, second.pending_reason) == (1, f"1 job is ahead of it {location}")
+    assert (third.position, third.pending_reason) == (2, f"2 jobs are ahead of it {location}")
     assert harness.jobs.get(first.id).pending_reason is None
     (state / "go").touch()
     assert harness.end(third.id).state is JobState.SUCCEEDED

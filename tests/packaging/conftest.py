@@ -17,8 +17,8 @@ NODE = ("node", "nodejs", "npm", "npx", "yarn", "corepack", "jlpm")
 def without_node(folder: Path) -> dict[str, str]:
     """An environment in which no Node.js is to be found: PATH is one folder of links to everything else."""
     folder.mkdir()
-    for place in os.environ["PATH"].split(os.pathsep):
-        for program in Path(place).glob("*"):
+    for position in os.environ["PATH"].split(os.pathsep):
+        for program in Path(position).glob("*"):
             link = folder / program.name
             if program.name not in NODE and program.is_file() and not link.is_symlink():
                 link.symlink_to(program)

@@ -63,11 +63,11 @@ def pdf(pages: list[list[str]], locked: bool = False) -> bytes:
             f" /ID [<{some[:32]}> <{some[:32]}>]"
             f" /Encrypt << /Filter /Standard /V 1 /R 2 /O <{some}> /U <{some}> /P -4 >>"
         )
-    out, places = "%PDF-1.4\n", []
+    out, positions = "%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
-        places.append(len(out))
+        positions.append(len(out))
         out += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    table = "".join(f"{position:010} 00000 n \n" for position in positions)
     end = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer << {trailer} >>\n"
     return (out + end + f"startxref\n{len(out)}\n%%EOF\n").encode("latin-1")
 

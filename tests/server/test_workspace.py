@@ -36,10 +36,10 @@ async def test_invalid_configuration_error_names_the_line(server: Any) -> None:
 
 
 async def test_a_taxonomy_is_shown_compared_and_judged(server: Any, tmp_path: Path) -> None:
-    place = Taxonomy.init(tmp_path / "taxonomy")
-    leaf = Taxonomy.leaves(place)[0]
-    (place / leaf).write_text((place / leaf).read_text().replace("version: 3", "version: 99"))
-    query = {"path": str(place)}
+    position = Taxonomy.init(tmp_path / "taxonomy")
+    leaf = Taxonomy.leaves(position)[0]
+    (position / leaf).write_text((position / leaf).read_text().replace("version: 3", "version: 99"))
+    query = {"path": str(position)}
     tree = (await server.http.get("ilab/api/taxonomy", params=query)).json()
     assert tree["domains"] and tree["base"]
     diff = (await server.http.get("ilab/api/taxonomy/diff", params=query)).json()
@@ -61,7 +61,7 @@ async def test_a_taxonomy_is_shown_compared_and_judged(server: Any, tmp_path: Pa
 async def test_what_is_no_taxonomy_or_revision_is_refused(
     server: Any, tmp_path: Path, query: dict[str, str]
 ) -> None:
-    place = Taxonomy.init(tmp_path / "taxonomy")
+    position = Taxonomy.init(tmp_path / "taxonomy")
     for address in ("taxonomy", "taxonomy/diff", "taxonomy/findings"):
-        payload = await server.http.get(f"ilab/api/{address}", params={"path": str(place), **query})
+        payload = await server.http.get(f"ilab/api/{address}", params={"path": str(position), **query})
         assert payload.status_code in (400, 404, 422) and payload.json()["hint"], (address, payload.text)

@@ -97,11 +97,11 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(
 
 
 class Canary:
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, position: Path) -> None:
+        self.position = position
 
     def __reduce__(self) -> Any:
-        return (os.mkdir, (str(self.place),))
+        return (os.mkdir, (str(self.position),))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt"])

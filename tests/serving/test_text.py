@@ -13,8 +13,8 @@ def byte_decode(ids: list[int]) -> str:
 
 
 def whole(text: str, stops: list[str]) -> str:
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(places)] if places else text
+    positions = [position for stop in stops if (position := text.find(stop)) >= 0]
+    return text[: min(positions)] if positions else text
 
 
 def streamed(text: str, stops: list[str]) -> tuple[str, bool, list[str]]:

@@ -34,7 +34,7 @@ TEMPLATE = (
 def build_chat_model(folder: Path, seed: int) -> None:
     """A Llama of one layer with random weights, a byte tokenizer and a chat template with an end token."""
     letters = ["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    bpe = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
+    bpe = Tokenizer(models.BPE({letter: position for position, letter in enumerate(letters)}, []))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>")

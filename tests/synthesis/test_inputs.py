@@ -45,9 +45,9 @@ def knowledge(root: Path, documents: dict[str, str | bytes], *patterns: str) -> 
         "document": {"repo": "docs", "commit": "0000000", "patterns": list(patterns) or ["*"]},
     }
     for name, text in documents.items():
-        place = root / "docs" / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(text if isinstance(text, bytes) else text.encode())
+        position = root / "docs" / name
+        position.parent.mkdir(parents=True, exist_ok=True)
+        position.write_bytes(text if isinstance(text, bytes) else text.encode())
     (root / LEAF).parent.mkdir(parents=True)
     (root / LEAF).write_text(yaml.safe_dump(contents, sort_keys=False))
     return root

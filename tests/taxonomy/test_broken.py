@@ -178,8 +178,8 @@ def test_broken_leaf_is_reported_with_position_and_hint(tmp_path: Path, case: st
     findings = judged(tmp_path, source, text.encode())
     assert time.monotonic() - started < 5
     first = findings.errors[0]
-    place = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    assert (first.line, first.column) == place, str(findings)
+    position = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    assert (first.line, first.column) == position, str(findings)
     assert message in first.message
     assert hint in first.hint
     for finding in findings:
@@ -206,9 +206,9 @@ BYTES: dict[str, tuple[bytes, tuple[int, int], str, str]] = {
 
 @pytest.mark.parametrize("case", BYTES)
 def test_undecodable_bytes_are_reported_at_their_start(tmp_path: Path, case: str) -> None:
-    data, place, message, hint = BYTES[case]
+    data, position, message, hint = BYTES[case]
     [first] = judged(tmp_path, SKILL, data)
-    assert (first.line, first.column) == place
+    assert (first.line, first.column) == position
     assert message in first.message
     assert hint in first.hint
 
@@ -294,8 +294,8 @@ def test_a_pipe_a_device_and_links_are_never_waited_for(tmp_path: Path) -> None:
 
 def test_value_has_its_position_after_any_prefix() -> None:
     text = yamltext.read("a: 'ä🐈'\nb: {c: [x, 'é', \"ünd\"]}\n".encode())
-    assert text.place(["b", "c", 2]) == (2, 17)
-    assert text.place(["b", "c"], key=True) == (2, 5)
+    assert text.position(["b", "c", 2]) == (2, 17)
+    assert text.position(["b", "c"], key=True) == (2, 5)
     start, stop = text.span(["a"])
     assert text.source[start:stop] == "'ä🐈'"
 

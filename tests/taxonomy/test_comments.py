@@ -18,9 +18,9 @@ seed_examples:
 def leaf(folder: Path, *answers: str) -> Path:
     seeds = [f"- question: What is {n}?\n  answer: {answer}\n" for n, answer in enumerate(answers)]
     seeds += [f"- question: What is {n}?\n  answer: It is {n}.\n" for n in range(len(answers), 5)]
-    place = folder / "compositional_skills" / "x" / "qna.yaml"
-    place.parent.mkdir(parents=True)
-    place.write_text(LEAF + "".join(seeds))
+    position = folder / "compositional_skills" / "x" / "qna.yaml"
+    position.parent.mkdir(parents=True)
+    position.write_text(LEAF + "".join(seeds))
     return folder
 
 

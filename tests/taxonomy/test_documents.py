@@ -176,9 +176,11 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("place", ["repository", "folder"])
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_document_that_is_not_text_is_reported(taxonomy: Path, library: Path, case: str, place: str) -> None:
+def test_document_that_is_not_text_is_reported(
+    taxonomy: Path, library: Path, case: str, position: str
+) -> None:
     data, message = UNREADABLE[case]
-    if place == "repository":
+    if position == "repository":
         (library / "railway.md").write_bytes(data)
         name(taxonomy, str(library), commit(library))
     else:
@@ -216,11 +218,11 @@ def test_pattern_that_matches_only_other_files_is_reported(taxonomy: Path, libra
 
 
 @pytest.mark.parametrize("place", ["repository", "folder"])
-def test_link_out_of_taxonomy_is_reported(taxonomy: Path, library: Path, place: str) -> None:
-    folder = library if place == "repository" else taxonomy / "documents/brindle_fell"
+def test_link_out_of_taxonomy_is_reported(taxonomy: Path, library: Path, position: str) -> None:
+    folder = library if position == "repository" else taxonomy / "documents/brindle_fell"
     (folder / "railway.md").unlink()
     (folder / "railway.md").symlink_to("/etc/passwd")
-    if place == "repository":
+    if position == "repository":
         name(taxonomy, str(library), commit(library))
     assert told(judged(taxonomy), FIRST, "is a link, and links are not followed")
 

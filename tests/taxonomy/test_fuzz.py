@@ -75,6 +75,6 @@ def test_any_bytes_are_judged(data: bytes) -> None:
 )
 def test_a_leaf_with_pieces_changed_is_judged(leaf: str, edits: list[tuple[int, int, str]]) -> None:
     text = leaf
-    for place, length, piece in edits:
-        text = text[:place] + piece + text[place + length :]
+    for position, length, piece in edits:
+        text = text[:position] + piece + text[position + length :]
     judged(f"{'knowledge' if leaf is KNOWLEDGE else 'compositional_skills'}/a/qna.yaml", text.encode())

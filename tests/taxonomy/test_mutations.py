@@ -109,9 +109,9 @@ def added(source: random.Random, parent: Any, key: Any) -> None:
 
 def indented(source: random.Random, text: str) -> bytes:
     lines = text.split("\n")
-    place = source.randrange(len(lines))
-    line = lines[place]
-    lines[place] = source.choice([f" {line}", f"  {line}", line[1:], line[2:], f"\t{line}", line.lstrip()])
+    position = source.randrange(len(lines))
+    line = lines[position]
+    lines[position] = source.choice([f" {line}", f"  {line}", line[1:], line[2:], f"\t{line}", line.lstrip()])
     return "\n".join(lines).encode()
 
 
@@ -123,19 +123,19 @@ def without_a_line(source: random.Random, text: str) -> bytes:
 
 def with_a_line_twice(source: random.Random, text: str) -> bytes:
     lines = text.split("\n")
-    place = source.randrange(len(lines))
-    return "\n".join([*lines[: place + 1], *lines[place:]]).encode()
+    position = source.randrange(len(lines))
+    return "\n".join([*lines[: position + 1], *lines[position:]]).encode()
 
 
 def with_a_sign(source: random.Random, text: str) -> bytes:
-    place = source.randrange(len(text))
-    return (text[:place] + source.choice(SIGNS) + text[place + source.choice([0, 0, 1]) :]).encode()
+    position = source.randrange(len(text))
+    return (text[:position] + source.choice(SIGNS) + text[position + source.choice([0, 0, 1]) :]).encode()
 
 
 def without_a_sign(source: random.Random, text: str) -> bytes:
-    places = [place for place, char in enumerate(text) if char in "'\":-|>\n "]
-    place = source.choice(places)
-    return (text[:place] + text[place + 1 :]).encode()
+    positions = [position for position, char in enumerate(text) if char in "'\":-|>\n "]
+    position = source.choice(positions)
+    return (text[:position] + text[position + 1 :]).encode()
 
 
 def encoded(source: random.Random, text: str) -> bytes:
@@ -146,9 +146,9 @@ def encoded(source: random.Random, text: str) -> bytes:
     if kind == "cut":
         return text.encode()[: source.randrange(len(text))]
     if kind == "nul":
-        place = source.randrange(len(text))
+        position = source.randrange(len(text))
         return (
-            text[:place] + source.choice(["\0", "\x07", "\x85", "\u2028", "\ufffe"]) + text[place:]
+            text[:position] + source.choice(["\0", "\x07", "\x85", "\u2028", "\ufffe"]) + text[position:]
         ).encode()
     if kind == "crlf":
         return text.replace("\n", "\r\n").encode()

@@ -76,8 +76,8 @@ def test_labels_agree_with_generation_markers_of_template(tiny: Path) -> None:
     mine = [label != IGNORED for label in example["labels"]]
     # The template's marks leave out the line end after the answer; everything else is the same.
     newline = made._tokenizer.encode("\n", add_special_tokens=False)
-    for place, (own, theirs) in enumerate(zip(mine, expected["assistant_masks"], strict=True)):
-        assert own == bool(theirs) or example["input_ids"][place : place + 1] == newline
+    for position, (own, theirs) in enumerate(zip(mine, expected["assistant_masks"], strict=True)):
+        assert own == bool(theirs) or example["input_ids"][position : position + 1] == newline
 
 
 def test_template_that_shortens_turns_gives_example_per_turn(tiny: Path) -> None:
@@ -108,7 +108,7 @@ def test_unmask_row_is_learned_without_system_prompt(tiny: Path) -> None:
 def test_long_rows_are_truncated_or_dropped_and_counted(tiny: Path) -> None:
     made = encoder(tiny, CHATML)
     (whole,) = encode(made, *TURNS[:2])
-    prompt = next(place for place, label in enumerate(whole["labels"]) if label != IGNORED)
+    prompt = next(position for position, label in enumerate(whole["labels"]) if label != IGNORED)
     made = encoder(tiny, CHATML, length=prompt + 2)
     (cut,) = encode(made, *TURNS[:2])
     assert cut == {"input_ids": whole["input_ids"][: prompt + 2], "labels": whole["labels"][: prompt + 2]}

@@ -20,14 +20,14 @@ ONE_PAIR_TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """Where a row is: its leaf, and which batch it came in (the oldest has the lowest number)."""
 
     leaf: str
     order: int
 
 
-RowStep = Callable[[Row, Place], Awaitable[list[Row]]]
+RowStep = Callable[[Row, Position], Awaitable[list[Row]]]
 
 
 def row_step(block: Any, pool: Pool, ledger: Ledger) -> RowStep | None:
@@ -60,7 +60,7 @@ def row_step(block: Any, pool: Pool, ledger: Ledger) -> RowStep | None:
     if change is None:
         return None
 
-    async def step(row: Row, place: Place) -> list[Row]:
+    async def step(row: Row, position: Position) -> list[Row]:
         changed = change(block, row)
         return [] if changed is None else [changed]
 
@@ -119,16 +119,16 @@ def _asking(block: Any, pool: Pool, ledger: Ledger) -> RowStep:
     sampling = _bounded(block, pool.max_tokens)
     reasons = False
 
-    async def step(row: Row, place: Place) -> list[Row]:
+    async def step(row: Row, position: Position) -> list[Row]:
         if examples is not None and "num_samples" not in row:
             row = {**row, "num_samples": examples}
         if not block._validate(block.prompt_template, row):
-            ledger.reject("missing_field", place.leaf, block.block_name, "", row)
+            ledger.reject("missing_field", position.leaf, block.block_name, "", row)
             return []
         prompt = block._format_prompt(row)
         nonlocal reasons
         kept = block.gen_kwargs if reasons and pool.max_tokens is None else sampling
-        answers = await pool.ask(prompt, kept, order=place.order, row=row)
+        answers = await pool.ask(prompt, kept, order=position.order, row=row)
         # reasoning takes more tokens than the pair that follows it
         reasons = reasons or any(answer.cut and answer.rejected == "reasoning" for answer in answers)
         made: list[Row] = []
@@ -136,8 +136,8 @@ def _asking(block: Any, pool: Pool, ledger: Ledger) -> RowStep:
             rows, reason = _parsed(block, row, answer)
             made += rows
             if reason is not None:
-                ledger.reject(reason, place.leaf, block.block_name, answer.text, row)
-        ledger.passed(place.leaf, block.block_name, len(made))
+                ledger.reject(reason, position.leaf, block.block_name, answer.text, row)
+        ledger.passed(position.leaf, block.block_name, len(made))
         return made
 
     return step
@@ -177,15 +177,15 @@ def _untagged(block: Any) -> bool:
 
 
 def _conversing(block: Any, pool: Pool, ledger: Ledger) -> RowStep:
-    async def step(row: Row, place: Place) -> list[Row]:
-        answers = await pool.ask(row[block.input_col], block.gen_kwargs, order=place.order, row=row)
+    async def step(row: Row, position: Position) -> list[Row]:
+        answers = await pool.ask(row[block.input_col], block.gen_kwargs, order=position.order, row=row)
         for answer in answers:
             if answer.rejected:
-                ledger.reject(answer.rejected, place.leaf, block.block_name, answer.text, row)
+                ledger.reject(answer.rejected, position.leaf, block.block_name, answer.text, row)
         texts = [answer.text for answer in answers if not answer.rejected]
         if not texts:
             return []
-        ledger.passed(place.leaf, block.block_name, 1)
+        ledger.passed(position.leaf, block.block_name, 1)
         return [{**row, block.output_col: texts if len(answers) > 1 else texts[0]}]
 
     return step

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ilab_jupyter.synthesis.driver import stages
-from ilab_jupyter.synthesis.driver.blocks import Place, Row
+from ilab_jupyter.synthesis.driver.blocks import Position, Row
 from ilab_jupyter.synthesis.driver.ledger import Ledger
 from ilab_jupyter.synthesis.driver.pool import Pool
 
@@ -34,7 +34,7 @@ class Lane:
 class _Batch:
     lane: Lane
     samples: list[Row]
-    place: Place
+    position: Position
 
 
 async def drive(lanes: Sequence[Lane], pool: Pool, ledger: Ledger, batch_size: int) -> None:
@@ -113,7 +113,7 @@ def _batches(lanes: Sequence[Lane], batch_size: int) -> Iterator[tuple[int, _Bat
         for number, (lane, size) in enumerate(zip(lanes, sizes, strict=True)):
             samples = list(lane.samples[turn * size : (turn + 1) * size])
             if samples:
-                yield number, _Batch(lane, samples, Place(lane.leaf, order))
+                yield number, _Batch(lane, samples, Position(lane.leaf, order))
                 order += 1
 
 
@@ -122,7 +122,7 @@ async def _through(
 ) -> None:
     slots = [asyncio.create_task(_one(sample)) for sample in batch.samples]
     for stage in ready:
-        slots = stage(slots, batch.place)
+        slots = stage(slots, batch.position)
     rows: list[Row] = []
     reported = 0
     for number, slot in enumerate(slots, 1):

@@ -38,7 +38,7 @@ class Ledger:
         self._samples: Counter[str] = Counter()
         self._finished: Counter[str] = Counter()
         self._blocks: dict[str, Counter[str]] = {}
-        self._place = ("", "")
+        self._position = ("", "")
         self._reported = 0.0
         self._first_request: tuple[float, int] | None = None
         self.delays = 0
@@ -83,7 +83,7 @@ class Ledger:
         blocks = self._blocks.setdefault(leaf, Counter())
         new = block not in blocks
         blocks[block] += rows
-        self._place = (leaf, block)
+        self._position = (leaf, block)
         self._tell(new)
 
     def finished(self, leaf: str, samples: int) -> None:
@@ -118,7 +118,7 @@ class Ledger:
         if not now and moment - self._reported < PROGRESS_SECONDS:
             return
         self._reported = moment
-        leaf, block = self._place
+        leaf, block = self._position
         self._reporter.progress(
             sum(self._finished.values()),
             sum(self._samples.values()),

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.progress import Stopped
 from ilab_jupyter.synthesis.driver import blocks
-from ilab_jupyter.synthesis.driver.blocks import Place, Row, RowStep
+from ilab_jupyter.synthesis.driver.blocks import Position, Row, RowStep
 from ilab_jupyter.synthesis.driver.ledger import Ledger
 from ilab_jupyter.synthesis.driver.pool import Pool
 
@@ -26,7 +26,7 @@ Slot = asyncio.Task[list[Row]]
 class Stage(Protocol):
     """Makes new slots of old ones without waiting for any."""
 
-    def __call__(self, slots: list[Slot], place: Place) -> list[Slot]: ...
+    def __call__(self, slots: list[Slot], position: Position) -> list[Slot]: ...
 
 
 class Rows:
@@ -35,23 +35,23 @@ class Rows:
     def __init__(self) -> None:
         self.steps: list[RowStep] = []
 
-    def __call__(self, slots: list[Slot], place: Place) -> list[Slot]:
-        return [asyncio.create_task(self._slot(slot, place)) for slot in slots]
+    def __call__(self, slots: list[Slot], position: Position) -> list[Slot]:
+        return [asyncio.create_task(self._slot(slot, position)) for slot in slots]
 
-    async def _slot(self, slot: Slot, place: Place) -> list[Row]:
-        return await self._all(await slot, self.steps, place)
+    async def _slot(self, slot: Slot, position: Position) -> list[Row]:
+        return await self._all(await slot, self.steps, position)
 
-    async def _all(self, rows: list[Row], steps: Sequence[RowStep], place: Place) -> list[Row]:
+    async def _all(self, rows: list[Row], steps: Sequence[RowStep], position: Position) -> list[Row]:
         if len(rows) == 1:
-            return await self._one(rows[0], steps, place)
-        made = await asyncio.gather(*(self._one(row, steps, place) for row in rows))
+            return await self._one(rows[0], steps, position)
+        made = await asyncio.gather(*(self._one(row, steps, position) for row in rows))
         return [row for part in made for row in part]
 
-    async def _one(self, row: Row, steps: Sequence[RowStep], place: Place) -> list[Row]:
+    async def _one(self, row: Row, steps: Sequence[RowStep], position: Position) -> list[Row]:
         for number, step in enumerate(steps):
-            made = await step(row, place)
+            made = await step(row, position)
             if len(made) != 1:
-                return await self._all(made, steps[number + 1 :], place)
+                return await self._all(made, steps[number + 1 :], position)
             row = made[0]
         return [row]
 
@@ -63,7 +63,7 @@ class Melt:
         self._block = block
         self._columns = columns
 
-    def __call__(self, slots: list[Slot], place: Place) -> list[Slot]:
+    def __call__(self, slots: list[Slot], position: Position) -> list[Slot]:
         return [asyncio.create_task(self._melted(slot, column)) for column in self._columns for slot in slots]
 
     async def _melted(self, slot: Slot, column: str) -> list[Row]:
@@ -77,11 +77,13 @@ class Repeat:
         self._step = step
         self._times = times
 
-    def __call__(self, slots: list[Slot], place: Place) -> list[Slot]:
-        return [asyncio.create_task(self._again(slot, place)) for _ in range(self._times) for slot in slots]
+    def __call__(self, slots: list[Slot], position: Position) -> list[Slot]:
+        return [
+            asyncio.create_task(self._again(slot, position)) for _ in range(self._times) for slot in slots
+        ]
 
-    async def _again(self, slot: Slot, place: Place) -> list[Row]:
-        made = await asyncio.gather(*(self._step(row, place) for row in await slot))
+    async def _again(self, slot: Slot, position: Position) -> list[Row]:
+        made = await asyncio.gather(*(self._step(row, position) for row in await slot))
         return [row for part in made for row in part]
 
 
@@ -91,7 +93,7 @@ class Distinct:
     def __init__(self, columns: list[str]) -> None:
         self._columns = columns
 
-    def __call__(self, slots: list[Slot], place: Place) -> list[Slot]:
+    def __call__(self, slots: list[Slot], position: Position) -> list[Slot]:
         seen: set[tuple[str, ...]] = set()
         made: list[Slot] = []
         for slot in slots:
@@ -119,10 +121,10 @@ class Together:
         self._threads = threads
         self._ledger = ledger
 
-    def __call__(self, slots: list[Slot], place: Place) -> list[Slot]:
-        return [asyncio.create_task(self._joined(slots, place))]
+    def __call__(self, slots: list[Slot], position: Position) -> list[Slot]:
+        return [asyncio.create_task(self._joined(slots, position))]
 
-    async def _joined(self, slots: list[Slot], place: Place) -> list[Row]:
+    async def _joined(self, slots: list[Slot], position: Position) -> list[Row]:
         rows = [row for slot in slots for row in await slot]
         # of its own for each batch, as instructlab-sdg has it: a block may remember things
         block = self._make()
@@ -131,7 +133,7 @@ class Together:
         with _naming(block):
             for first in range(0, len(rows), size):
                 made += await blocks.together(block, rows[first : first + size], self._threads)
-        self._ledger.passed(place.leaf, block.block_name, len(made))
+        self._ledger.passed(position.leaf, block.block_name, len(made))
         return made
 
 
@@ -202,15 +204,15 @@ def _naming(block: Any) -> Iterator[None]:
 
 
 def _named(step: RowStep, block: Any) -> RowStep:
-    async def named(row: Row, place: Place) -> list[Row]:
+    async def named(row: Row, position: Position) -> list[Row]:
         with _naming(block):
-            return await step(row, place)
+            return await step(row, position)
 
     return named
 
 
 def _without(columns: list[str]) -> RowStep:
-    async def step(row: Row, place: Place) -> list[Row]:
+    async def step(row: Row, position: Position) -> list[Row]:
         return [{name: value for name, value in row.items() if name not in columns}]
 
     return step

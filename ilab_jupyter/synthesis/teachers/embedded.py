@@ -263,12 +263,12 @@ def _multiple_choice(found: list[str]) -> Iterable[str]:
             word for word in dict.fromkeys(words[number + 1 :] + words[:number]) if word != words[number]
         ][:3]
         if len(wrong) == 3:
-            place = hashlib.sha256(sentence.encode()).digest()[0] % 4
-            options = [*wrong[:place], words[number], *wrong[place:]]
+            position = hashlib.sha256(sentence.encode()).digest()[0] % 4
+            options = [*wrong[:position], words[number], *wrong[position:]]
             listed = "\n".join(f"{letter}) {word}" for letter, word in zip("ABCD", options, strict=True))
             gap = sentence.replace(words[number], "____", 1)
             yield f"[Start of Question]\nWhich word fills the gap? {gap}\n\n{listed}\n[End of Question]"
-            yield f"[Start of Answer]\n{'ABCD'[place]}) {words[number]}\n[End of Answer]"
+            yield f"[Start of Answer]\n{'ABCD'[position]}) {words[number]}\n[End of Answer]"
 
 
 def _found(share: float, part: str, whole: str) -> str:

@@ -171,7 +171,7 @@ def _words(text: str) -> Iterator[str]:
     )
     for run in spaced.split():
         if _UNSPACED.search(run):
-            yield from (run[place : place + 2] for place in range(max(1, len(run) - 1)))
+            yield from (run[position : position + 2] for position in range(max(1, len(run) - 1)))
         else:
             yield run.strip("'\u2019-")
 

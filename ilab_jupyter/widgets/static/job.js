@@ -153,8 +153,8 @@ function render({ model, el }) {
     doubtful = false;
     drawConnection();
   };
-  // A restart of the kernel closes the widget's comm, which the widget manager tells; so it does for a comm that
-  // is open again, and then the next sign of life settles it. Of a kill nothing is told: there is only silence.
+  // A restart of the kernel closes the widget's comm, which the widget manager reports, also for a comm that is
+  // open again; then the next heartbeat decides. A killed kernel reports nothing.
   const doubt = () => {
     doubtful = true;
     drawConnection();

@@ -1,4 +1,4 @@
-/** A line of a log, and how many bytes of the log it stands for. */
+/** A line of a log, and its size in bytes. */
 export interface ILogLine {
   readonly text: string;
   readonly bytes: number;

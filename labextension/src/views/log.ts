@@ -20,8 +20,8 @@ const MOST_SPOKEN = 20;
 /**
  * The log of a job, live: a bounded window of lines on the file that the job writes to.
  *
- * Lines are text nodes, whatever a job prints. Where the window ends before the log does, because earlier lines
- * were asked for, following brings back the end.
+ * Lines are text nodes, whatever a job prints. If the window ends before the log does, because earlier lines were
+ * loaded, following shows the end again.
  */
 export class LogView extends Widget {
   constructor(

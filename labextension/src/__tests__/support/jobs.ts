@@ -30,7 +30,7 @@ export function makeJob(id: string, state: JobState, fields: Partial<Job> = {}):
   };
 }
 
-/** What a client asked for, with these arguments. */
+/** The spec of a job with these arguments. */
 export function makeSpec(args: Record<string, unknown>): Job['spec'] {
   return {
     kind: 'train',
