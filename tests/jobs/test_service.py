@@ -151,7 +151,7 @@ def test_two_owners_may_use_the_same_key(harness: Any, state: Path) -> None:
 
 
 def test_nan_and_infinity_are_refused(harness: Any, state: Path) -> None:
-    with pytest.raises(InvalidInput, match="no JSON"):
+    with pytest.raises(InvalidInput, match="not JSON"):
         harness.submit(["sleep", float("nan")])
     assert list((state / "jobs").iterdir()) == []
 

@@ -33,7 +33,9 @@ GREETING = [{"role": "user", "content": "Hello!"}]
 
 def ask(running: Any) -> None:
     """Leave the note that the scheduler leaves."""
-    write_json(running.folder / "release.json", {"for": "train-abc", "requested": "2026-01-01T00:00:00+00:00"})
+    write_json(
+        running.folder / "release.json", {"for": "train-abc", "requested": "2026-01-01T00:00:00+00:00"}
+    )
 
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:

@@ -360,7 +360,7 @@ def test_tokens_are_counted_by_server_or_estimated(teacher_server: Any, tmp_path
         return reply, reply.spent
 
     reply, told = apart(lambda: spent(telling.url))
-    assert told == Spent(7, 3, told=True)
+    assert told == Spent(7, 3, counted=True)
     assert reply.answers == [Answer("Five.", cut=True)]
     _, guessed = apart(lambda: spent(silent.url))
     assert guessed.prompt > 100 and guessed.answer > 5 and not guessed.told

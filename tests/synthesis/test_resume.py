@@ -241,14 +241,14 @@ def test_journal_drops_torn_end_and_keeps_first_answer(tmp_path: Path) -> None:
     with Journal(path) as journal:
         journal.add("a", {0: Answer("first")}, Spent(3, 1))
         journal.add("a", {0: Answer("second")})
-        journal.add("b", {1: Answer("caf\u00e9", cut=True)}, Spent(2, 1, told=False))
+        journal.add("b", {1: Answer("caf\u00e9", cut=True)}, Spent(2, 1, counted=False))
     with path.open("ab") as torn:
         torn.write(b'{"k": "c", "i": 0, "t": "lo')
     with Journal(path) as journal:
         assert journal.get("a", 0) == Answer("first")
         assert journal.get("b", 1) == Answer("caf\u00e9", cut=True)
         assert journal.get("c", 0) is None
-        assert journal.spent == Spent(5, 2, told=False)
+        assert journal.spent == Spent(5, 2, counted=False)
         journal.add("c", {0: Answer("long")})
     with Journal(path) as journal:
         assert journal.get("a", 0) == Answer("first") and journal.get("c", 0) == Answer("long")
