@@ -108,7 +108,7 @@ def _ours(sdg: Any, url: str, workers: int, inputs: Path, folder: Path) -> Calla
         teacher = RemoteTeacher.connect(settings, workers)
         ledger = Ledger(ConsoleReporter(interval=30), folder / "rejected.jsonl")
         with Journal(folder / "answers.jsonl") as journal:
-            async with Pool(teacher, journal, most=workers, told=ledger.answered) as pool:
+            async with Pool(teacher, journal, most=workers, on_answers=ledger.answered) as pool:
                 context = sdg._context_init(Client(pool), None, "tutor", 30, None, 1, None, 8)
                 _, freeform, _ = sdg._sdg_init(context, "full")
                 lanes = [

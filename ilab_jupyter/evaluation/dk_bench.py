@@ -31,7 +31,7 @@ SCALE = (1.0, 5.0)
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the questions' file; `number` is its connection."""
+    """One row of the questions' file; `number` is its line."""
 
     number: int
     user_input: str
@@ -57,11 +57,11 @@ def read(file: Path) -> list[Row]:
         )
     rows = []
     with file.open("rb") as stream:
-        for number, connection in jsonl.lines(stream):
-            if connection is not None and not connection.strip():
+        for number, line in jsonl.lines(stream):
+            if line is not None and not line.strip():
                 continue
             try:
-                row = jsonl.parse(connection) if connection is not None else None
+                row = jsonl.parse(line) if line is not None else None
             except jsonl.BadLine as error:
                 raise _wrong(file, number, str(error)) from None
             if not isinstance(row, dict):
@@ -74,7 +74,7 @@ def read(file: Path) -> list[Row]:
                 raise _wrong(file, number, "`response` is no text")
             rows.append(Row(number, row["user_input"], row["reference"], response))
     if not rows:
-        raise Unprocessable(f"{file.name} is empty.", "Each connection needs user_input and reference.")
+        raise Unprocessable(f"{file.name} is empty.", "Each line needs user_input and reference.")
     return rows
 
 

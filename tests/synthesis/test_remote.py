@@ -363,4 +363,4 @@ def test_tokens_are_counted_by_server_or_estimated(teacher_server: Any, tmp_path
     assert told == Spent(7, 3, counted=True)
     assert reply.answers == [Answer("Five.", cut=True)]
     _, guessed = apart(lambda: spent(silent.url))
-    assert guessed.prompt > 100 and guessed.answer > 5 and not guessed.told
+    assert guessed.prompt > 100 and guessed.answer > 5 and not guessed.counted

@@ -174,7 +174,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("place", ["repository", "folder"])
+@pytest.mark.parametrize("position", ["repository", "folder"])
 @pytest.mark.parametrize("case", UNREADABLE)
 def test_document_that_is_not_text_is_reported(
     taxonomy: Path, library: Path, case: str, position: str
@@ -217,7 +217,7 @@ def test_pattern_that_matches_only_other_files_is_reported(taxonomy: Path, libra
     assert told(judged(taxonomy), FIRST, "only files that are neither .md nor .pdf")
 
 
-@pytest.mark.parametrize("place", ["repository", "folder"])
+@pytest.mark.parametrize("position", ["repository", "folder"])
 def test_link_out_of_taxonomy_is_reported(taxonomy: Path, library: Path, position: str) -> None:
     folder = library if position == "repository" else taxonomy / "documents/brindle_fell"
     (folder / "railway.md").unlink()
