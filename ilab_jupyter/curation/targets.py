@@ -91,7 +91,7 @@ def written(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
 
 
 def _link(temporary: Path, path: Path) -> None:
-    """Move the file with a hard link, which never replaces a file, or else with a rename."""
+    """Move the file with a hard link, which never replaces a file; without link support, with a rename."""
     try:
         path.hardlink_to(temporary)
     except OSError as error:

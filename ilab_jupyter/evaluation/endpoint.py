@@ -69,7 +69,7 @@ class Connection(httpx.BaseTransport):
         self._broken: TeacherError | OSError | None = None
 
     def client(self) -> httpx.Client:
-        """Return a client for this connection; it ignores redirects and the environment's proxies."""
+        """Return a client for this connection; it neither follows redirects nor uses environment proxies."""
         return httpx.Client(transport=self, timeout=self._endpoint.timeout, trust_env=False)
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from docling_core.types.doc.document import DoclingDocument
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-# docling puts spaces around bold words, links and code, also before adjacent punctuation
+# docling puts spaces around bold words, links and code, also next to punctuation
 _BEFORE = re.compile(r"\( (?=[*\[`])")
 _AFTER = re.compile(r"(?<=[*)`]) (?=[,.;:)])")
 
