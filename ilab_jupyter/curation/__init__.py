@@ -1,1 +1,1 @@
-"""Datasets made fit for training: checked, looked at, mixed, deduplicated, kept apart from the evaluation."""
+"""Curation of training data: validation, preview, mixing, deduplication, annotation and leakage checks."""

@@ -1,4 +1,4 @@
-"""A person's judgement of each row, kept as it is given, and the preference datasets that come of it."""
+"""Annotation of rows by a person, stored as it is given, and export as preference datasets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ilab_jupyter.registry import jsonl
 from ilab_jupyter.training import data as training_data
 from ilab_jupyter.training.data import Conversation
 
-# Every line of the state file begins so.
+# The first bytes of every line of the state file.
 _BEGINNING = b'{"row": "'
 
 Judgement = Literal["accepted", "rejected", "skipped", "open"]
@@ -44,7 +44,7 @@ class Verdict(BaseModel):
 
 
 class Item(display.Shown, BaseModel):
-    """A row to be judged."""
+    """A row to judge."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,7 +77,7 @@ class Item(display.Shown, BaseModel):
 
 
 class Progress(display.Shown, BaseModel):
-    """How many rows of a session are judged, and how."""
+    """Number of rows of a session by judgement."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -101,10 +101,10 @@ class Progress(display.Shown, BaseModel):
 class Annotations:
     """A session of judging the rows of a dataset.
 
-    Iterating gives the rows that are still open, and judging one takes it out. Every verdict is on the disk
-    before the call returns, as a line of `path`; a new session on the same data goes on from there, also
-    after a crash, and finds its verdicts by what a row says, not by its number. One session at a time; rows
-    that say the same are judged once.
+    Iterating yields the open rows; a judged row is no longer open. Every verdict is written durably to
+    `path`, as one line, before the call returns. A new session on the same data resumes there, also after a
+    crash; it matches verdicts to rows by content, not by number. Only one session can use `path` at a time;
+    rows with the same content are judged once.
     """
 
     def __init__(self, data: Sources, path: Path) -> None:
@@ -134,7 +134,7 @@ class Annotations:
         self.close()
 
     def close(self) -> None:
-        """Let another session have the file. What was said is kept already."""
+        """Release the file for another session. All verdicts are stored already."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -143,20 +143,20 @@ class Annotations:
         return len(self._keys)
 
     def __getitem__(self, number: int) -> Item:
-        """The row at a place, judged or not; IndexError outside of them."""
+        """Return the row at an index, judged or not. Raises IndexError if it is out of range."""
         return self._item(range(len(self))[number])
 
     def __iter__(self) -> Iterator[Item]:
-        """The rows that are open when their turn comes, in the order of the data."""
+        """Iterate over the rows that are open when they are reached, in the order of the data."""
         return (self._item(number) for number in range(len(self)) if self._keys[number] not in self._verdicts)
 
     def next(self) -> Item | None:
-        """The first open row; None where all are judged."""
+        """Return the first open row, or None if all are judged."""
         return next(iter(self), None)
 
     @property
     def progress(self) -> Progress:
-        """How far the session is."""
+        """The progress of the session."""
         judged = [self._verdicts[name].judgement for name in self._keys if name in self._verdicts]
         return Progress(
             rows=len(self),
@@ -166,13 +166,13 @@ class Annotations:
         )
 
     def accept(self, row: Item | int, *, by: str = "", note: str = "") -> Verdict:
-        """The answer is good."""
+        """Accept the answer as good."""
         return self._judge(row, "accepted", by=by, note=note)
 
     def reject(self, row: Item | int, *, better: str = "", by: str = "", note: str = "") -> Verdict:
-        """The answer is bad; `better` is what it should have been.
+        """Reject the answer; `better` is the answer that it should have been.
 
-        InvalidInput where they are the same, or where training would refuse the better one.
+        Raises InvalidInput if both are the same, or if training would refuse the better one.
         """
         if better:
             if text.tidy(better) == text.tidy(self._item(self._number(row)).answer):
@@ -183,19 +183,19 @@ class Annotations:
         return self._judge(row, "rejected", better=better, by=by, note=note)
 
     def skip(self, row: Item | int, *, by: str = "", note: str = "") -> Verdict:
-        """Neither; the row is left out of what is exported."""
+        """Skip the row: it is neither accepted nor rejected, and is not exported."""
         return self._judge(row, "skipped", by=by, note=note)
 
     def undo(self, row: Item | int, *, by: str = "") -> Verdict:
-        """Open the row again."""
+        """Revoke the verdict, so that the row is open again."""
         return self._judge(row, "open", by=by)
 
     def export(
         self, output: Source | None = None, *, format: Format = "dpo", overwrite: bool = False
     ) -> Exported:
-        """Write what was judged as a dataset to train on; see `preferences.rows` for the formats.
+        """Write the judged rows as a training dataset; see `preferences.rows` for the formats.
 
-        InvalidInput for another format, Unprocessable where no row is fit for it.
+        Raises InvalidInput for an unknown format, Unprocessable if no judged row gives a row of that format.
         """
         if format not in preferences.FORMATS:
             raise InvalidInput(
@@ -282,7 +282,11 @@ class Annotations:
             self._verdicts[verdict.row] = verdict
 
     def _resume(self) -> None:
-        """Take what earlier sessions said. A last line that a crash cut off was never answered for."""
+        """Lock the file and load the verdicts of earlier sessions.
+
+        A last line truncated by a crash is removed; its call never returned. Raises Conflict if another
+        session has the file, Unprocessable for an invalid line.
+        """
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -310,9 +314,10 @@ class Annotations:
 
 
 def annotate(data: Sources, output: Source | None = None) -> Annotations:
-    """A session of judging the rows of `data`; its state lies at `output`, beside the data where None.
+    """Open a session of judging the rows of `data`, with its state in `output` (None: beside the data).
 
-    NotFound, Unprocessable at a row that training would refuse, Conflict where another session has the file.
+    Raises NotFound, InvalidInput if `output` is the data, Unprocessable at a row that training would refuse,
+    Conflict if another session has the file.
     """
     default = targets.beside(data, "-annotations.ndjson")
     path = paths.given(output).absolute() if output is not None else default
@@ -322,13 +327,13 @@ def annotate(data: Sources, output: Source | None = None) -> Annotations:
 
 
 def key(conversation: Conversation) -> str:
-    """A row by what it says: SHA-256 of its messages, the first 32 hexadecimal digits."""
+    """Return the key of a row: the first 32 hexadecimal digits of the SHA-256 of its messages."""
     return hashlib.sha256(json.dumps(conversation.messages).encode()).hexdigest()[:32]
 
 
 @contextmanager
 def _advice(path: Path) -> Iterator[None]:
-    """Inside, an OSError tells what to do."""
+    """Convert an OSError inside the with block to Unavailable with a hint."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Deduplication: the first of equal rows stays, a report names the row that each other one duplicates."""
+"""Deduplication: the first of several equal rows is kept; a report lists the removed ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REMEMBERED = 1024
 
 
 class Duplicate(BaseModel):
-    """A row that was removed, and the earlier one that it duplicates."""
+    """A removed row and the earlier row that it duplicates."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class Duplicate(BaseModel):
 
 
 class Deduplicated(display.Shown, BaseModel):
-    """What became of a dataset. `duplicates` are the first ones; the report file has all."""
+    """Result of `dedup`. `duplicates` contains the first ones; the report file contains all."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -80,8 +80,9 @@ class Deduplicated(display.Shown, BaseModel):
 
 @dataclass(frozen=True)
 class _Sides:
-    """What rows are compared by, each in its own right, as runs of words: a long document or answer must not
-    hide that the question is another one.
+    """The parts of a row as sets of shingles.
+
+    They are compared separately, so that a long shared document or answer does not hide a different question.
     """
 
     context: frozenset[str]
@@ -91,11 +92,11 @@ class _Sides:
 
     @property
     def said(self) -> frozenset[str]:
-        """Question and answer, which are at least as similar as the less similar of the two."""
+        """Shingles of question and answer; at least as similar as the less similar of the two."""
         return frozenset(f"? {run}" for run in self.question) | self.answer
 
     def similarity(self, other: _Sides) -> float:
-        """That of the least similar side."""
+        """Return the Jaccard similarity of the least similar part."""
         return min(
             text.jaccard(self.context, other.context),
             text.jaccard(self.question, other.question),
@@ -105,7 +106,7 @@ class _Sides:
 
 @dataclass(frozen=True)
 class Match:
-    """A kept row, by its number in `Kept`, that says the same as another one."""
+    """A kept row, by its number in `Kept`, that another row duplicates."""
 
     kind: Kind
     item: int
@@ -113,10 +114,10 @@ class Match:
 
 
 class Kept:
-    """The rows that stay so far, by where they stand and by what finds them again.
+    """Index of the rows kept so far, with their positions in the files.
 
     A row takes about 0.2 kB for exact duplicates and, with a threshold, about 2.5 kB more; its text is read
-    again where it has to be compared.
+    again from the file when it has to be compared.
     """
 
     def __init__(self, threshold: float | None, shingle: int) -> None:
@@ -129,11 +130,11 @@ class Kept:
         self._sides: Callable[[int], _Sides] = lru_cache(_REMEMBERED)(self._read)
 
     def position(self, item: int) -> tuple[Path, int]:
-        """File and row of a kept row."""
+        """Return the file and row number of a kept row."""
         return self._names[self._file[item]], self._row[item]
 
     def find(self, record: Record) -> Match | None:
-        """The kept row that says the same; where there is none, the record is kept."""
+        """Return the kept row that the record duplicates; if there is none, keep the record."""
         conversation = record.conversation
         digest = _digest(conversation)
         if (same := self._exact.get(digest)) is not None:
@@ -171,21 +172,22 @@ def dedup(
     limit: int = 100,
     reporter: Reporter | None = None,
 ) -> Deduplicated:
-    """Write the rows of `data` without those that say the same as an earlier row.
+    """Write the rows of `data` without duplicates of earlier rows.
 
-    Exact duplicates have the same user and assistant turns but for blanks and line ends. Near duplicates
-    have the same numbers, and a Jaccard similarity of at least `threshold` (None: exact ones only) over runs
-    of `shingle` words, without case and punctuation, in the context, in the question and in the answer. A
-    document that many questions share thus makes none of them a duplicate. The similarity is counted, not
-    estimated. A row with `unmask` is never a duplicate of one without. Rows are written byte for byte, in
-    their order. InvalidInput, NotFound, Conflict, Unprocessable at a row that training would refuse; nothing
-    is left behind then.
+    Exact duplicates have the same user and assistant turns, ignoring differences in whitespace. Near
+    duplicates have the same numbers, and a Jaccard similarity of at least `threshold` (None: exact ones only)
+    over runs of `shingle` words, ignoring case and punctuation, in each of context, question and answer.
+    Questions that share a document are therefore not duplicates. The similarity is exact, not estimated. A
+    row with `unmask` is never a duplicate of one without. Rows are written byte for byte, in their order.
+
+    Raises InvalidInput, NotFound, Conflict, or Unprocessable at a row that training would refuse; no file is
+    written then.
     """
     if shingle < 1:
         raise InvalidInput(f"shingle is {shingle}.", "Give a number of words, 1 or more.")
     paths = sources.files(data)
     file = targets.choose(output, targets.beside(data, "-dedup.jsonl"), paths, overwrite)
-    # under JSON Lines' other suffix, so that it is not taken for a dataset
+    # .ndjson instead of .jsonl, so that the report is not read as a dataset
     report = file.with_name(f"{file.stem}.duplicates.ndjson")
     targets.choose(report, report, paths, overwrite)
     kept = Kept(threshold, shingle)

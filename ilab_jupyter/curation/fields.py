@@ -1,4 +1,4 @@
-"""Question and answer of a row, whatever it is a row of: messages, a benchmark, a preference dataset."""
+"""Extract question and answer from rows of messages, benchmarks and preference datasets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ilab_jupyter.errors import Unprocessable
 from ilab_jupyter.registry import jsonl
 from ilab_jupyter.training import data as training_data
 
-# The names of the question and of its answer in rows without messages: InstructLab's test and seed rows,
-# DK-Bench, MMLU (an answer may be a place among `choices`), instruction data, prompt and completion.
+# The field names of question and answer in rows without messages: InstructLab's test and seed rows,
+# DK-Bench, MMLU (an answer may be an index into `choices`), instruction data, prompt and completion.
 PAIRS = (
     ("user", "assistant"),
     ("user_input", "reference"),
@@ -29,7 +29,7 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class Reference:
-    """A question with its answer ('' where the row holds none), and where they stand."""
+    """A question with its answer ('' for none), its file and its row."""
 
     question: str
     answer: str
@@ -38,7 +38,7 @@ class Reference:
 
 
 def read(file: Path) -> Iterator[Reference]:
-    """The questions of one file; Unprocessable for a row that holds none under a known name."""
+    """Yield the questions of a file. Raises Unprocessable for a row without a known question field."""
     with file.open("rb") as stream:
         for number, line in jsonl.lines(stream):
             if line is None:
@@ -76,7 +76,7 @@ def _of_row(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_messages(messages: list[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
-    """Each user turn, its last paragraph where a document precedes it, with its answer."""
+    """Yield the last paragraph of each user turn, without a preceding document, and its answer."""
     for position, message in enumerate(messages):
         if message["role"] == "user" and message["content"].strip():
             following = messages[position + 1 : position + 2]
@@ -91,7 +91,7 @@ def _chosen(answer: Any, choices: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Text, or the contents of messages; '' for anything else."""
+    """Return a string, or the joined contents of messages; '' for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):

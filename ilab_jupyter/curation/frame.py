@@ -1,4 +1,4 @@
-"""A dataset as a pandas table, one row a conversation."""
+"""Convert a dataset to a pandas DataFrame, one row for each conversation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COLUMNS = ("question", "answer", "context", "system", "leaf", "teacher", "unmask
 
 
 def to_dataframe(data: Sources, *, roles: Sequence[Role] = sources.TRAINING) -> pandas.DataFrame:
-    """The rows of `data` with the columns `COLUMNS`.
+    """Return the rows of `data` as a DataFrame with the columns `COLUMNS`.
 
     `question` is the last paragraph of the last user turn, `context` the text before it. `leaf` and
-    `teacher` are None where a row's metadata does not tell; `row` counts from 1 in its `file`. The rows are
-    held in memory. Unprocessable at a row that training would refuse.
+    `teacher` are None if the row does not contain them; `row` counts from 1 in its `file`. All rows are held
+    in memory. Raises Unprocessable at a row that training would refuse.
     """
     engine.require("A table", "pandas")
     import pandas
@@ -55,7 +55,7 @@ def _rows(data: Sources, roles: Sequence[Role]) -> Iterator[tuple[Any, ...]]:
 
 
 def _metadata(record: Record) -> dict[str, Any]:
-    """InstructLab keeps a row's metadata as JSON in a string."""
+    """Return the metadata of a row, which InstructLab stores as a JSON string."""
     value = record.fields.get("metadata")
     if isinstance(value, str):
         try:

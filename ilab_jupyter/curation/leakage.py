@@ -1,4 +1,4 @@
-"""Rows of the training data that give away the evaluation: which, how surely, and the data without them."""
+"""Detection and removal of training rows that leak questions of an evaluation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHINGLE = 3
 
 
 class Leak(BaseModel):
-    """A row of the training data and the question of the evaluation that it gives away."""
+    """A training row and the evaluation question that it leaks."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,7 +46,7 @@ class Leak(BaseModel):
 
 
 class Leakage(display.Shown, BaseModel):
-    """What a training set gives away. `leaks` are the first ones; the report file has all."""
+    """Result of `leakage`. `leaks` contains the first ones; the report file contains all."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,7 +61,7 @@ class Leakage(display.Shown, BaseModel):
 
     @property
     def clean(self) -> bool:
-        """True where nothing is given away."""
+        """True if no question leaks."""
         return not self.leaking
 
     def __str__(self) -> str:
@@ -105,17 +105,17 @@ def leakage(
 ) -> Leakage:
     """Find the questions of `evaluation` in `train`; with `drop`, write `train` without the rows found.
 
-    A training row gives a question away when it asks it (`exact`: but for blanks; `normalised`: but for case
-    and punctuation; `near`: with a Jaccard similarity of at least `threshold` over runs of three words), or
-    when it holds more than the share `overlap` of the runs of 13 words of the question and its answer
-    (`ngram`; runs of 8 words where it has fewer than 13; shorter ones are only compared as a whole). Runs
-    that stand in more than 10 questions are the benchmark's own form and do not count. Runs of 13 words, at
-    the least 8, any one of them, and leaving out the frequent ones (there, of the training documents) is the
-    way of Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C; a share instead of any that
-    of Touvron et al. 2023, "Llama 2", appendix A.6.
+    A training row leaks a question if it contains the same question (`exact`: ignoring whitespace;
+    `normalised`: ignoring case and punctuation; `near`: with a Jaccard similarity of at least `threshold`
+    over runs of three words), or if it contains more than the share `overlap` of the 13-grams of the question
+    and its answer (`ngram`; 8-grams if both have fewer than 13 words; shorter questions are only compared as
+    a whole). N-grams that occur in more than 10 questions are boilerplate of the benchmark and do not count.
+    N-grams of 13 words (at least 8), a single match, and the removal of frequent ones (there, in the training
+    documents) follow Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C; the share
+    follows Touvron et al. 2023, "Llama 2", appendix A.6.
 
     `evaluation` is a benchmark's JSON Lines (messages, MT-Bench turns, MMLU, DK-Bench, question and answer),
-    or a generated run, of which it is the test file. It is held in memory; `train` is streamed.
+    or a generated run, whose test file is used. It is held in memory; `train` is streamed.
     """
     if not 0 <= overlap < 1:
         raise InvalidInput(f"overlap is {overlap}.", "Give a share from 0 (any run of words) to below 1.")
@@ -168,7 +168,7 @@ def leakage(
 
 @dataclass(frozen=True)
 class Match:
-    """A question of the index, by its number, that a training row gives away."""
+    """A question of the index, by its number, that a training row leaks."""
 
     item: int
     kind: Kind
@@ -176,7 +176,7 @@ class Match:
 
 
 class Index:
-    """The questions of an evaluation, each once, by all that finds them again."""
+    """Index of the distinct questions of an evaluation."""
 
     def __init__(self, threshold: float, overlap: float) -> None:
         self.questions: list[Reference] = []
@@ -193,7 +193,7 @@ class Index:
         self._total: Counter[int] = Counter()
 
     def add(self, known: Reference) -> None:
-        """One more question. The same one with the same answer is known already."""
+        """Add a question. The same question with the same answer is added only once."""
         same = (text.tidy(known.question), text.tidy(known.answer))
         if same in self._known:
             return
@@ -211,7 +211,7 @@ class Index:
             self._grams[size][gram].append(item)
 
     def settle(self) -> None:
-        """Forget the runs of words that too many questions hold; call it after the last one."""
+        """Remove n-grams that too many questions contain. Call it after adding the last question."""
         for grams in self._grams.values():
             for gram in [gram for gram, items in grams.items() if len(items) > _BOILERPLATE]:
                 del grams[gram]
@@ -219,14 +219,14 @@ class Index:
                 self._total.update(items)
 
     def find(self, conversation: Conversation) -> list[Match]:
-        """The questions that a training row gives away, each by its surest kind."""
+        """Return the questions that a training row leaks, each with its most certain kind."""
         found: dict[int, Match] = {}
         for match in (*self._repeated(conversation), *self._contained(conversation)):
             found.setdefault(match.item, match)
         return list(found.values())
 
     def _repeated(self, conversation: Conversation) -> Iterator[Match]:
-        """Questions that the row asks; the surest kinds first."""
+        """Yield the questions that the row contains as a question; the most certain kinds first."""
         turns = [message["content"] for message in conversation.messages if message["role"] == "user"]
         questions = dict.fromkeys(part for turn in turns for part in (turn, text.last_paragraph(turn)))
         for question in questions:
@@ -247,7 +247,7 @@ class Index:
             yield Match(item, "near", score)
 
     def _contained(self, conversation: Conversation) -> Iterator[Match]:
-        """Questions whose words, or whose answer's, the row holds anywhere."""
+        """Yield the questions whose n-grams, or whose answer's, occur anywhere in the row."""
         turns = [text.words(turn["content"]) for turn in conversation.messages if turn["role"] != "system"]
         for size, grams in self._grams.items():
             if grams:

@@ -1,4 +1,4 @@
-"""Several datasets as one, each with its share: the same rows that instructlab-sdg's recipes give."""
+"""Mix several datasets by share, with the same rows as instructlab-sdg's recipes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_ROWS = 100_000_000
 
 
 class Share(BaseModel):
-    """What one dataset gave to a mix."""
+    """The rows that a mix drew from one dataset."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,15 +88,15 @@ def mix(
 ) -> Mix:
     """Write one messages JSONL with the rows that `recipe` draws from each of its datasets.
 
-    `recipe` is an InstructLab recipe (`skills_recipe_*.yaml`), the same as a mapping, or {dataset: weight}.
-    A weight is a number of rows (int) or a share of the dataset's rows (float; 1.0 takes all in their
-    order). With the default seed a recipe file gives row by row what instructlab-sdg's `mix_datasets` gives,
-    which draws with replacement. Weights draw without replacement, and a dataset that has fewer rows than
-    requested is repeated. `replacement` overrides both. A `system_prompt`, or the recipe's own, replaces that
-    of every row.
+    `recipe` is an InstructLab recipe (`skills_recipe_*.yaml`), the same as a mapping, or {dataset: weight}. A
+    weight is a number of rows (int) or a share of the dataset's rows (float; 1.0 takes all in their order).
+    With the default seed, a recipe file yields the same rows as instructlab-sdg's `mix_datasets`, which draws
+    with replacement. A mapping draws without replacement; a dataset with fewer rows than requested is
+    repeated. `replacement` overrides both. `system_prompt`, or else that of the recipe, replaces the system
+    prompt of every row.
 
-    Rows with an empty user turn are left out and counted, as there. NotFound, InvalidInput, Conflict,
-    Unprocessable for a wrong recipe or row.
+    Rows with an empty user or assistant turn are dropped and counted, as in instructlab-sdg. Raises NotFound,
+    InvalidInput, Conflict, or Unprocessable for an invalid recipe or row.
     """
     if not 0 <= seed < 2**32:
         raise InvalidInput(f"The seed is {seed}.", "Choose one from 0 to 4294967295.")
@@ -158,8 +158,8 @@ def _drawn(available: int, amount: Weight, seed: int, replacement: bool) -> Iter
     engine.require("A mix", "numpy")
     import numpy
 
-    # numpy promises that the draws of this older generator never change; pandas' `sample`, by which
-    # instructlab-sdg draws, takes them from it.
+    # numpy guarantees that the stream of this legacy generator never changes; pandas' `sample`, which
+    # instructlab-sdg uses, draws from it.
     generator = numpy.random.RandomState(seed)
     if replacement:
         return map(int, generator.choice(available, size=wanted, replace=True))
@@ -168,7 +168,7 @@ def _drawn(available: int, amount: Weight, seed: int, replacement: bool) -> Iter
 
 
 class _Places:
-    """Where the rows of some files begin, 8 bytes a row; each is read when it is drawn."""
+    """Byte offsets and line numbers of the rows of some files; a row is read when it is drawn."""
 
     def __init__(self, files: tuple[Path, ...]) -> None:
         self._files = files
@@ -187,7 +187,7 @@ class _Places:
         return sum(map(len, self._starts))
 
     def read(self, position: int) -> dict[str, Any] | None:
-        """The fields of a row; None where a turn of the user or assistant has no text."""
+        """Return the fields of a row, or None if a turn of the user or assistant is empty."""
         for file, starts, rows in zip(self._files, self._starts, self._rows, strict=True):
             if position < len(starts):
                 return _read(file, rows[position], starts[position])
@@ -222,7 +222,7 @@ def _lacks_text(value: Any) -> bool:
 
 
 def _arranged(row: dict[str, Any], prompt: str | None) -> dict[str, Any]:
-    """The row with InstructLab's four fields, the rest in its metadata, and the system prompt."""
+    """Return the row with InstructLab's four fields, the others in its metadata, and the system prompt."""
     messages = row["messages"]
     if prompt is not None:
         messages = [
@@ -243,7 +243,7 @@ def _others(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metadata(value: Any) -> dict[str, Any]:
-    """What InstructLab keeps as JSON in a string; other text is kept as a note."""
+    """Return the metadata, which InstructLab stores as a JSON string; other values go under `metadata`."""
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)

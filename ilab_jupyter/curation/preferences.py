@@ -1,4 +1,4 @@
-"""Judged rows as training data: TRL's conversational preference formats, and InstructLab's messages."""
+"""Convert judged rows to training data: TRL's conversational preference formats, or messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Messages = Sequence[dict[str, str]]
 
 
 class Exported(display.Shown, BaseModel):
-    """A dataset made of judged rows."""
+    """A dataset exported from judged rows."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class Exported(display.Shown, BaseModel):
 
 @dataclass(frozen=True)
 class Judged:
-    """A conversation, whether its last answer is good, and the one that it should have been ('' for none)."""
+    """A conversation, whether its last answer is accepted, and a better answer ('' for none)."""
 
     messages: Messages
     accepted: bool
@@ -50,12 +50,12 @@ class Judged:
 
 
 def rows(judged: Sequence[Judged], format: Format) -> Iterator[dict[str, Any]]:
-    """The rows of a format, in the order of what was judged.
+    """Yield the rows of a format, in the order of the judged rows.
 
-    `dpo`: {prompt, chosen, rejected}, TRL's preference format: a rejected answer with its better one, and
-    each rejected answer with each accepted one to the same prompt. `kto`: {prompt, completion, label}, TRL's
-    unpaired one. `sft`: {messages} of accepted rows, and of rejected ones with their better answer. All
-    conversational: each value is a list of messages, `prompt` ends with the user.
+    `dpo`: {prompt, chosen, rejected}, TRL's preference format: each rejected answer with its better answer
+    and with each good answer to the same prompt. `kto`: {prompt, completion, label}, TRL's unpaired
+    preference format. `sft`: {messages} of accepted rows, and of rejected rows with their better answer. All
+    formats are conversational: each value is a list of messages, and `prompt` ends with a user turn.
     """
     if format == "dpo":
         return _pairs(judged)
@@ -63,7 +63,7 @@ def rows(judged: Sequence[Judged], format: Format) -> Iterator[dict[str, Any]]:
 
 
 def split(messages: Messages) -> tuple[Messages, str]:
-    """The turns before the last answer, and the answer."""
+    """Return the turns before the last answer, and that answer."""
     last = max(position for position, message in enumerate(messages) if message["role"] == "assistant")
     return messages[:last], messages[last]["content"]
 

@@ -1,4 +1,4 @@
-"""Rows as the model will read them: under its chat template, the trained part and the cut marked."""
+"""Preview of rows in the model's chat template, with the trained and the truncated parts marked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLOURS: dict[Kind, str] = {"read": "inherit", "trained": "#1a7f37", "cut": "#8
 
 
 class Span(BaseModel):
-    """A stretch of text: only read, read and learned, or cut off at the longest sequence."""
+    """A piece of text: only read, trained, or truncated at the maximum sequence length."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,7 +33,7 @@ class Span(BaseModel):
 
 
 class PreviewRow(display.Shown, BaseModel):
-    """One row under the template. Its spans, put together, are the whole text."""
+    """One row in the chat template. Its spans, joined, are the whole text."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,7 +46,7 @@ class PreviewRow(display.Shown, BaseModel):
 
     @property
     def text(self) -> str:
-        """The whole text as the template gives it."""
+        """The whole text as rendered by the template."""
         return "".join(span.text for span in self.spans)
 
     def _summary(self) -> str:
@@ -65,7 +65,7 @@ class PreviewRow(display.Shown, BaseModel):
 
 
 class Preview(display.Shown, BaseModel):
-    """The first rows of a dataset as one model will read them."""
+    """Rows of a dataset as one model reads them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,18 +93,19 @@ def preview(
     offset: int = 0,
     max_seq_length: int | None = None,
 ) -> Preview:
-    """`rows` rows after the first `offset`, rendered and labelled by the code that training uses.
+    """Return `rows` rows after the first `offset`, rendered and labelled by the code that training uses.
 
     `model` is a name in the registry or a folder; its template runs in the sandbox of transformers.
-    `max_seq_length` is what a training of this model would take where None. NotFound, Unprocessable for a
-    wrong row, a model without a template, or one whose template refuses a row.
+    `max_seq_length` defaults to the value that training of this model would use. Raises NotFound;
+    InvalidInput for numbers out of range; Unprocessable for an invalid row, or for a model without a template
+    or whose template refuses a row.
     """
     if rows < 1 or offset < 0:
         raise InvalidInput("No such rows can be shown.", "Use rows >= 1 and offset >= 0.")
     if max_seq_length is not None and max_seq_length < 1:
         raise InvalidInput(f"max_seq_length is {max_seq_length}.", "Give a number of tokens above 0.")
     folder = Models().resolve(model)
-    # of a generated run, the files that this model is trained on
+    # for a generated run: the files that this model is trained on
     paths = sources.files(data, model_profile.read(folder).dataset_roles)
     length = max_seq_length or plan.expected_settings(model, TrainingArguments(data=["-"])).max_seq_length
     engine.require("A preview", "transformers")
@@ -130,7 +131,7 @@ def _row(file: str, number: int, rendering: Rendering, length: int) -> PreviewRo
 
 
 def _spans(rendering: Rendering, length: int) -> Iterator[Span]:
-    """Neighbouring tokens of one kind as one stretch; characters between two tokens go with the first."""
+    """Group adjacent tokens of one kind; characters between two tokens belong to the first."""
     kinds: list[Kind] = [
         "cut" if position >= length else "read" if label == IGNORED else "trained"
         for position, label in enumerate(rendering.labels)
@@ -139,7 +140,7 @@ def _spans(rendering: Rendering, length: int) -> Iterator[Span]:
     begin = 0
     for kind, positions in groupby(range(len(kinds)), kinds.__getitem__):
         last = list(positions)[-1]
-        # the bytes of one character may be several tokens; it is shown once, with the first of them
+        # a character may consist of several tokens; it is shown once, with the first of them
         end = max(begin, starts[last + 1]) if last + 1 < len(starts) else len(rendering.text)
         if end > begin:
             yield Span(text=rendering.text[begin:end], kind=kind)

@@ -1,4 +1,4 @@
-"""What goes into a mix: InstructLab's recipe files, and weights written in place."""
+"""Recipes for a mix: InstructLab's recipe files, or weights given as a mapping."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Ingredient:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Datasets in their order, and the system prompt that their rows shall have (None: leave it as it is).
+    """Datasets in order, and the system prompt for their rows (None: unchanged).
 
-    `file` is where it was read, None for one written in place.
+    `file` is the recipe file, or None for a mapping.
     """
 
     ingredients: tuple[Ingredient, ...]
@@ -39,10 +39,10 @@ class Recipe:
 
 
 def read(recipe: Source | Mapping[str, Any]) -> Recipe:
-    """A recipe from its YAML file, from a mapping of the same form, or from {dataset: weight}.
+    """Read a recipe from a YAML file, from a mapping of the same form, or from {dataset: weight}.
 
-    A path in a file counts from that file's folder. Unprocessable with line and column for a wrong file,
-    InvalidInput for a wrong mapping, NotFound for a dataset that is not there.
+    A path in a file is relative to that file's folder. Raises Unprocessable, with line and column, for an
+    invalid file, InvalidInput for an invalid mapping, NotFound for a missing dataset.
     """
     if not isinstance(recipe, Mapping):
         return _from_file(paths.given(recipe).absolute())

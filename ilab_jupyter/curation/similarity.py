@@ -1,7 +1,7 @@
-"""Which earlier rows are probably near a new one: MinHash signatures in buckets of equal bands.
+"""Locality-sensitive hashing: MinHash signatures in buckets find candidates for near duplicates.
 
-The signatures are datasketch's (Broder 1997). Its own index keeps a Python set for each bucket, about 6 kB a
-row; the buckets here are one dictionary of numbers and a list of links, about 2.5 kB a row.
+The signatures are those of datasketch (Broder 1997). Its own index keeps a Python set for each bucket, about
+6 kB a row; the buckets here are one dictionary of integers and an array of links, about 2.5 kB a row.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from datasketch import MinHash  # type: ignore[import-untyped]
 
 PERMUTATIONS = 128
-# Of the pairs that are exactly as near as the threshold, so many are found; of nearer ones, more.
+# Share of the pairs exactly at the threshold that are found; of more similar pairs, more are found.
 _FOUND = 0.9
 
 
 class Buckets:
-    """Items in the order in which they were added, from 0; a lookup gives those that share a band.
+    """LSH index. Items are numbered from 0 in the order in which they are added.
 
-    What shares one is probably, not surely, as similar as `threshold` (Jaccard, of shingles): compare it.
+    Items that share a bucket are candidates: their Jaccard similarity (of shingles) is probably at least
+    `threshold`, and the caller has to verify it.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -41,23 +42,23 @@ class Buckets:
     def keys(
         self, shingles: frozenset[str], aside: frozenset[str] = frozenset(), equal: Hashable = ()
     ) -> list[int]:
-        """The buckets of an item.
+        """Return the buckets of an item.
 
-        `aside` are shingles of what must be similar too, in its own right; `equal` must be the same.
+        `aside` contains shingles that must be similar, too, independently; `equal` must be equal.
         """
         values = _signed(self._empty, shingles).reshape(self._bands, self._width)
         others = _signed(self._aside, aside)
         return [hash((band, values[band].tobytes(), int(others[band]), equal)) for band in range(self._bands)]
 
     def add(self, keys: list[int]) -> None:
-        """Put the next item into its buckets."""
+        """Add the next item to its buckets."""
         item = len(self._earlier) // self._bands
         for key in keys:
             self._earlier.append(self._latest.get(key, -1))
             self._latest[key] = item
 
     def candidates(self, keys: list[int]) -> Iterator[int]:
-        """Every item that shares a bucket with `keys`, once each."""
+        """Yield each item that shares a bucket with `keys`, once."""
         seen: set[int] = set()
         for band, key in enumerate(keys):
             item = self._latest.get(key, -1)
@@ -69,9 +70,10 @@ class Buckets:
 
 
 def bands(threshold: float) -> tuple[int, int]:
-    """(bands, values a band) that find `_FOUND` of the pairs at the threshold; wide bands find few others.
+    """Return (number of bands, values in each band) that find `_FOUND` of the pairs at the threshold.
 
-    InvalidInput for a threshold outside of 0 to 1.
+    The widest such bands are chosen, which find the fewest other pairs. Raises InvalidInput for a threshold
+    that is not above 0 and at most 1.
     """
     if not 0 < threshold <= 1:
         raise InvalidInput(
@@ -85,7 +87,7 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 def _signed(empty: MinHash, shingles: frozenset[str]) -> Any:
-    """The signature's values; of nothing, those of the empty set."""
+    """Return the values of the MinHash signature of `shingles`, which may be empty."""
     signature = empty.copy()
     signature.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in shingles])
     return signature.hashvalues

@@ -1,4 +1,4 @@
-"""Where the rows of a curation come from: the files behind a dataset's name, folder or path."""
+"""Input files and rows of a curation, from the name, folder or path of a dataset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAME = "Name a dataset, a run's folder or JSONL files, or give what a generatio
 
 
 def listed(data: Sources) -> list[Source]:
-    """`data` as a list; InvalidInput where nothing is named, or something that names no data."""
+    """Return `data` as a list. Raises InvalidInput if it is empty or has an item of another type."""
     given: list[Source] = [data] if isinstance(data, str | os.PathLike) else _items(data)
     if not given:
         raise InvalidInput("No data is named.", _NAME)
@@ -40,18 +40,18 @@ def _items(data: object) -> list[Source]:
 
 
 def files(data: Sources, roles: Sequence[Role] = TRAINING) -> tuple[Path, ...]:
-    """The JSONL files of `data`, each once; of a generated run those with one of `roles`.
+    """Return the distinct JSONL files of `data`; for a generated run, those with one of `roles`.
 
-    NotFound for a name that leads nowhere, Unprocessable for what is no JSON Lines.
+    Raises NotFound for an unknown name or path, Unprocessable for a file that is not JSON Lines.
     """
     resolved = (Datasets().resolve(item, roles) for item in listed(data))
     return tuple(dict.fromkeys(chain.from_iterable(resolved)))
 
 
 def records(paths: Iterable[Path], reporter: Reporter | None = None) -> Iterator[Record]:
-    """The rows of all files, one after the other; Unprocessable at the first that training would refuse.
+    """Yield the rows of all files, one after the other.
 
-    Stopped where the reporter asks for it.
+    Raises Unprocessable at the first row that training would refuse, Stopped on a stop request.
     """
     paths = tuple(paths)
     total = count(paths) if reporter else None
@@ -63,14 +63,14 @@ def records(paths: Iterable[Path], reporter: Reporter | None = None) -> Iterator
 
 
 def look(reporter: Reporter, number: int, total: int | None) -> None:
-    """Tell how far the work is; Stopped where it should end."""
+    """Report the progress. Raises Stopped on a stop request."""
     if reporter.stopping:
         raise Stopped
     reporter.progress(number, total, rows=number)
 
 
 def count(paths: Iterable[Path]) -> int:
-    """Lines in all files."""
+    """Return the number of lines in all files."""
     total = 0
     for path in paths:
         with path.open("rb") as stream:
@@ -79,7 +79,7 @@ def count(paths: Iterable[Path]) -> int:
 
 
 def again(file: Path, row: int, start: int) -> Record:
-    """The row at byte `start` of its file, read again."""
+    """Read the row at byte `start` of its file again."""
     with file.open("rb") as stream:
         stream.seek(start)
         line = stream.readline(jsonl.MAX_LINE + 1).rstrip(b"\r\n")

@@ -1,4 +1,4 @@
-"""The files that a curation makes: never over what it reads, complete or not there at all."""
+"""Output files of a curation, written atomically and never over an input."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ilab_jupyter.registry import Datasets
 
 
 def beside(data: Sources, ending: str) -> Path:
-    """The default path of a result: beside the input, its name with `ending`.
+    """Return the default path of a result: beside the first input, with its name and `ending`.
 
-    A file of a dataset's folder gets its result beside that folder, not in it: training on the folder
-    would read its rows twice.
+    For a file in a dataset's folder, the result is beside that folder, because training on the folder would
+    otherwise read the rows twice.
     """
     first = listed(data)[0]
     text = os.fspath(first)
@@ -35,9 +35,9 @@ def beside(data: Sources, ending: str) -> Path:
 
 
 def choose(output: Source | None, default: Path, inputs: Iterable[Path], overwrite: bool) -> Path:
-    """The path to write to.
+    """Return the path to write to.
 
-    InvalidInput for one of the inputs, Conflict for a file that exists and is not to be overwritten.
+    Raises InvalidInput if it is an input or not a file, Conflict if it exists and `overwrite` is false.
     """
     path = paths.given(output).absolute() if output is not None else default
     if path.exists():
@@ -51,7 +51,7 @@ def choose(output: Source | None, default: Path, inputs: Iterable[Path], overwri
 
 
 def line(value: Any) -> bytes:
-    """A JSON value as one line."""
+    """Return the value as one line of JSON."""
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
@@ -60,9 +60,9 @@ def line(value: Any) -> bytes:
 
 @contextmanager
 def written(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A stream whose bytes appear at `path` when the block ends well, and survive a power cut then.
+    """Yield a stream whose bytes are moved to `path` atomically and durably if the block succeeds.
 
-    Conflict where a file has come up there meanwhile, Unavailable where the disk refuses.
+    Raises Conflict if a file was created there meanwhile, Unavailable if the disk cannot be written.
     """
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
     try:
@@ -91,7 +91,7 @@ def written(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
 
 
 def _link(temporary: Path, path: Path) -> None:
-    """Unlike a rename, a link never takes the place of a file. Not every file system has them."""
+    """Move the file with a hard link, which never replaces a file; without link support, with a rename."""
     try:
         path.hardlink_to(temporary)
     except OSError as error:

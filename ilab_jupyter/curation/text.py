@@ -1,4 +1,4 @@
-"""What counts as the same text: words of any script, n-grams and shingles of them, the parts of a row."""
+"""Text comparison: words of any script, n-grams, shingles, and the parts of a conversation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Scripts without blanks between words: every character counts as one.
+# Scripts without spaces between words: every character counts as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
@@ -17,8 +17,8 @@ _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 class Parts:
     """A conversation as question, answer and the text before them.
 
-    InstructLab puts a document before its question, with a blank line between. So the question is the last
-    paragraph of the last user turn; the document and earlier turns are the context.
+    InstructLab puts a document before its question, separated by a blank line. The question is therefore the
+    last paragraph of the last user turn; the document and earlier turns are the context.
     """
 
     context: str
@@ -27,22 +27,22 @@ class Parts:
 
 
 def tidy(text: str) -> str:
-    """The text with each run of blanks and line ends as one blank, and accents in one form (Unicode NFC)."""
+    """Return the text with each run of whitespace replaced by one space, in Unicode NFC."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def words(text: str) -> list[str]:
-    """The words in their order, without case and punctuation (Unicode NFKC, case-folded)."""
+    """Return the words in order, case-folded and without punctuation (Unicode NFKC)."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def numbers(tokens: Iterable[str]) -> tuple[str, ...]:
-    """The words that hold a digit, sorted."""
+    """Return the words that contain a digit, sorted."""
     return tuple(sorted(word for word in tokens if any(map(str.isdigit, word))))
 
 
 def shingles(tokens: list[str], size: int) -> frozenset[str]:
-    """Every run of `size` words; of a shorter text, the whole of it."""
+    """Return the set of runs of `size` words; for a shorter text, the whole text."""
     if not tokens:
         return frozenset()
     if len(tokens) <= size:
@@ -51,24 +51,24 @@ def shingles(tokens: list[str], size: int) -> frozenset[str]:
 
 
 def ngrams(tokens: list[str], size: int) -> Iterable[tuple[str, ...]]:
-    """Every run of `size` words, in their order; nothing of a shorter text."""
+    """Iterate over the runs of `size` words, in order; a shorter text has none."""
     return zip(*(tokens[start:] for start in range(size)), strict=False)
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Shared members by all members; two empty sets are the same."""
+    """Return the Jaccard similarity of two sets; 1.0 for two empty sets."""
     if not one and not other:
         return 1.0
     return len(one & other) / len(one | other)
 
 
 def last_paragraph(text: str) -> str:
-    """The text after the last blank line."""
+    """Return the text after the last blank line."""
     return _PARAGRAPH.split(text.strip())[-1]
 
 
 def parts(messages: Iterable[Mapping[str, str]]) -> Parts:
-    """The parts of a conversation; its system prompt is none of them."""
+    """Split a conversation into its parts; the system prompt is ignored."""
     turns = [message for message in messages if message["role"] != "system"]
     last = max((position for position, turn in enumerate(turns) if turn["role"] == "user"), default=-1)
     before = [turn["content"] for turn in turns[: max(last, 0)]]

@@ -1,4 +1,4 @@
-"""Everything that keeps a dataset from being trained on, in one reading: file, row, column and what to do."""
+"""Validation of datasets: report every problem that training would refuse, with file, row and column."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEAD = 16
 
 
 class Problem(display.Shown, BaseModel):
-    """One thing that is wrong. `field` is the value's path, such as `messages[1].role`."""
+    """A problem in a row. `field` is the path of the invalid value, such as `messages[1].role`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,7 +36,7 @@ class Problem(display.Shown, BaseModel):
 
 
 class FileCheck(BaseModel):
-    """One file: its rows, how many of them are wrong, and how many things are."""
+    """A file with the number of its rows, of invalid rows, and of problems."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +47,7 @@ class FileCheck(BaseModel):
 
 
 class Validation(display.Shown, BaseModel):
-    """What a reading of a dataset found. `problems` are the first ones; the counts are of all."""
+    """Result of `validate`. `problems` contains the first ones; the counts include all."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,22 +56,22 @@ class Validation(display.Shown, BaseModel):
 
     @property
     def rows(self) -> int:
-        """Rows in all files, blank lines left out."""
+        """Number of rows in all files, without blank lines."""
         return sum(file.rows for file in self.files)
 
     @property
     def wrong_rows(self) -> int:
-        """Rows that training would refuse."""
+        """Number of rows that training would refuse."""
         return sum(file.wrong_rows for file in self.files)
 
     @property
     def found(self) -> int:
-        """All problems, those left out of `problems` too."""
+        """Number of all problems, including those not in `problems`."""
         return sum(file.problems for file in self.files)
 
     @property
     def ok(self) -> bool:
-        """True where every row can be trained on."""
+        """True if every row can be trained on."""
         return not self.found
 
     def __str__(self) -> str:
@@ -105,10 +105,11 @@ def validate(
     roles: Sequence[Role] = sources.TRAINING,
     reporter: Reporter | None = None,
 ) -> Validation:
-    """Every row against the rules of training, in one pass that holds one line of at most 8 MiB.
+    """Check every row against the rules of training, in one pass with one line (at most 8 MiB) in memory.
 
-    Nothing in a file is ever executed: a pickle, a Parquet file or a script is only named for what it is.
-    The first `limit` problems are kept. NotFound, Unprocessable where there is no JSON Lines file to read.
+    Nothing in a file is executed: a pickle, a Parquet file or a script is only reported as such. The result
+    contains the first `limit` problems. Raises InvalidInput for a negative limit, NotFound, or Unprocessable
+    if there is no JSON Lines file to read.
     """
     if limit < 0:
         raise InvalidInput(f"limit is {limit}.", "Give how many problems to keep, 0 or more.")
@@ -133,7 +134,7 @@ def validate(
 
 
 def _rows(path: Path) -> Iterator[Iterable[Problem]]:
-    """What is wrong in each line that is not blank; a file that is not text has one entry."""
+    """Yield the problems of each non-blank line; a file of another format gives a single entry."""
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
         stream.seek(0)
@@ -158,7 +159,7 @@ def _rows(path: Path) -> Iterator[Iterable[Problem]]:
 
 
 def _is_lines(path: Path) -> bool:
-    """Whether the first line that is not blank is a JSON object, or no JSON could begin like it."""
+    """Return whether the first non-blank line is a JSON object, or cannot be the start of a JSON document."""
     with path.open("rb") as stream:
         line = next((line for _, line in jsonl.lines(stream) if line is None or line.strip()), None)
     if line is None or not line.removeprefix(BOM_UTF8).lstrip().startswith((b"{", b"[")):

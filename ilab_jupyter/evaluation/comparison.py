@@ -1,4 +1,4 @@
-"""Two results of one benchmark side by side: what became better, what worse, and whether it is noise."""
+"""Comparison of two results of one benchmark, with a significance test."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ilab_jupyter.errors import InvalidInput
 from ilab_jupyter.evaluation.results import AnyResult, Record, Result, stderr
 
 Change = Literal["better", "worse", "same"]
-# Two-sided, 95 %.
+# z-score of a two-sided 95 % confidence interval.
 SURE = 1.96
 
 
 class QuestionChange(Record):
-    """A question of both evaluations; `difference` is the second score minus the first."""
+    """A question that both evaluations scored; `difference` is the second score minus the first."""
 
     id: str
     group: str
@@ -29,7 +29,7 @@ class QuestionChange(Record):
 
 
 class Comparison(Record):
-    """The second result against the first, over the questions that both answered."""
+    """Comparison of the second result with the first, over the questions that both scored."""
 
     benchmark: str
     before: str = Field(description="The first model.")
@@ -42,7 +42,7 @@ class Comparison(Record):
     removed: tuple[str, ...] = Field(description="Questions that only the first has a score for.")
 
     def of(self, change: Change) -> tuple[QuestionChange, ...]:
-        """The questions that became `better`, `worse`, or stayed the `same`."""
+        """Return the questions whose score became `better`, `worse`, or stayed the `same`."""
         return tuple(question for question in self.questions if question.change == change)
 
     def __str__(self) -> str:
@@ -68,7 +68,10 @@ class Comparison(Record):
 
 
 def compare(before: Result, after: Result) -> Comparison:
-    """`after` against `before`; InvalidInput where they are of two benchmarks or share no question."""
+    """Compare `after` with `before`.
+
+    Raises InvalidInput if they are results of different benchmarks or have no question in common.
+    """
     if before.benchmark != after.benchmark or before.scale != after.scale:
         raise InvalidInput(
             f"{before.benchmark} and {after.benchmark} cannot be compared.",
@@ -109,7 +112,7 @@ def compare(before: Result, after: Result) -> Comparison:
 
 
 class Against(Record):
-    """A model's result, where there is a base that of the base, and the one compared with the other."""
+    """The result of a model and, if there is a base model, its result and the comparison of the two."""
 
     model: AnyResult
     base: AnyResult | None = None

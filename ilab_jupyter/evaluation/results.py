@@ -1,4 +1,4 @@
-"""What an evaluation found, one type a benchmark: frozen, kept as JSON, comparable."""
+"""Results of evaluations, one type for each benchmark: frozen, stored as JSON, comparable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ilab_jupyter.display import Shown, html, table
 
 
 class Record(Shown, BaseModel):
-    """Frozen facts."""
+    """Base class of results: frozen; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class QuestionScore(Record):
-    """One question and its score. `id` is the same in every evaluation that asks it."""
+    """A question and its score. `id` is the same in every evaluation that contains the question."""
 
     id: str
     group: str = Field(description="Category, leaf or task.")
@@ -30,7 +30,7 @@ class QuestionScore(Record):
 
 
 class Rejected(Record):
-    """A turn without a score: the judge gave none that can be read, or there was no answer to judge."""
+    """A turn without a score: the judge's reply has no valid score, or the model gave no answer."""
 
     id: str
     turn: int
@@ -38,7 +38,7 @@ class Rejected(Record):
 
 
 class GroupScore(Record):
-    """The questions of one category, leaf or task."""
+    """The score of the questions of one category, leaf or task."""
 
     score: float
     stderr: float | None = Field(description="Standard error of the mean; None for a single question.")
@@ -46,7 +46,7 @@ class GroupScore(Record):
 
 
 class Result(Record):
-    """What every benchmark gives. Scores lie between the two numbers of `scale`."""
+    """The fields that all benchmarks share. `scale` is the lowest and the highest possible score."""
 
     benchmark: str
     model: str
@@ -99,14 +99,14 @@ class MTBenchBranchResult(Result):
 
 
 class MMLUResult(Result):
-    """MMLU: multiple choice; the share of right answers, the mean over the tasks."""
+    """MMLU: multiple choice, scored by the share of correct answers, averaged over the tasks."""
 
     benchmark: Literal["mmlu"] = "mmlu"
     few_shots: int
 
 
 class MMLUBranchResult(Result):
-    """MMLU-Branch: the same on the questions that a generation made from the taxonomy's documents."""
+    """MMLU-Branch: multiple choice on questions generated from the taxonomy's documents."""
 
     benchmark: Literal["mmlu_branch"] = "mmlu_branch"
     few_shots: int
@@ -114,7 +114,7 @@ class MMLUBranchResult(Result):
 
 
 class DKBenchResult(Result):
-    """DK-Bench: questions of one's own with reference answers, judged from 1 to 5."""
+    """DK-Bench: user-provided questions with reference answers, judged from 1 to 5."""
 
     benchmark: Literal["dk_bench"] = "dk_bench"
     input_questions: str
@@ -128,12 +128,12 @@ ANY: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)
 
 
 def stderr(values: Sequence[float]) -> float | None:
-    """Standard error of the mean; None where one value says nothing of the spread."""
+    """Return the standard error of the mean, or None for fewer than two values."""
     return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def groups(questions: Iterable[QuestionScore]) -> dict[str, GroupScore]:
-    """The questions by their group, in the order of the names."""
+    """Return the score of each group, sorted by name."""
     scores: dict[str, list[float]] = {}
     for question in questions:
         scores.setdefault(question.group, []).append(question.score)

@@ -1,4 +1,4 @@
-"""Settings of an evaluation: judge and benchmark. Light: every interface may import it."""
+"""Settings of an evaluation: judge and benchmark. Cheap to import from any interface."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ JUDGED: tuple[Benchmark, ...] = ("mt_bench", "mt_bench_branch", "dk_bench")
 
 
 class Section(BaseModel):
-    """Frozen; an unknown name is an error."""
+    """A section of settings. Frozen; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class JudgeSettings(Section):
-    """Who judges: the model at `url`, or, without one, a local `model` that is served for that time.
+    """The judge: the model at `url`, or, without a URL, a local `model` served during the evaluation.
 
-    The key is never here: it comes from the environment variable that `api_key_env` names.
+    The API key is not part of the settings; it is read from the environment variable `api_key_env`.
     """
 
     url: str | None = Field(
@@ -55,14 +55,14 @@ class JudgeSettings(Section):
 
 
 def short_judge(value: Any) -> Any:
-    """An address, or the name or folder of a model, says enough."""
+    """Expand a string, the URL or the model of a judge, into the fields of `JudgeSettings`."""
     if isinstance(value, str):
         return {"url": value} if "://" in value else {"model": value}
     return value
 
 
 class EvaluationSettings(Section):
-    """All settings of an evaluation; a field says which benchmarks use it if not all do."""
+    """All settings of an evaluation. A field names the benchmarks that use it, unless all do."""
 
     benchmark: Benchmark
     model: str = Field(default="starter", description="Registry name, model folder or hub id.")

@@ -1,4 +1,4 @@
-"""Results on disk: a folder an evaluation below `evaluations/`, with what it was made from beside it."""
+"""Results on disk: one folder for each evaluation, with the result and the files it is based on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def evaluations_dir() -> Path:
 
 
 def new_folder(output_dir: Path | None, benchmark: str, model: str) -> Path:
-    """An empty folder for one evaluation; Unavailable where it cannot be made."""
+    """Create an empty folder for one evaluation. Raises Unavailable if that fails."""
     root = (output_dir or evaluations_dir()).absolute()
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).name)[:64] or "model"
     stem = f"{benchmark}-{label}-{datetime.now():%Y-%m-%d_%H%M%S}"
@@ -44,23 +44,26 @@ def new_folder(output_dir: Path | None, benchmark: str, model: str) -> Path:
 
 
 def versions() -> dict[str, str | None]:
-    """Of the libraries that a score depends on."""
+    """Return the versions of the libraries that a score depends on."""
     return hardware.versions(LIBRARIES)
 
 
 def now() -> datetime:
-    """With the time zone."""
+    """Return the current local time with its time zone, to the second."""
     return datetime.now().astimezone().replace(microsecond=0)
 
 
 def save(result: AnyResult) -> None:
-    """Write the result into its folder, at once or not at all."""
+    """Write the result into its folder atomically."""
     file = Path(result.path) / RESULT
     durable.write_durably(file, result.model_dump_json(indent=1).encode(), mode=0o666)
 
 
 def load(path: Path) -> AnyResult:
-    """A kept result, from its file or folder; NotFound, or Unprocessable where it is none."""
+    """Read a result from its file or folder.
+
+    Raises NotFound if there is none, InvalidInput if it is too large, Unprocessable if it is not valid.
+    """
     file = path / RESULT if paths.is_folder(path) else path
     try:
         with file.open("rb") as stream:

@@ -1,1 +1,1 @@
-"""Documents: read with docling in a process of their own, chunked, kept in a store and found again."""
+"""Retrieval: documents are read with docling in a separate process, chunked, stored and searched."""

@@ -1,4 +1,4 @@
-"""A question to a served model, with the passages that may answer it: data to report, never orders."""
+"""Questions to a served model, with retrieved passages as quoted data that is never an instruction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 
 
 def messages(question: str, hits: Sequence[Hit]) -> list[dict[str, str]]:
-    """The chat that asks `question` about `hits`, which are numbered from 1."""
+    """Return the chat messages that ask `question` about `hits`, which are numbered from 1."""
     passages = [
         {"passage": position, "document": hit.document, "headings": hit.headings, "text": hit.text}
         for position, hit in enumerate(hits, 1)
@@ -33,9 +33,9 @@ def messages(question: str, hits: Sequence[Hit]) -> list[dict[str, str]]:
 
 
 def answer(question: str, hits: Sequence[Hit], client: Any, model: str, max_tokens: int) -> Answer:
-    """Ask `client` (openai's, or one with its `chat.completions.create`) and read its answer.
+    """Ask `client` (openai's, or one with its `chat.completions.create`) and parse its answer.
 
-    Unavailable where the model's server cannot be reached, refuses, or answers nonsense.
+    Raises Unavailable if the model's server cannot be reached, refuses, or sends an invalid reply.
     """
     try:
         reply = client.chat.completions.create(
@@ -57,7 +57,7 @@ def answer(question: str, hits: Sequence[Hit], client: Any, model: str, max_toke
 
 
 def first_model(client: Any) -> str:
-    """The first model that the server lists; Unavailable where there is none."""
+    """Return the first model that the server lists. Raises Unavailable if there is none."""
     try:
         names = [entry.id for entry in client.models.list()]
     except Exception as error:
@@ -68,7 +68,7 @@ def first_model(client: Any) -> str:
 
 
 def refusal(error: Exception) -> PublicError:
-    """What a person can do about a failure of an OpenAI-compatible server."""
+    """Convert a failure of an OpenAI-compatible server into an error with a hint for the user."""
     for link in chain(error):
         if isinstance(link, PublicError):
             return link
@@ -86,5 +86,5 @@ def refusal(error: Exception) -> PublicError:
 
 
 def nothing(question: str) -> Answer:
-    """The answer without a fitting passage: no model was called."""
+    """Return the answer for a question without matching passages; no model is called."""
     return Answer(question=question, text=NOTHING, found=False, cited=(), passages=(), model=None)

@@ -1,4 +1,4 @@
-"""Office documents are zip archives: looked through before anything unpacks them."""
+"""Check office documents, which are zip archives, before they are unpacked."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ilab_jupyter.retrieval.unreadable import Unreadable
 
 MAX_ENTRIES = 10_000
 MAX_UNPACKED = 1_000_000_000
-# Text of office documents packs 5 to 30 times; a bomb a thousand times.
+# Office documents compress 5 to 30 times, archive bombs a thousand times.
 MAX_RATIO = 200
 _FREE = 10_000_000
 _OLD_OFFICE = bytes.fromhex("d0cf11e0a1b11ae1")
 
 
 def check(path: Path, folder: str) -> None:
-    """Nothing for a sound archive with the part `folder` ('word', 'ppt'); Unreadable otherwise.
+    """Raise Unreadable unless `path` is a valid archive that contains `folder` ('word' or 'ppt').
 
-    The sizes that an archive declares bind: no more than that is unpacked of an entry.
+    Checking the declared sizes is enough: an entry is never unpacked beyond its declared size.
     """
     with path.open("rb") as stream:
         if stream.read(8) == _OLD_OFFICE:
@@ -38,7 +38,7 @@ def check(path: Path, folder: str) -> None:
         raise Unreadable("archive", f"It holds {len(entries):,} files; {MAX_ENTRIES:,} are the limit.")
     unpacked = sum(entry.file_size for entry in entries)
     packed = max(sum(entry.compress_size for entry in entries), 1)
-    # entries that share their bytes count once in the file and many times in the sum
+    # overlapping entries share their bytes in the file, but each adds to the sum
     packed = min(packed, path.stat().st_size)
     if unpacked > MAX_UNPACKED or (unpacked > _FREE and unpacked > MAX_RATIO * packed):
         raise Unreadable(

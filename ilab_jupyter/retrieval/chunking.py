@@ -1,4 +1,4 @@
-"""A docling document cut into chunks that keep to its headings. Imported only in the reading process."""
+"""Split a docling document into chunks along its headings. Imported only in the reading process."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ if TYPE_CHECKING:
     from docling_core.types.doc.document import DoclingDocument
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-# docling puts a blank around bold words, links and code, also beside a mark that belongs to them
+# docling puts spaces around bold words, links and code, also next to punctuation
 _BEFORE = re.compile(r"\( (?=[*\[`])")
 _AFTER = re.compile(r"(?<=[*)`]) (?=[,.;:)])")
 
 
 def words(text: str) -> int:
-    """Words and marks of `text`, a count of tokens where no tokenizer is given."""
+    """Count the words and punctuation characters of `text`, as tokens if no tokenizer is given."""
     return len(_WORD.findall(text))
 
 
 def counter(tokenizer: str | None) -> Callable[[str], int]:
-    """Counts the tokens of the tokenizer.json at this path, or `words`; InvalidInput for what is none."""
+    """Return a token counter for the tokenizer.json at this path, or `words` for None.
+
+    Raises InvalidInput if the file is not a valid tokenizer.
+    """
     if tokenizer is None:
         return words
     from tokenizers import Tokenizer
 
     try:
         loaded = Tokenizer.from_file(tokenizer)
-    except Exception as error:  # what the library raises has no class of its own
+    except Exception as error:  # the library raises plain Exception
         raise InvalidInput(
             f"{Path(tokenizer).name} is no tokenizer: {error}.", "Give a tokenizer.json."
         ) from None
@@ -42,10 +45,10 @@ def counter(tokenizer: str | None) -> Callable[[str], int]:
 
 
 def markdown_tables() -> Any:
-    """A serializer provider for docling's chunkers that writes tables as markdown.
+    """Return a serializer provider for docling's chunkers that writes tables as markdown.
 
-    Every cell is in the text. docling's own sentences of row, column and value leave out the heading of the
-    first column, and a cell of a table with one column.
+    The markdown contains every cell. docling's default, triplets of row, column and value, omits the heading
+    of the first column and the cells of a table with one column.
     """
     from docling_core.transforms.chunker.hierarchical_chunker import (
         ChunkingDocSerializer,
@@ -65,9 +68,9 @@ def markdown_tables() -> Any:
 def chunk(
     document: DoclingDocument, max_tokens: int, count: Callable[[str], int]
 ) -> Iterator[dict[str, Any]]:
-    """The chunks as {number, headings, page, tokens, text}, of at most `max_tokens` with their headings.
+    """Yield the chunks as {number, headings, page, tokens, text}, of at most `max_tokens` with headings.
 
-    docling's HybridChunker: it splits what is too long and joins small neighbours below one heading.
+    Uses docling's HybridChunker, which splits long items and merges small neighbours below one heading.
     """
     from docling_core.transforms.chunker.hybrid_chunker import HybridChunker
     from docling_core.transforms.chunker.tokenizer.base import BaseTokenizer
@@ -84,7 +87,7 @@ def chunk(
             return count
 
     class Chunker(HybridChunker):
-        """Keeps sentences whole: docling would break one at each bold word, code or link in it."""
+        """Chunker that does not split a sentence at each bold word, code or link, as docling would."""
 
         def _split_by_doc_items(self, doc_chunk: Any, doc_serializer: Any) -> Any:
             listed = any(item.label == DocItemLabel.LIST_ITEM for item in doc_chunk.meta.doc_items)
@@ -95,7 +98,7 @@ def chunk(
     chunker = Chunker(tokenizer=Counter(), serializer_provider=markdown_tables())
     number = 0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # headings longer than a chunk are left out, which is what is wanted
+        warnings.simplefilter("ignore")  # docling drops headings longer than a chunk, as intended
         pieces: Iterator[Any] = chunker.chunk(document)
         for piece in pieces:
             text = _BEFORE.sub("(", _AFTER.sub("", piece.text)).strip().replace("&#124;", r"\|")

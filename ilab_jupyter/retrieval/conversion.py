@@ -1,4 +1,4 @@
-"""Documents to Docling JSON in a folder, one file each, as InstructLab's `rag convert` makes them."""
+"""Convert documents to Docling JSON in a folder, one file each, like InstructLab's `rag convert`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HIDDEN = ".ilab-convert"
 
 @dataclass(frozen=True)
 class Leaves:
-    """The leaves `files` of the taxonomy at `root`; `places` maps repositories to local folders."""
+    """The leaves `files` of the taxonomy at `root`; `positions` maps repositories to local folders."""
 
     root: Path
     files: tuple[str, ...]
@@ -33,8 +33,8 @@ class Leaves:
     def gather(self, target: Path, reporter: Reporter) -> Path:
         """Copy the documents of the knowledge leaves into the new folder `target`, below the leaves' paths.
 
-        Unprocessable, with file and line, where a leaf's documents cannot be had, and where no leaf has any;
-        Stopped where the reporter asks for it while they are fetched.
+        Raises Unprocessable, with file and line, if a leaf's documents are not available, or if there is no
+        knowledge leaf; Stopped on a stop request while they are fetched.
         """
         limits = leaf_documents.Limits(stopping=lambda: reporter.stopping)
         shutil.rmtree(target, ignore_errors=True)
@@ -50,7 +50,7 @@ class Leaves:
             for finding in findings:
                 if finding.severity == "error":
                     raise Unprocessable(str(finding), cause="no_documents")
-            # The folder may be there already: of a leaf below this one.
+            # The folder may exist already, created for a leaf below this one.
             shutil.copytree(aside, target / Path(file).parent, dirs_exist_ok=True)
             shutil.rmtree(aside)
         if not knowledge:

@@ -1,4 +1,4 @@
-"""One document read with docling and written as markdown, Docling JSON and chunks.
+"""Read one document with docling and write it as markdown, Docling JSON and chunks.
 
 Imported only in the reading process: docling takes seconds to load, and a document can hang or kill it.
 """
@@ -26,7 +26,7 @@ _OFFICE = {"docx": "word", "pptx": "ppt"}
 
 
 def read(order: Order) -> Outcome:
-    """Read `order.path` and write what the order asks for; Unreadable says why it cannot be."""
+    """Read `order.path` and write the requested files. Raises Unreadable if the document cannot be read."""
     path = Path(order.path)
     document, markdown, losses = _load(path, order)
     if markdown is None:
@@ -57,7 +57,7 @@ def _counter(tokenizer: str | None) -> Callable[[str], int]:
 
 
 def _load(path: Path, order: Order) -> tuple[DoclingDocument, str | None, list[str]]:
-    """(the document, its markdown where that is already known, what is lost or doubtful)."""
+    """Return (document, its markdown if already known, warnings about lost or doubtful content)."""
     from docling_core.types.doc.document import DoclingDocument
     from docling_core.types.doc.labels import DocItemLabel
 
@@ -85,7 +85,7 @@ def _load(path: Path, order: Order) -> tuple[DoclingDocument, str | None, list[s
             document.add_text(DocItemLabel.TEXT, paragraph)
         return document, None, losses
     if order.format == "markdown":
-        # kept as it was written: docling's own markdown of it differs in small things
+        # kept as written: docling's export differs in details
         written = text.replace("\r\n", "\n").replace("\r", "\n")
         return _converted(text.encode(), f"{name}.md"), written, losses
     return _converted(text.encode(), f"{name}.{order.format}"), None, losses
@@ -97,7 +97,7 @@ def _converted(raw: bytes, name: str) -> DoclingDocument:
     try:
         return _converter().convert(DocumentStream(name=name, stream=BytesIO(raw))).document
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # docling wraps what its readers raise
+        # docling wraps the exceptions of its readers
         deepest = list(chain(error))[-1]
         if isinstance(deepest, MemoryError | RecursionError):
             raise deepest from None
@@ -109,13 +109,13 @@ def _converted(raw: bytes, name: str) -> DoclingDocument:
 
 @lru_cache(maxsize=1)
 def _converter() -> DocumentConverter:
-    """Reads the formats that need no model, and fetches nothing that a document names."""
+    """Return a converter for the formats that need no model; it fetches no linked resource."""
     from docling.datamodel.backend_options import HTMLBackendOptions
     from docling.datamodel.base_models import InputFormat
     from docling.document_converter import DocumentConverter, FormatOption, HTMLFormatOption
 
     formats = [InputFormat.MD, InputFormat.HTML, InputFormat.DOCX, InputFormat.PPTX, InputFormat.CSV]
-    # the part before the first heading is text, too
+    # text before the first heading is part of the body, too
     html: dict[InputFormat, FormatOption] = {
         InputFormat.HTML: HTMLFormatOption(
             backend_options=HTMLBackendOptions.model_validate({"infer_furniture": False})

@@ -1,4 +1,4 @@
-"""Embedding models of sentence-transformers: found on this machine, checked before they are loaded."""
+"""Embedding models of sentence-transformers: found locally, checked before they are loaded."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _DECIDING = frozenset({".json", ".safetensors", ".txt", ".model"})
 
 
 class EmbeddingModel:
-    """`dimension` numbers for each text, of length 1, so that a dot product is a cosine.
+    """An embedding model that returns unit vectors of size `dimension`, so that a dot product is a cosine.
 
-    `fingerprint` is the hash of everything that decides them: vectors of one model fit no other's.
+    `fingerprint` is a hash of all files that determine the vectors; vectors with different fingerprints are
+    not comparable.
     """
 
     def __init__(self, name: str, device: str = "auto") -> None:
-        """`name` is a folder, a model below InstructLab's models folder, or one in the hub's cache.
+        """Load a model: a folder, a model below InstructLab's models folder, or one in the hub's cache.
 
-        Nothing is downloaded: NotFound where it is not on this machine. Unprocessable for a folder that is no
-        sentence-transformers model, brings its own code, or has its weights as pickles only.
+        Nothing is downloaded. Raises NotFound if the model is not on this machine, Unprocessable if the
+        folder is not a sentence-transformers model, contains custom code, or has its weights only as pickles.
         """
         self.name = name
         self.folder = find(name)
@@ -49,23 +50,23 @@ class EmbeddingModel:
 
     @property
     def max_tokens(self) -> int | None:
-        """Longer texts are cut; None where the model takes any length."""
+        """Number of tokens after which texts are truncated, or None for no limit."""
         most = getattr(self._model, "max_seq_length", None)
         return int(most) if isinstance(most, int | float) and most < 10**9 else None
 
     def documents(self, texts: Sequence[str]) -> numpy.ndarray[Any, Any]:
-        """Vectors of passages, float32 (texts, dimension)."""
+        """Return the vectors of passages, float32 of shape (texts, dimension)."""
         return self._numbers(self._model.encode_document(list(texts), **_QUIETLY))
 
     def queries(self, texts: Sequence[str]) -> numpy.ndarray[Any, Any]:
-        """Vectors of questions, float32 (texts, dimension)."""
+        """Return the vectors of questions, float32 of shape (texts, dimension)."""
         return self._numbers(self._model.encode_query(list(texts), **_QUIETLY))
 
     @staticmethod
     def _numbers(found: Any) -> numpy.ndarray[Any, Any]:
         import numpy
 
-        # a text of which the model knows no word may have no direction
+        # a text without any known word may give NaN
         return numpy.nan_to_num(numpy.asarray(found, dtype=numpy.float32))
 
 
@@ -78,7 +79,7 @@ _QUIETLY = {
 
 
 def find(name: str) -> Path:
-    """The folder of an embedding model on this machine; NotFound says how to get it."""
+    """Return the local folder of an embedding model. Raises NotFound if it is not on this machine."""
     named = HUB_ID.fullmatch(name) or PART.fullmatch(name)
     for position in (existing(name), existing(str(paths.models_dir() / name)) if named else None):
         if position is not None and position.is_dir():
@@ -99,7 +100,7 @@ def find(name: str) -> Path:
 
 
 def _check(folder: Path) -> None:
-    """Refuse what loading would run or unpickle."""
+    """Raise Unprocessable if loading the folder would run custom code or unpickle weights."""
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         raise Unprocessable(
             f"{folder.name} is no embedding model: it has neither modules.json nor config.json.",

@@ -1,4 +1,4 @@
-"""A folder that one reading of documents at a time writes into."""
+"""Lock on an output folder, held by one process at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ilab_jupyter.errors import Conflict, Unavailable, is_disk_full
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """Create `folder` and lock it; gives an empty folder for temporary files below it.
+    """Create `folder` and lock it; yield an empty folder for temporary files below it.
 
-    Conflict where another process works there. Inside, an OSError becomes Unavailable that names the folder.
+    Raises Conflict if another process holds the lock. Inside the with block, an OSError becomes Unavailable
+    with the folder's name.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

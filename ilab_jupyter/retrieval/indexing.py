@@ -1,4 +1,4 @@
-"""Documents into a collection: read, cut into chunks, embedded and put in place of what they were before."""
+"""Index documents into a collection: read, chunk and embed them, and replace their earlier chunks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ilab_jupyter.retrieval.results import Document, Failure, Loss, StoreResult
 from ilab_jupyter.retrieval.settings import StoreSettings
 from ilab_jupyter.retrieval.store import Collection, Embedding, store_path
 
-# Chunks that are written at once: one commit of the store, which a reader sees whole or not at all.
+# Chunks for each write. A write is one atomic commit of the store.
 BATCH = 512
 
 Chunk = dict[str, Any]
@@ -99,10 +99,10 @@ def _read(
     tally: _Tally,
     reporter: Reporter,
 ) -> Iterator[tuple[Document, str, list[Chunk]]]:
-    """(document, its version, its chunks) of what is new or changed."""
+    """Yield (document, version, chunks) of each new or changed document."""
     fitting = settings
     if settings.tokenizer is None and model.max_tokens is not None:
-        # the model cuts what is longer; a word may be several of its tokens
+        # the model truncates longer texts; a word may be several of its tokens
         own = model.folder / "tokenizer.json"
         counted = own.is_file()
         most = model.max_tokens - 2 if counted else model.max_tokens // 2
@@ -130,7 +130,10 @@ def _read(
 def _ingested(
     folder: Path, known: dict[str, str], tally: _Tally
 ) -> Iterator[tuple[Document, str, list[Chunk]]]:
-    """The same from what `Data.ingest` left in a folder, which needs no reading any more."""
+    """Yield the same from the folder of an earlier `Data.ingest`, without reading documents again.
+
+    Raises Unprocessable if its files are damaged.
+    """
     try:
         manifest = json.loads((folder / ingestion.MANIFEST).read_bytes())
         by_document: dict[str, list[Chunk]] = {}
@@ -160,7 +163,7 @@ def _write(
     tally: _Tally,
     reporter: Reporter,
 ) -> None:
-    """Embed and write, some documents at a time. What is written stays where the work is stopped."""
+    """Embed and write the documents in batches. Batches that are written are kept after Stopped."""
     rows: list[Chunk] = []
     names: list[str] = []
     for document, version, chunks in arriving:
@@ -185,7 +188,7 @@ def _rows(
     model: EmbeddingModel,
     tally: _Tally,
 ) -> list[Chunk]:
-    """The rows of a document. Only what it did not say before is embedded."""
+    """Return the rows of a document. Only contents without an earlier vector are embedded."""
     contents = ["\n".join([*chunk["headings"], chunk["text"]]) for chunk in chunks]
     vectors = collection.vectors(folder, document)
     fresh = list(dict.fromkeys(content for content in contents if content not in vectors))
@@ -220,7 +223,7 @@ def _lines(path: Path) -> list[Chunk]:
 
 
 def check_question(query: str) -> str:
-    """The question without blanks around it; InvalidInput for none and for one of more than 10,000 signs."""
+    """Return the question, stripped. Raises InvalidInput if it is empty or longer than 10,000 characters."""
     text = query.strip()
     if not text or len(text) > 10_000:
         raise InvalidInput("A question has between 1 and 10,000 characters.", "Ask something shorter.")

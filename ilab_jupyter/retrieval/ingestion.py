@@ -1,4 +1,4 @@
-"""Documents to markdown and chunks in a folder, only what changed, with a manifest of what came from what."""
+"""Convert new and changed documents to markdown and chunks in a folder, with a manifest."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def ingest(
 
 
 def default_repository(folder: Path) -> Path:
-    """Where the markdown of an output folder is committed: a folder of ours, the same for the same output."""
+    """Return the default repository for the markdown of an output folder, below InstructLab's data folder."""
     mark = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
     return paths.data_dir() / "knowledge" / f"{folder.name}-{mark}"
 

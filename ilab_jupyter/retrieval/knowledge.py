@@ -1,4 +1,4 @@
-"""Markdown committed into a git repository of our own, so that a knowledge leaf can name it."""
+"""Commit markdown into a git repository managed by ingest, so that a knowledge leaf can reference it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _MARK = "ilab.documents"
 
 
 def commit(folder: Path, files: Sequence[str], repository: Path) -> KnowledgeSource:
-    """Make the repository hold exactly `files` of `folder` and give its commit; none is made where nothing
-    changed. Commits that leaves already name stay in it.
+    """Commit exactly `files` of `folder` to the repository and return the commit.
 
-    Conflict where `repository` is a folder with other content, Unprocessable without any file.
+    If nothing changed, no commit is created. Earlier commits, which leaves may reference, are kept. Raises
+    Conflict if `repository` has other content, Unprocessable if `files` is empty, Unavailable if git or the
+    disk fails.
     """
     if not files:
         raise Unprocessable(

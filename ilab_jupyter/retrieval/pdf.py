@@ -1,4 +1,4 @@
-"""PDF files: laid out by docling's models where they are on this machine, as bare text otherwise.
+"""Read PDF files with docling's layout models if they are installed, as plain text otherwise.
 
 Imported only in the reading process.
 """
@@ -23,7 +23,10 @@ _TABLES = "docling-project--docling-models"
 
 
 def read(path: Path, name: str, models: str | None, *, text_only: bool) -> tuple[DoclingDocument, list[str]]:
-    """(the document, what is lost); Unreadable for a locked or damaged file, and for one without text."""
+    """Return (document, warnings about lost content).
+
+    Raises Unreadable for an encrypted, damaged or too large file, and for one without text.
+    """
     pages = _texts(path)
     silent = [number for number, (_, text) in enumerate(pages, 1) if not text.strip()]
     if len(silent) == len(pages):
@@ -51,7 +54,7 @@ def read(path: Path, name: str, models: str | None, *, text_only: bool) -> tuple
 
 
 def _texts(path: Path) -> list[tuple[tuple[float, float], str]]:
-    """(width and height in points, text) of each page."""
+    """Return ((width, height) in points, text) of each page."""
     import pypdfium2  # type: ignore[import-untyped]
 
     try:
@@ -89,7 +92,7 @@ def _bare(name: str, pages: list[tuple[tuple[float, float], str]]) -> DoclingDoc
 
 
 def _models(given: str | None) -> Path | str | None:
-    """The folder with docling's layout model, '' for the hub's cache, or None where there is none."""
+    """Return the folder with docling's layout model, '' for the hub's cache, or None if there is none."""
     from docling.datamodel.pipeline_options import LayoutObjectDetectionOptions
     from docling.datamodel.settings import settings
     from huggingface_hub import try_to_load_from_cache
@@ -105,7 +108,7 @@ def _models(given: str | None) -> Path | str | None:
 
 
 def _laid_out(path: Path, name: str, folder: Path | str, losses: list[str]) -> DoclingDocument:
-    """The document as docling's models see it; what is lost of its tables is added to `losses`."""
+    """Convert the document with docling's layout models; add a warning about tables to `losses`."""
     from docling.datamodel.base_models import DocumentStream, InputFormat
     from docling.datamodel.pipeline_options import PdfPipelineOptions
     from docling.document_converter import DocumentConverter, PdfFormatOption
@@ -127,7 +130,7 @@ def _laid_out(path: Path, name: str, folder: Path | str, losses: list[str]) -> D
 
 
 def _has_torchvision() -> bool:
-    """Whether torchvision can be imported; one that does not fit torch was hidden, which is None here."""
+    """Return whether torchvision can be imported; one that does not match torch is hidden at startup."""
     try:
         return importlib.util.find_spec("torchvision") is not None
     except ValueError:
@@ -135,7 +138,7 @@ def _has_torchvision() -> bool:
 
 
 def _without_table_models() -> None:
-    """Let docling do without its models of tables, all of which it imports even where none is used."""
+    """Disable docling's other table models, which it imports even if tables are not recognised."""
     from docling.models.plugins import defaults
     from docling.models.stages.table_structure.table_structure_model import TableStructureModel
 

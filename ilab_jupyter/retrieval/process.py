@@ -1,4 +1,4 @@
-"""`python -m ilab_jupyter.retrieval.process`: reads one document after another, as its parent orders."""
+"""Subprocess that reads documents, one for each request of its parent (`Reader`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ _PDEATHSIG = 1
 
 
 def main() -> None:
-    """One JSON line an order, one a reply. Whatever a library prints goes to stderr."""
-    # a parent that is killed leaves no reader behind
+    """Read orders from stdin and write replies to stdout, one JSON line each.
+
+    Output that a library prints goes to stderr.
+    """
+    # the process ends when its parent is killed
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)

@@ -1,4 +1,4 @@
-"""The process that reads documents, seen from outside: given orders, watched, and killed when it hangs."""
+"""Client of the process that reads documents: sends orders, monitors it, and kills it on timeout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LISTENING_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Order:
-    """A document to read, and the files to write of it (None: not wanted)."""
+    """A document to read, and the paths of the files to write (None: not written)."""
 
     path: str
     name: str
@@ -41,7 +41,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a reading gave: `pages` is None for a format without pages, `characters` are those of the text."""
+    """The result of reading a document. `pages` is None for a format without pages."""
 
     pages: int | None
     characters: int
@@ -50,9 +50,9 @@ class Outcome:
 
 
 class Reader:
-    """Reads documents in a process of its own, which is started when it is needed and again after it died.
+    """Reads documents in a subprocess, which is started on demand and restarted after a crash.
 
-    `stop` is called several times a second while a document is read; what it raises ends the reading.
+    `stop` is called several times a second while a document is read; an exception from it aborts reading.
     """
 
     def __init__(self, timeout: float, stop: Callable[[], None] = lambda: None) -> None:
@@ -70,8 +70,10 @@ class Reader:
         self._end()
 
     def read(self, order: Order) -> Outcome:
-        """What became of the order. Unreadable for a document that cannot be read, that takes longer than the
-        time limit, or that ends the process; Unavailable where no process can be started.
+        """Execute the order and return its outcome.
+
+        Raises Unreadable for a document that cannot be read, exceeds the time limit, or crashes the process;
+        Unavailable if the process cannot be started.
         """
         process = self._started()
         assert process.stdin is not None, "opened with a pipe"
@@ -99,7 +101,7 @@ class Reader:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
-        # no request is sent to a hub
+        # send no requests to the Hugging Face hub
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ilab_jupyter.retrieval.process"],
@@ -122,7 +124,7 @@ class Reader:
         return self._process
 
     def _line(self, seconds: float) -> dict[str, Any]:
-        """The next reply; TimeoutError, or EOFError where the process ended."""
+        """Return the next reply. Raises TimeoutError, or EOFError if the process has ended."""
         process = self._process
         assert process is not None and process.stdout is not None, "it was started with pipes"
         until = time.monotonic() + seconds
@@ -143,7 +145,7 @@ class Reader:
         return reply
 
     def _end(self) -> int:
-        """End the process and its children; its exit code."""
+        """Kill the process and its children; return its exit code."""
         process, self._process, self._pending = self._process, None, b""
         if process is None:
             return 0

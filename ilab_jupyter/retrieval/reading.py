@@ -1,4 +1,4 @@
-"""Reads documents one after another: what is known already is passed over, what cannot be read kept apart."""
+"""Read documents one after another, skip unchanged ones, and collect failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Product = Literal["markdown", "json", "chunks"]
 
 @dataclass(frozen=True)
 class Known:
-    """A document whose earlier result still holds."""
+    """A document whose earlier result is still valid."""
 
     source: Source
 
@@ -45,9 +45,10 @@ def read(
     known: Callable[[Source, str], bool],
     reporter: Reporter,
 ) -> Iterator[Known | Read | Failure]:
-    """The outcome of each document, in order. `known` is called with the document's version.
+    """Yield the outcome of each document, in order.
 
-    Stopped where the reporter asks to stop, also in the middle of a document.
+    `known(source, version)` tells whether the result of this version exists. Raises Stopped on a stop
+    request, also in the middle of a document; InvalidInput if the tokenizer or `pdf_models` does not exist.
     """
     sources, wanted = list(sources), tuple(wanted)
     tokenizer = None if settings.tokenizer is None else tokenizer_file(settings.tokenizer)
@@ -90,7 +91,7 @@ def read(
 
 
 def failure(source: Source, error: Unreadable) -> Failure:
-    """The document and why it could not be read."""
+    """Return the failure of a document that could not be read."""
     return Failure.model_validate(
         {
             "document": source.name,
@@ -102,7 +103,7 @@ def failure(source: Source, error: Unreadable) -> Failure:
 
 
 def tokenizer_file(tokenizer: str) -> str:
-    """The tokenizer.json at a path or in a model's folder; InvalidInput where there is none."""
+    """Return the tokenizer.json at a path or in a model's folder. Raises InvalidInput if there is none."""
     path = existing(tokenizer)
     for file in (
         [] if path is None else [path, path / "tokenizer.json", path / "0_StaticEmbedding/tokenizer.json"]

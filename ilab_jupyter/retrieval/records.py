@@ -1,4 +1,4 @@
-"""An output folder that remembers which document each of its files was made of, and touches no other file."""
+"""Records that map each file of an output folder to its document; other files are not changed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ilab_jupyter.retrieval.unreadable import Unreadable
 
 
 class Record(Result):
-    """What a document gave, and the version of it that gave it."""
+    """The result for a document, and the version of the document that it belongs to."""
 
     version: str
     document: Document
     losses: tuple[str, ...]
 
     def warnings(self) -> list[Loss]:
-        """The losses, each with the document's name."""
+        """Return the losses, each with the document's name."""
         return [Loss(document=self.document.name, message=loss) for loss in self.losses]
 
 
 class Records:
-    """Records of `folder`, kept in its hidden folder `hidden`, one file a document.
+    """Records of `folder`, stored in its hidden folder `hidden`, one file for each document.
 
-    A file is put in place before its record, so a crash in between leaves a file that is made again.
+    A file is written before its record, so after a crash in between the file is written again.
     """
 
     def __init__(self, folder: Path, hidden: Path, product: Product) -> None:
@@ -45,18 +45,18 @@ class Records:
             try:
                 record = Record.model_validate_json(file.read_bytes())
             except (OSError, ValidationError):
-                continue  # a damaged record is none: the document is read again
+                continue  # a damaged record is ignored: the document is read again
             self._records[record.document.name] = record
 
     def __iter__(self) -> Iterator[Record]:
         return iter(sorted(self._records.values(), key=lambda record: record.document.name))
 
     def get(self, name: str) -> Record:
-        """The record of a document; KeyError."""
+        """Return the record of a document. Raises KeyError if there is none."""
         return self._records[name]
 
     def holds(self, source: Source, version: str) -> bool:
-        """True where this version of the document is here, with its file."""
+        """Return whether this version of the document is recorded and its files exist."""
         record = self._records.get(source.name)
         if record is None or record.version != version:
             return False
@@ -64,7 +64,10 @@ class Records:
         return made is not None and (self.folder / made).is_file() and self._chunks_are_here(record)
 
     def keep(self, read: Read) -> Record:
-        """Move the result to its path. Unreadable where another document has the file name."""
+        """Write the result to its path and record it.
+
+        Raises Unreadable if another document or an unrelated file has the same path.
+        """
         name = read.source.name
         output = f"{name}.{'json' if self._product == 'json' else 'md'}"
         if read.source.format == "markdown" and self._product == "markdown":
@@ -96,7 +99,7 @@ class Records:
         return record
 
     def forget(self, name: str) -> None:
-        """Remove what was made of a document, its record first."""
+        """Remove the record of a document, then its files."""
         record = self._records.pop(name)
         self._file(name, "json").unlink(missing_ok=True)
         self.chunks(name).unlink(missing_ok=True)
@@ -104,7 +107,7 @@ class Records:
             (self.folder / record.document.output).unlink(missing_ok=True)
 
     def chunks(self, name: str) -> Path:
-        """The file with the chunks of one document."""
+        """Return the path of the file with the chunks of one document."""
         return self._file(name, "jsonl")
 
     def _chunks_are_here(self, record: Record) -> bool:
@@ -116,7 +119,7 @@ class Records:
 
 @dataclass
 class Update:
-    """What became of the documents of a run."""
+    """The outcome for the documents of a run."""
 
     kept: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -124,16 +127,16 @@ class Update:
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """The documents whose result is here."""
+        """The documents with a result."""
         return tuple(record.document for record in self.kept)
 
     @property
     def warnings(self) -> tuple[Loss, ...]:
-        """What is lost or doubtful."""
+        """The losses of all documents with a result."""
         return tuple(warning for record in self.kept for warning in record.warnings())
 
     def tell(self, reporter: Reporter) -> None:
-        """Report what is lost and what could not be read."""
+        """Report the losses and the documents that could not be read."""
         for warning in self.warnings:
             reporter.warning(str(warning))
         for failed in self.failures:
@@ -148,7 +151,7 @@ def update(
     work: Path,
     reporter: Reporter,
 ) -> Update:
-    """Read what `records` does not hold yet and keep it there."""
+    """Read the documents that `records` does not contain yet and record their results."""
     done = Update()
     for one in read(sources, wanted, settings, work, records.holds, reporter):
         if isinstance(one, Failure):

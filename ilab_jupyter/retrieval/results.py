@@ -1,4 +1,4 @@
-"""What reading, storing and asking documents gives: frozen, typed, the same in every face."""
+"""Results of reading, storing and querying documents: frozen, typed, the same in every interface."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Mode = Literal["hybrid", "vector", "text"]
 
 
 class Result(Shown, BaseModel):
-    """Frozen facts."""
+    """Base class of results: frozen; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Failure(Result):
-    """A document that could not be read. The others were."""
+    """A document that could not be read."""
 
     document: str
     reason: Literal[
@@ -44,7 +44,7 @@ class Failure(Result):
 
 
 class Loss(Result):
-    """A document that was read, and what of it is lost or doubtful."""
+    """A warning about lost or doubtful content of a document that was read."""
 
     document: str
     message: str
@@ -68,7 +68,7 @@ class Document(Result):
 
 
 class Reading(Result):
-    """What became of a number of documents."""
+    """The outcome for a set of documents."""
 
     documents: tuple[Document, ...]
     failures: tuple[Failure, ...]
@@ -82,16 +82,16 @@ class Reading(Result):
 
     @property
     def pages(self) -> int:
-        """Pages of the documents that have some."""
+        """Total number of pages, over the documents that have pages."""
         return sum(document.pages or 0 for document in self.documents)
 
     @property
     def chunks(self) -> int:
-        """Chunks of all documents."""
+        """Total number of chunks."""
         return sum(document.chunks for document in self.documents)
 
     def _details(self) -> list[str]:
-        """Lines for a person on what was lost."""
+        """Return lines that describe warnings, failures and skipped files."""
         lines = [f"warning: {warning}" for warning in self.warnings]
         lines += [f"not read: {failure}" for failure in self.failures]
         if self.skipped:
@@ -101,14 +101,14 @@ class Reading(Result):
 
 
 class KnowledgeSource(Result):
-    """A commit with the markdown of documents, for a knowledge leaf to name."""
+    """A commit with the markdown of documents that a knowledge leaf can reference."""
 
     repository: str = Field(description="Absolute path of the git repository.")
     commit: str
     patterns: tuple[str, ...]
 
     def block(self) -> str:
-        """The `document:` block of a qna.yaml of version 3."""
+        """Return the `document:` block for a qna.yaml of version 3."""
         # every JSON string is a YAML string
         lines = ["document:", f"  repo: {json.dumps(f'file://{self.repository}')}"]
         lines += [f"  commit: {self.commit}", "  patterns:"]
@@ -117,7 +117,7 @@ class KnowledgeSource(Result):
 
 
 class IngestResult(Reading):
-    """Documents as markdown and chunks in a folder. It is a path: `open(result / "chunks.jsonl")`."""
+    """Documents as markdown and chunks in a folder. Path-like: `Path(result) / "chunks.jsonl"`."""
 
     path: str
     chunks_file: str = Field(description="JSON Lines: document, number, headings, page, tokens, text.")
@@ -128,7 +128,10 @@ class IngestResult(Reading):
         return self.path
 
     def document_block(self) -> str:
-        """The `document:` block of a knowledge leaf's qna.yaml; ValueError without `as_knowledge`."""
+        """Return the `document:` block for a knowledge leaf's qna.yaml.
+
+        Raises ValueError if the documents were ingested without `as_knowledge`.
+        """
         if self.knowledge is None:
             raise ValueError("Ingest with as_knowledge=True to get a commit that a leaf can name.")
         return self.knowledge.block()
@@ -172,7 +175,7 @@ class StoreResult(Reading):
 
 
 class Hit(Result):
-    """A chunk that was found."""
+    """A chunk found by a search."""
 
     document: str
     folder: str = Field(description="The folder that the document was ingested from.")
@@ -188,7 +191,7 @@ class Hit(Result):
 
 
 class Hits(Result):
-    """What a search found, the best first."""
+    """The hits of a search, the best first."""
 
     query: str
     mode: Mode
@@ -213,7 +216,7 @@ class Hits(Result):
 
 
 class Answer(Result):
-    """What a model said to a question, from passages that it was given."""
+    """A model's answer to a question, based on the given passages."""
 
     question: str
     text: str

@@ -1,4 +1,4 @@
-"""How documents are read. Light: any face may import it."""
+"""Settings for reading and storing documents. Cheap to import from any interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLLECTION = "ilab"
 
 
 class ReadSettings(BaseModel):
-    """Limits, and what decides the text and the chunks of a document."""
+    """Limits, and the options that determine the text and the chunks of a document."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,13 +36,13 @@ class ReadSettings(BaseModel):
     timeout: float = Field(default=300.0, gt=0, le=86_400, description="Seconds for one document.")
 
     def version(self, sha256: str) -> str:
-        """Changes where the bytes of a document change, or what decides how they are read."""
+        """Return a hash that changes with the document's bytes or with the options that affect its result."""
         deciding = (sha256, self.chunk_tokens, self.tokenizer, self.pdf, self.pdf_models)
         return hashlib.sha256(repr(deciding).encode()).hexdigest()
 
 
 class StoreSettings(ReadSettings):
-    """Where the chunks of documents are kept, and what their vectors are made with."""
+    """Settings of the store for chunks, and of the model for their vectors."""
 
     input_dir: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Which files are documents: found below folders without following a link, and copied as they are now."""
+"""Find documents below folders, without following links, and take snapshots of them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Snapshot:
 
 @dataclass
 class Found:
-    """Documents in the order of their names, and what else there was."""
+    """Documents sorted by name, and the number of skipped files by kind."""
 
     sources: list[Source] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -62,12 +62,11 @@ def find(
     formats: dict[str, str] = FORMATS,
     output: Path | None = None,
 ) -> Found:
-    """The documents that `documents` (files and folders) name; hidden ones and those below `output` are left
-    out.
+    """Find the documents in `documents` (files and folders), except hidden ones and those below `output`.
 
-    NotFound for a path that is none, InvalidInput for a file of no known format, two documents of one name
-    and documents that lie in `output` itself, TooLarge for more than `max_documents`, Unprocessable where
-    there is none at all.
+    Raises NotFound for a path that does not exist; InvalidInput for a file of unknown format, two documents
+    of the same name, or documents directly in `output`; TooLarge for more than `max_documents`; Unprocessable
+    if there are no documents.
     """
     found = Found()
     output = None if output is None else output.resolve()
@@ -102,9 +101,10 @@ def find(
 
 
 def snapshot(source: Source, folder: Path, max_bytes: int) -> Snapshot:
-    """Copy the document into `folder`, so that what is hashed is what is read; Unreadable where it cannot be.
+    """Copy the document into `folder`, so that the bytes that are hashed are the bytes that are read.
 
-    A pipe or a device is never waited for, and a link that took the file's place is not followed.
+    Pipes and devices do not block, and a link that replaced the file is not followed. Raises Unreadable if
+    the document cannot be read, is empty, or is larger than `max_bytes`.
     """
     target = folder / f"document{source.path.suffix.lower()}"
     digest, size = hashlib.sha256(), 0
@@ -126,7 +126,7 @@ def snapshot(source: Source, folder: Path, max_bytes: int) -> Snapshot:
                     copy.write(block)
     except OSError as error:
         if error.filename == os.fspath(target) or error.filename is None:
-            raise  # our own disk is not the document's fault
+            raise  # a failure to write the copy, not to read the document
         said = error.strerror or "it cannot be opened"
         raise Unreadable("unreadable", f"It cannot be read: {said}.", "Give yourself permission.") from None
     if size == 0:
@@ -144,7 +144,7 @@ def _existing(given: str | os.PathLike[str]) -> Path:
         ) from None
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InvalidInput(f"{path} is neither a file nor a folder.", "Give a document or a folder of some.")
-    # a link that a person names is meant
+    # a link is followed if it is given explicitly
     return path.resolve()
 
 
@@ -184,7 +184,7 @@ def _below(
 
 
 def _is_text(name: str) -> bool:
-    """False for a name that is not UTF-8, which no JSON or markdown can name."""
+    """Return whether the name is printable and valid UTF-8, as JSON and markdown require."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

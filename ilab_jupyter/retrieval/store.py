@@ -1,4 +1,4 @@
-"""Collections of chunks with their vectors in LanceDB: embedded files, many readers, one writer at a time."""
+"""Collections of chunks and vectors in LanceDB, an embedded database: many readers, one writer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped]
 
 _KEY = b"ilab.embedding"
-# More candidates than requested, so that each ranking includes what the other one found.
+# Fetch more candidates than requested, so that the two rankings overlap.
 _CANDIDATES = 4
 _INDEX = "content_words"
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """The model that a collection's vectors are made with."""
+    """The embedding model of a collection's vectors."""
 
     model: str
     dimension: int
@@ -34,7 +34,7 @@ class Embedding:
 
 
 def store_path(uri: str | None) -> Path:
-    """The folder of a store; InvalidInput for an address of another machine, Conflict for a file."""
+    """Return the folder of a store. Raises InvalidInput for a remote address, Conflict for a file."""
     folder = paths.data_dir() / "embeddings.db"
     if uri is not None:
         local = uri.removeprefix("file://")
@@ -52,7 +52,7 @@ def store_path(uri: str | None) -> Path:
 
 
 def check_name(collection: str) -> str:
-    """The name, or InvalidInput."""
+    """Return the name. Raises InvalidInput if it is not valid."""
     if not PART.fullmatch(collection):
         raise InvalidInput(
             f"{collection[:80]!r} cannot name a collection.", "Use letters, digits, '.', '_' and '-'."
@@ -75,7 +75,7 @@ class Collection:
 
     @classmethod
     def open(cls, folder: Path, name: str) -> Collection:
-        """NotFound where there is none of this name."""
+        """Open a collection. Raises NotFound if there is none of this name."""
         database = _connect(folder, name)
         if database is None:
             raise NotFound(
@@ -87,7 +87,7 @@ class Collection:
 
     @classmethod
     def open_or_make(cls, folder: Path, name: str, embedding: Embedding) -> Collection:
-        """The collection, made where there is none. Conflict where its vectors are another model's."""
+        """Open a collection, or create it. Raises Conflict if its vectors are those of another model."""
         database = _connect(folder, name)
         if database is None:
             import lancedb
@@ -101,7 +101,7 @@ class Collection:
         return found
 
     def check(self, embedding: Embedding) -> None:
-        """Conflict where `embedding` is not the model of this collection: its vectors mean something else."""
+        """Raise Conflict if `embedding` is not the model of this collection."""
         mine = self.embedding
         if (mine.fingerprint, mine.dimension) != (embedding.fingerprint, embedding.dimension):
             what = "another version of it" if mine.model == embedding.model else embedding.model
@@ -115,17 +115,17 @@ class Collection:
         return int(self._table.count_rows())
 
     def versions(self, folder: str) -> dict[str, str]:
-        """The version of each document that came from `folder`."""
+        """Return the version of each document that was ingested from `folder`."""
         rows = self._rows(f"folder = {_quoted(folder)}", ["document", "version"])
         return {row["document"]: row["version"] for row in rows}
 
     def vectors(self, folder: str, document: str) -> dict[str, list[float]]:
-        """The vectors of a document's chunks, by their content."""
+        """Return the vectors of a document's chunks, by content."""
         wanted = f"folder = {_quoted(folder)} AND document = {_quoted(document)}"
         return {row["content"]: row["vector"] for row in self._rows(wanted, ["content", "vector"])}
 
     def replace(self, folder: str, documents: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> int:
-        """Put `rows` in place of all that the collection has of `documents`, at once; how many rows went."""
+        """Replace the rows of `documents` by `rows` atomically; return the number of earlier rows."""
         import pyarrow
 
         listed = ", ".join(map(_quoted, documents))
@@ -141,12 +141,12 @@ class Collection:
         return before
 
     def settle(self) -> None:
-        """Index the words of all rows and join the small files that writing left behind."""
+        """Update the full-text index and compact the table's files."""
         from lancedb.index import FTS
 
         indices = [index for index in self._table.list_indices() if index.columns == ["content"]]
         if not any(index.name == _INDEX for index in indices):
-            # stop words stay in: `C` and `5` are among them
+            # keep stop words: `C` and `5` are among them
             words = FTS(base_tokenizer="icu", remove_stop_words=False)
             self._table.create_index("content", config=words, name=_INDEX)
             for index in indices:
@@ -154,7 +154,7 @@ class Collection:
         self._table.optimize(cleanup_older_than=timedelta(days=1))
 
     def search(self, query: str, vector: Sequence[float] | None, limit: int, mode: Mode) -> list[Hit]:
-        """The best rows, `vector` being the query's; it is not needed in mode `text`."""
+        """Return the best hits. `vector` is that of the query; mode `text` does not need it."""
         from lancedb import query as queries
 
         make: Any = queries.MatchQuery
@@ -175,8 +175,9 @@ class Collection:
     def _with_literal(
         self, query: str, vector: Sequence[float] | None, hits: list[Hit], limit: int, mode: Mode
     ) -> list[Hit]:
-        """The hits, first those with the query's terms of signs, such as `C++` and `$5`: the index has only
-        their letters and digits.
+        """Return the hits, those that contain the query's terms with symbols (`C++`, `$5`) first.
+
+        The full-text index contains only the letters and digits of such terms.
         """
         terms = literal_terms(query)
         if not terms:
@@ -205,7 +206,7 @@ class Collection:
 
 
 def literal_terms(query: str) -> list[str]:
-    """The words of a query that have signs in them or around them, such as `C++`, `$5`, `.NET` and `&&`."""
+    """Return the words of a query that contain symbols, such as `C++`, `$5`, `.NET` and `&&`."""
     words = (
         word.strip("\"'()[]{}<>,;:!?\u00bf\u00a1\u201c\u201d\u2018\u2019\u00ab\u00bb")
         for word in query.split()
@@ -215,13 +216,13 @@ def literal_terms(query: str) -> list[str]:
 
 
 def _connect(folder: Path, name: str) -> Any:
-    """The database, or None where it has no such table."""
+    """Return the database, or None if it has no such table."""
     engine.require("RAG", "lancedb", extra="rag")
     import lancedb
 
     if not (folder / f"{name}.lance").is_dir():
         return None
-    # every read sees what others have written
+    # every read sees the writes of other processes
     return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
 
 

@@ -1,4 +1,4 @@
-"""Bytes of a text file as text, and the lines of a page as paragraphs."""
+"""Decode text files, and split text into paragraphs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from ilab_jupyter.retrieval.unreadable import Unreadable
 
-# The marks of UTF-32 first: they begin with those of UTF-16.
+# UTF-32 first: its little-endian byte order mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -21,9 +21,10 @@ _DECLARED = re.compile(
 
 
 def decode(raw: bytes, *, html: bool = False) -> tuple[str, str]:
-    """(the text, what is doubtful about it or ''); Unreadable for bytes that are no text.
+    """Return (text, warning or ''). Raises Unreadable for bytes that are not text.
 
-    A byte order mark decides, then UTF-8, then what an HTML page declares, then Windows-1252 with a warning.
+    The encoding is that of the byte order mark, if any; otherwise UTF-8, then the encoding that an HTML page
+    declares, then Windows-1252 with a warning.
     """
     marked = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
     if marked is None and b"\0" in raw:
@@ -46,14 +47,15 @@ def decode(raw: bytes, *, html: bool = False) -> tuple[str, str]:
 
 
 def paragraphs(text: str) -> list[str]:
-    """The paragraphs of plain text: what blank lines part, each on one line."""
+    """Return the paragraphs of plain text, separated by blank lines, each joined into one line."""
     blocks = re.split(r"\n[^\S\n]*\n\s*", text.replace("\r\n", "\n").replace("\r", "\n"))
     return [joined for block in blocks if (joined := " ".join(block.split()))]
 
 
 def page_paragraphs(text: str) -> list[str]:
-    """The paragraphs of a printed page, which has no blank lines: one ends with a short line that ends a
-    sentence. Words that the line end hyphenated are made whole.
+    """Return the paragraphs of a printed page without blank lines.
+
+    A paragraph ends at a short line that ends a sentence. Words hyphenated at a line end are joined.
     """
     lines = [" ".join(line.split()) for line in re.sub("\ufffe|\u00ad", "-\n", text).splitlines()]
     longest = max(map(len, lines), default=0)

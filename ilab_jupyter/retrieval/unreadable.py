@@ -1,10 +1,13 @@
-"""Why one document cannot be read, as the reading of it raises it. The reading of the others goes on."""
+"""Exception for a document that cannot be read; the other documents are still read."""
 
 from __future__ import annotations
 
 
 class Unreadable(Exception):
-    """`reason` is one of `results.Failure.reason`; message and next step are for a person."""
+    """A document cannot be read.
+
+    `reason` is one of `results.Failure.reason`; `message` and `hint` are shown to the user.
+    """
 
     def __init__(self, reason: str, message: str, hint: str = "") -> None:
         super().__init__(message)
