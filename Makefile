@@ -79,8 +79,8 @@ docs: $(READY)  ## The API reference, from the running code
 starter: $(READY)  ## Make the starter model again from its seed; it must pass its behaviour test
 	$(BIN)/python -m ilab_jupyter.starter.make
 
-# jsonschema 4.25 and later build a grammar of IRIs, which nobody here has, in every process that imports them: a
-# server starts in half the time without.
+# jsonschema 4.25 and later build a grammar of IRIs, which is not needed here, in every process that imports
+# them: a server starts in half the time without.
 lock:  ## Pin the versions that the tests run with
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --upgrade pip

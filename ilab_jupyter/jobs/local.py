@@ -400,7 +400,7 @@ class LocalJobs:
             raise InvalidInput(f"A list takes at most {MAX_KINDS} kinds.", "Request fewer, or all.")
         before = None if cursor is None else view.read_cursor(cursor)
         self._adopt()
-        page = self._store.brief_page(self.owner, filter, before=before, limit=limit)
+        page = self._store.page(self.owner, filter, before=before, limit=limit)
         return JobPage(
             jobs=view.jobs(self._store, page.rows, page.omitted),
             cursor=view.cursor(page.rows[-1]) if page.more else None,

@@ -12,7 +12,7 @@ from tornado.iostream import StreamClosedError
 
 from ilab_jupyter.errors import PublicError
 from ilab_jupyter.jobs.record import Event
-from ilab_jupyter.server.base import IlabHandler, describe_error
+from ilab_jupyter.server.base import IlabHandler
 
 HEARTBEAT_SECONDS = 15.0
 _KEPT = 8
@@ -99,7 +99,7 @@ class StreamHandler(IlabHandler):
                 self.write(one)
                 await self._flushed()
         except PublicError as error:
-            problem = describe_error(error.status, error, self.request_id)
+            problem = self.problem(error.status, exc_info=(type(error), error, None))
             # Not `error`: that is a worker's event.
             self.write(frame(problem.model_dump_json(), event="problem"))
             await self._flushed()

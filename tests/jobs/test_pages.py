@@ -60,7 +60,7 @@ def test_every_filter_returns_its_newest_jobs(state: Path, database_url: str | N
             and text.lower() in row.name.lower()
         ]
         filter, before, found = JobFilter(states=states, kinds=kinds, text=text), None, []
-        while page := store.page("ada", filter, before=before, limit=17):
+        while page := store.page("ada", filter, before=before, limit=17).rows:
             assert len(page) <= 17
             found += page
             before = page[-1].seq
@@ -86,8 +86,8 @@ def test_page_cost_does_not_depend_on_number_of_jobs(state: Path) -> None:
         oldest = [{"state": JobState.RUNNING}, {"state": JobState.SUCCEEDED, "kind": "merge"}]
         fill(store, oldest + others)
         taken[count] = [steps(store, filter) for filter in filters]
-        assert [row.state for row in store.page("ada", filters[4], before=None, limit=51)] == ["RUNNING"]
-        assert [row.kind for row in store.page("ada", filters[2], before=None, limit=51)] == ["merge"]
+        assert [row.state for row in store.page("ada", filters[4], before=None, limit=51).rows] == ["RUNNING"]
+        assert [row.kind for row in store.page("ada", filters[2], before=None, limit=51).rows] == ["merge"]
         store.close()
     assert all(few > 10 for few in taken[1_000])
     for filter, few, many in zip(filters, taken[1_000], taken[10_000], strict=True):

@@ -102,14 +102,11 @@ class Store(Database):
             query = sa.select(schema.job).where(*where).order_by(schema.job.c.seq).limit(limit)
             return [Row.read(found) for found in connection.execute(query).all()]
 
-    def page(self, owner: str, filter: JobFilter, *, before: int | None, limit: int) -> list[Row]:
-        """Return the newest jobs of `owner` that match the filter, with a seq below `before` if given."""
-        with self.read() as connection:
-            query, values = pages.page(owner, filter, before=before, limit=limit)
-            return [Row.read(found) for found in connection.execute(query, values).all()]
+    def page(self, owner: str, filter: JobFilter, *, before: int | None, limit: int) -> brief.Page:
+        """Return the newest jobs of `owner` that match the filter, with a seq below `before` if given.
 
-    def brief_page(self, owner: str, filter: JobFilter, *, before: int | None, limit: int) -> brief.Page:
-        """Return the same for a list: without large values, and at most `brief.PAGE` bytes."""
+        The rows are without large values, and together at most `brief.PAGE` bytes.
+        """
         with self.read() as connection:
             query, values = pages.page(owner, filter, before=before, limit=limit + 1)
             # Read one by one: together they may be far larger than what is kept of them.
