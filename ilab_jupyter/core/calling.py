@@ -17,17 +17,17 @@ class hybridmethod(Generic[Arguments, Result]):
         self._method = method
         self.__doc__ = method.__doc__
 
-    def __get__(self, thing: object | None, owner: type) -> Callable[Arguments, Result]:
-        return MethodType(self._method, self.target(thing, owner))
+    def __get__(self, instance: object | None, owner: type) -> Callable[Arguments, Result]:
+        return MethodType(self._method, self.target(instance, owner))
 
-    def target(self, thing: object | None, owner: type) -> object:
-        """What the method is bound to."""
-        return owner if thing is None else thing
+    def target(self, instance: object | None, owner: type) -> object:
+        """The object or class to which the method is bound."""
+        return owner if instance is None else instance
 
 
 class defaultmethod(hybridmethod[Arguments, Result]):
     """A method that is bound to the object, or, called on the class, to an object made without arguments."""
 
-    def target(self, thing: object | None, owner: type) -> object:
-        """What the method is bound to."""
-        return owner() if thing is None else thing
+    def target(self, instance: object | None, owner: type) -> object:
+        """The object or class to which the method is bound."""
+        return owner() if instance is None else instance

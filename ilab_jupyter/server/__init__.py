@@ -1,1 +1,1 @@
-"""The Jupyter server extension: the native API, live streams, the OpenAI-compatible door to served models."""
+"""The Jupyter server extension: the native API, live streams, the OpenAI-compatible API of served models."""

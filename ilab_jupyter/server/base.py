@@ -71,6 +71,27 @@ class Audited(JupyterHandler):
         services: Services = self.settings["ilab"]
         return services
 
+    def problem(self, status: int, error: BaseException | None) -> Problem:
+        """The error as a client may see it: without paths of this server."""
+        found = describe_error(status, error, self.request_id)
+        clean = {name: self._without_paths(getattr(found, name)) for name in ("code", "message", "hint")}
+        return found.model_copy(update=clean)
+
+    def _without_paths(self, text: str) -> str:
+        """The text without the server's own paths; those that the request itself names stay."""
+        text = safe(text.replace(str(self.services.state_dir), "[state folder]"))
+        named = self._request_text()
+
+        def shorter(match: re.Match[str]) -> str:
+            path = match.group()
+            return path if path.rstrip("./") in named else f"[...]/{path.rstrip('/').rpartition('/')[2]}"
+
+        return _PATH.sub(shorter, text)
+
+    def _request_text(self) -> str:
+        """What the client has sent."""
+        return unquote_plus(self.request.uri or "")
+
     def on_finish(self) -> None:
         """Record a refused request in the audit."""
         super().on_finish()
@@ -195,22 +216,16 @@ class IlabHandler(Audited, APIHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with a Problem."""
-        self.set_retry_after(status_code)
-        self.finish(self.problem(status_code, **kwargs).model_dump_json())
+        self.set_error_headers(status_code)
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        self.finish(self.problem(status_code, error).model_dump_json())
 
-    def set_retry_after(self, status_code: int) -> None:
-        """Set the header Retry-After of a 429."""
+    def set_error_headers(self, status_code: int) -> None:
+        """Set Retry-After for 429, and Allow for 405."""
         if status_code == 429:
             self.set_header("Retry-After", "10")
-
-    def problem(self, status_code: int, **kwargs: Any) -> Problem:
-        """The error as a client may see it: without paths of this server."""
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.verbs()))
-        error = (kwargs.get("exc_info") or (None, None))[1]
-        found = describe_error(status_code, error, self.request_id)
-        clean = {name: self._without_paths(getattr(found, name)) for name in ("code", "message", "hint")}
-        return found.model_copy(update=clean)
 
     def verbs(self) -> list[str]:
         """The methods of this route."""
@@ -220,16 +235,8 @@ class IlabHandler(Audited, APIHandler):
             if getattr(type(self), verb.lower()) is not web.RequestHandler._unimplemented_method
         ]
 
-    def _without_paths(self, text: str) -> str:
-        """The text without the server's own paths; those that the request itself names stay."""
-        text = safe(text.replace(str(self.services.state_dir), "[state folder]"))
-        named = f"{unquote_plus(self.request.uri or '')} {bytes(self._body).decode(errors='replace')}"
-
-        def shorter(match: re.Match[str]) -> str:
-            path = match.group()
-            return path if path.rstrip("./") in named else f"[...]/{path.rstrip('/').rpartition('/')[2]}"
-
-        return _PATH.sub(shorter, text)
+    def _request_text(self) -> str:
+        return f"{super()._request_text()} {bytes(self._body).decode(errors='replace')}"
 
 
 def _name(user: Any) -> str:

@@ -44,8 +44,8 @@ class OpenAIHandler(IlabHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """{"error": {message, type, param, code}}"""
-        self.set_retry_after(status_code)
-        problem = self.problem(status_code, **kwargs)
+        self.set_error_headers(status_code)
+        problem = self.problem(status_code, (kwargs.get("exc_info") or (None, None))[1])
         kind = "invalid_request_error" if status_code < 500 else "server_error"
         message = f"{problem.message} {problem.hint}".strip()
         body = {"message": message, "type": kind, "param": None, "code": problem.code}

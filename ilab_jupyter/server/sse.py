@@ -99,7 +99,7 @@ class StreamHandler(IlabHandler):
                 self.write(one)
                 await self._flushed()
         except PublicError as error:
-            problem = self.problem(error.status, exc_info=(type(error), error, None))
+            problem = self.problem(error.status, error)
             # Not `error`: that is a worker's event.
             self.write(frame(problem.model_dump_json(), event="problem"))
             await self._flushed()

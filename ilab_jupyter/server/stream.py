@@ -16,7 +16,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ilab_jupyter.errors import PublicError, TooMany
 from ilab_jupyter.jobs.record import Event, Job
-from ilab_jupyter.server.base import Audited, describe_error
+from ilab_jupyter.server.base import Audited
 from ilab_jupyter.server.monitor import WATCHED
 from ilab_jupyter.server.sse import Once
 from ilab_jupyter.server.wire import Request
@@ -76,7 +76,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
         self.set_header("Content-Type", "application/json")
         error = (kwargs.get("exc_info") or (None, None))[1]
         error = error.__cause__ or error if error else None
-        self.finish(describe_error(status_code, error, self.request_id).model_dump_json())
+        self.finish(self.problem(status_code, error).model_dump_json())
 
     def open(self, *args: Any, **kwargs: Any) -> None:
         """Start the writer."""
@@ -133,8 +133,7 @@ class StreamSocket(WebSocketMixin, WebSocketHandler, Audited):
             self._forget(id)
 
     def _error(self, error: BaseException, **of: str) -> bytes:
-        problem = describe_error(500, error, self.request_id)
-        return json.dumps({**of, "type": "error", **problem.model_dump()}).encode()
+        return json.dumps({**of, "type": "error", **self.problem(500, error).model_dump()}).encode()
 
     def _forget(self, id: str | None) -> None:
         if self._watches.get(id) is asyncio.current_task():

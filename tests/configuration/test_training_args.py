@@ -106,7 +106,8 @@ def test_training_args_object_is_translated_with_one_warning() -> None:
 
 
 def test_class_of_instructlab_training_is_recognized() -> None:
-    config = pytest.importorskip("instructlab.training.config")
+    from instructlab.training import config
+
     own = config.TrainingArgs(
         **given().model_dump(exclude={"lora"}), lora=config.LoraOptions(rank=2), distributed_backend="fsdp"
     )

@@ -10,6 +10,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection
 
+from ilab_jupyter.errors import Unavailable
 from tests.server.in_process import Server
 
 
@@ -112,6 +113,22 @@ async def test_missing_job_is_an_error_event_and_socket_stays_open(server: Any) 
     id = await server.submit()
     await socket.write_message(json.dumps({"watch": id}))
     assert (await read(socket))["job"] == id
+    socket.close()
+
+
+async def test_error_frames_contain_no_server_paths(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = await server.app.web_app.settings["ilab"].jobs()
+
+    def watch(id: str, **_: Any) -> Any:
+        raise Unavailable("/srv/volume/jobs/log.txt cannot be read.", f"See {jobs.state.path}/jobs.db.")
+
+    monkeypatch.setattr(jobs, "watch", watch)
+    socket = await server.websocket()
+    await socket.write_message(json.dumps({"watch": "train-aaaaaaaa"}))
+    payload = await read(socket)
+    assert (payload["status"], payload["code"]) == (503, "unavailable")
+    assert payload["message"] == "[...]/log.txt cannot be read."
+    assert payload["hint"] == "See [state folder]/jobs.db."
     socket.close()
 
 
