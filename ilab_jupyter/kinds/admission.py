@@ -13,6 +13,7 @@ from ilab_jupyter import paths
 from ilab_jupyter.errors import Conflict, NotFound, PublicError
 from ilab_jupyter.jobs.record import JobSpec
 from ilab_jupyter.kinds import arguments, hub_check, remedies
+from ilab_jupyter.kinds.catalog import KINDS, makers
 from ilab_jupyter.registry import Datasets, Models
 from ilab_jupyter.registry import profile as model_profile
 from ilab_jupyter.registry.entries import Role
@@ -20,8 +21,6 @@ from ilab_jupyter.registry.names import HUB_ID, parts
 
 Unended = Callable[[str], Sequence[JobSpec]]
 
-# Kinds whose `name` is that of a new model; a `serve` job's name is only what the API calls the model.
-_NEW_MODEL = ("train", "model")
 _ANY_ROLE = get_args(Role)
 
 
@@ -57,7 +56,7 @@ class _Checked:
         try:
             Models().resolve(name)
         except NotFound as error:
-            if self._is_planned(name, _NEW_MODEL):
+            if self._is_planned(name, makers("model")):
                 self.warnings.append(
                     f"The model {name!r} does not exist yet: a job that has not ended makes it."
                 )
@@ -74,7 +73,7 @@ class _Checked:
         try:
             Datasets().resolve(name, roles)
         except NotFound as error:
-            if not self._is_planned(name, ("generate",)):
+            if not self._is_planned(name, makers("dataset")):
                 raise NotFound(error.message, error.hint, cause="data_missing") from None
             self.warnings.append(
                 f"The dataset {name!r} does not exist yet: a job that has not ended makes it."
@@ -85,10 +84,10 @@ class _Checked:
         if given and not paths.given(given).exists():
             raise NotFound(f"There is no {what} at {given}.", "Check the path.")
 
-    def _is_planned(self, name: str, makers: Sequence[str]) -> bool:
+    def _is_planned(self, name: str, kinds: Sequence[str]) -> bool:
         # A deployment starts beside the job that makes its model, so it would not wait for it.
         return self.spec.kind != "serve" and any(
-            other.kind in makers and other.arguments.get("name") == name for other in self._unended(name)
+            other.kind in kinds and other.arguments.get("name") == name for other in self._unended(name)
         )
 
 
@@ -147,22 +146,22 @@ def _roles(model: str) -> Sequence[Role]:
 
 def _check_name(spec: JobSpec, unended: Unended) -> None:
     """Conflict where the name of the new model or dataset is taken, also by a job that has not ended."""
-    name = spec.arguments.get("name")
-    if not name or spec.kind not in (*_NEW_MODEL, "generate"):
+    name, kind = spec.arguments.get("name"), KINDS.get(spec.kind)
+    product = kind.makes if kind is not None else None
+    if not name or product is None:
         return
-    what, makers = ("dataset", ("generate",)) if spec.kind == "generate" else ("model", _NEW_MODEL)
     output = spec.arguments.get("output_dir")
     planned = {
         str(other.arguments.get("name"))
         for other in unended(str(name))
-        if other.kind in makers and other.arguments.get("output_dir") == output
+        if other.kind in makers(product) and other.arguments.get("output_dir") == output
     }
     free = remedies.free_name(spec.kind, spec.arguments, planned)
     if free == name:
         return
     if name in planned:
-        problem = f"A job that has not ended makes a {what} {name!r}."
+        problem = f"A job that has not ended makes a {product} {name!r}."
     else:
-        problem = f"There is already a {what} {name!r}."
+        problem = f"There is already a {product} {name!r}."
     command = remedies.command(spec.kind, {**spec.arguments, "name": free})
     raise Conflict(problem, f"Choose another name: {free} is free. Next: %ilab {command}")

@@ -46,8 +46,8 @@ def job_spec(
         known = KINDS[kind]
     except KeyError:
         raise InvalidInput(f"There is no job kind {kind!r}.", f"Choose one of: {', '.join(KINDS)}.") from None
-    # What these kinds need may come from config.yaml.
-    configured = resolution.configured(kind, arguments) if kind in ("generate", "evaluate") else {}
+    # A required argument may come from config.yaml.
+    configured = resolution.configured(kind, arguments)
     complete = {**configured, **arguments}
     try:
         if strict:
